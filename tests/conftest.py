@@ -1,0 +1,68 @@
+"""What several tests share: a language that is learned in seconds, and the paths of the project."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SUBJECTS = {"the cat": "die Katze", "the dog": "der Hund", "a bird": "ein Vogel", "my aunt": "meine Tante"}
+VERBS = {"sees": "sieht", "hears": "hört", "finds": "findet", "loves": "liebt"}
+OBJECTS = {"the house": "das Haus", "the book": "das Buch", "the child": "das Kind", "the horse": "das Pferd"}
+TIMES = {"today": "heute", "now": "jetzt", "often": "oft"}
+
+
+def toy_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Sentence pairs of a toy language with one reordering: the time comes first in German."""
+    rng = random.Random(seed)
+    pairs = []
+    for _ in range(count):
+        s, v, o, t = (rng.choice(list(table)) for table in (SUBJECTS, VERBS, OBJECTS, TIMES))
+        german = f"{TIMES[t]} {VERBS[v]} {SUBJECTS[s]} {OBJECTS[o]}."
+        pairs.append((f"{s.capitalize()} {v} {o} {t}.", german[0].upper() + german[1:]))
+    return pairs
+
+
+def write_pairs(directory: Path, name: str, pairs: list[tuple[str, str]]) -> tuple[Path, Path]:
+    """`name.en` and `name.de` in the directory."""
+    src, tgt = directory / f"{name}.en", directory / f"{name}.de"
+    src.write_text("".join(s + "\n" for s, _ in pairs), encoding="utf-8")
+    tgt.write_text("".join(t + "\n" for _, t in pairs), encoding="utf-8")
+    return src, tgt
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with train, valid and test files of the toy language."""
+    directory = tmp_path_factory.mktemp("toy")
+    write_pairs(directory, "train", toy_pairs(300, seed=1))
+    write_pairs(directory, "valid", toy_pairs(20, seed=2))
+    write_pairs(directory, "test", toy_pairs(20, seed=3))
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+TINY_RUN = [
+    "tokenizer.vocab_size=100",
+    "tokenizer.byte_fallback=false",
+    "model.d_model=32",
+    "model.num_heads=4",
+    "model.d_ff=64",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.dropout=0.1",
+    "data.batch_tokens=256",
+    "optim.lr=5e-3",
+    "optim.schedule=inverse_sqrt",
+    "optim.warmup_steps=10",
+    "training.log_every=5",
+]
+"""Settings of a run of a few seconds."""

@@ -1,0 +1,183 @@
+"""The laws that every encoder, every decoder and every option obeys, in both layouts.
+
+A new architecture adds nothing here: the registry is the list.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from transformer_cli.batch import BOS, EOS, Batch, collate
+from transformer_cli.config import ModelConfig
+from transformer_cli.decoding.beam import beam_search
+from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
+from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.training.objective import smoothed_loss
+
+VOCAB = 23
+LENGTHS = [(3, 6), (7, 2), (5, 4), (1, 1)]
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"norm": "post", "positions": "learned", "norm_type": "rms", "activation": "gelu"},
+    {"positions": "rotary", "activation": "swiglu", "tie_embeddings": "decoder", "norm_type": "rms"},
+    {"norm": "post", "positions": "rotary", "attention": "reference", "tie_embeddings": "none"},
+    {"positions": "learned", "activation": "gelu", "attention": "reference", "encoder_layers": 3},
+]
+CASES = [
+    pytest.param(encoder, decoder, variant, id=f"{encoder}-{decoder}-{i}")
+    for (encoder, decoder), (i, variant) in itertools.product(
+        itertools.product(ENCODERS, DECODERS), enumerate(VARIANTS)
+    )
+]
+every_model = pytest.mark.parametrize(("encoder", "decoder", "variant"), CASES)
+
+
+def model_of(encoder: str, decoder: str, variant: dict[str, Any], **more: Any) -> Seq2Seq:
+    sizes = dict(d_model=16, num_heads=2, d_ff=24, encoder_layers=2, decoder_layers=2, dropout=0.0)
+    config = ModelConfig(**{**sizes, "encoder": encoder, "decoder": decoder, **variant, **more})
+    return build_model(config, VOCAB, VOCAB).double().eval()
+
+
+def sentences(seed: int = 0) -> tuple[list[Any], list[Any]]:
+    rng = np.random.default_rng(seed)
+    sides = zip(*LENGTHS, strict=True)
+    src, tgt = ([np.append(rng.integers(4, VOCAB, n), EOS) for n in side] for side in sides)
+    return src, tgt
+
+
+def logits_of(model: Seq2Seq, batch: Batch) -> Tensor:
+    return model.decode(batch.tgt_in, batch.tgt_layout, model.encode(batch.src, batch.src_layout))
+
+
+@every_model
+def test_1_stepwise_equals_teacher_forcing(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model, batch = model_of(encoder, decoder, variant), collate(*sentences())
+    width = 3
+    state = model.init_state(model.encode(batch.src, batch.src_layout), width)
+    steps = []
+    for t in range(batch.tgt_layout.longest):
+        logits, state = model.decode_step(batch.tgt_in[:, t, None].expand(-1, width), state)
+        steps.append(logits)
+    stepwise = torch.stack(steps, dim=2)  # [B, W, T, V]
+    for w in range(width):
+        torch.testing.assert_close(batch.tgt_layout.flatten(stepwise[:, w]), logits_of(model, batch))
+
+
+@every_model
+def test_2_packed_equals_padded_with_gradients(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model = model_of(encoder, decoder, variant)
+    results = []
+    for packed in (False, True):
+        model.zero_grad()
+        batch = collate(*sentences(), packed=packed)
+        states = model(batch)
+        loss, _ = smoothed_loss(states, model.output_weight, batch.tgt_out, 0.1)
+        torch.autograd.backward(loss)
+        gradients = [p.grad for p in model.parameters()]
+        results.append((model.logits(states), loss, *gradients))
+    for padded, packed_value in zip(*results, strict=True):
+        torch.testing.assert_close(packed_value, padded)
+
+
+@every_model
+def test_3_neighbours_and_padding_change_nothing(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model = model_of(encoder, decoder, variant)
+    src, tgt = sentences()
+    together = logits_of(model, collate(src, tgt)).split([len(t) for t in tgt])
+    for s, t, expected in zip(src, tgt, together, strict=True):
+        torch.testing.assert_close(logits_of(model, collate([s], [t])), expected)
+
+
+@every_model
+def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model = model_of(encoder, decoder, variant)
+    (src, *_), (tgt, *_) = sentences()
+    before = logits_of(model, collate([src], [tgt]))
+    for t in range(len(tgt) - 1):
+        changed = tgt.copy()
+        changed[t:-1] = 4 + (changed[t:-1] - 3) % (VOCAB - 4)
+        after = logits_of(model, collate([src], [changed]))
+        assert torch.equal(after[: t + 1], before[: t + 1])
+        assert not torch.allclose(after[t + 1 :], before[t + 1 :])
+
+
+@every_model
+def test_5_reorder_and_keep_commute_with_steps(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    """A search that reorders and drops gives the logits of the histories that it ends up with."""
+    model, batch = model_of(encoder, decoder, variant), collate(*sentences())
+    memory, width = model.encode(batch.src, batch.src_layout), 3
+    state, rows = model.init_state(memory, width), torch.arange(len(LENGTHS))
+    history = torch.full((len(LENGTHS), width, 1), BOS)
+    for t in range(4):
+        logits, state = model.decode_step(history[:, :, -1], state)
+        parents = torch.randint(width, history.shape[:2])
+        state = state.reorder(parents)
+        history = history.gather(1, parents[..., None].expand_as(history))
+        history = torch.cat([history, torch.randint(4, VOCAB, (*history.shape[:2], 1))], dim=-1)
+        if t == 1:
+            kept = torch.tensor([0, 2, 3])
+            state, rows, history = state.keep(kept), rows[kept], history[kept]
+    logits, _ = model.decode_step(history[:, :, -1], state)
+    src, _ = sentences()
+    for i, row in enumerate(rows.tolist()):
+        for w in range(width):
+            said = np.append(history[i, w, 1:].numpy(), EOS)
+            forced = logits_of(model, collate([src[row]], [said]))[-1]
+            torch.testing.assert_close(logits[i, w], forced)
+
+
+@every_model
+def test_6_every_parameter_learns(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model, batch = model_of(encoder, decoder, variant, dropout=0.1).train(), collate(*sentences())
+    loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
+    torch.autograd.backward(loss)
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
+@every_model
+def test_7_beam_of_one_is_greedy(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model, batch = model_of(encoder, decoder, variant), collate(*sentences())
+    memory, limits = model.encode(batch.src, batch.src_layout), torch.tensor([9, 4, 12, 1])
+    with torch.no_grad():
+        greedy = greedy_search(model, memory, limits)
+        beam = [found[0] for found in beam_search(model, memory, limits, beam=1)]
+    assert [h.tokens for h in greedy] == [h.tokens for h in beam]
+    np.testing.assert_allclose([h.score for h in greedy], [h.score for h in beam], rtol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["copy", "reverse"])
+@pytest.mark.parametrize(("encoder", "decoder"), itertools.product(ENCODERS, DECODERS))
+def test_8_learns_to_copy_and_reverse(encoder: str, decoder: str, task: str) -> None:
+    torch.manual_seed(1)
+    model = model_of(encoder, decoder, {}, d_model=32, d_ff=64, num_heads=4).float().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    rng = np.random.default_rng(0)
+
+    def pairs(count: int) -> tuple[list[Any], list[Any]]:
+        words = [rng.integers(4, VOCAB, rng.integers(2, 7)) for _ in range(count)]
+        said = words if task == "copy" else [w[::-1] for w in words]
+        return [np.append(w, EOS) for w in words], [np.append(w, EOS) for w in said]
+
+    for step in range(700):
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * min(1.0, (step + 1) / 50, (700 - step) / 350)
+        batch = collate(*pairs(64))
+        loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.0)
+        model.zero_grad()
+        torch.autograd.backward(loss / batch.tokens)
+        optimizer.step()
+    src, tgt = pairs(100)
+    batch = collate(src, tgt)
+    model.eval()
+    with torch.no_grad():
+        found = greedy_search(model, model.encode(batch.src, batch.src_layout), torch.full((100,), 12))
+    right = sum(h.tokens == t[:-1].tolist() for h, t in zip(found, tgt, strict=True))
+    assert right >= 95

@@ -1,0 +1,98 @@
+"""SQLite's way: make the N-th file operation fail, for every N, and look at what is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transformer_cli import durable
+from transformer_cli.durable import FileOps
+from transformer_cli.errors import DiskError
+
+
+class Failing:
+    """File operations of which the N-th (from 1) fails with `code`."""
+
+    def __init__(self, n: int, code: int = errno.ENOSPC) -> None:
+        self.left, self.code = n, code
+        self.log: list[str] = []
+
+    def ops(self) -> FileOps:
+        return FileOps(self._wrap("write", os.write), self._wrap("fsync", os.fsync), self._wrap("replace", os.replace))
+
+    def _wrap(self, name: str, operation: Any) -> Any:
+        def call(*args: Any) -> Any:
+            self.left -= 1
+            self.log.append(name)
+            if self.left == 0:
+                raise OSError(self.code, os.strerror(self.code))
+            return operation(*args)
+
+        return call
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_file_is_old_or_new_whichever_operation_fails(tmp_path: Path, code: int) -> None:
+    path = tmp_path / "file"
+    for n in range(1, 10):
+        path.write_bytes(b"old")
+        failing = Failing(n, code)
+        try:
+            durable.write_bytes(path, b"new content", failing.ops())
+        except (DiskError, OSError):
+            assert path.read_bytes() in (b"old", b"new content")
+            assert n <= 4
+        else:
+            assert path.read_bytes() == b"new content"
+            break
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    else:
+        pytest.fail("never succeeded")
+
+
+def test_order_of_operations(tmp_path: Path) -> None:
+    """Content is synced before the rename, the directory after it."""
+    failing = Failing(0)
+    durable.write_bytes(tmp_path / "f", b"x", failing.ops())
+    assert failing.log == ["write", "fsync", "replace", "fsync"]
+
+
+def test_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "d"
+    for n in range(1, 20):
+        try:
+            with durable.new_directory(path, Failing(n).ops()) as write:
+                write("a", b"1")
+                write("b", b"2")
+        except (DiskError, OSError):
+            if path.exists():  # only the sync of the parent had failed
+                assert sorted(p.name for p in path.iterdir()) == ["a", "b"]
+                break
+            assert not list(tmp_path.iterdir())
+        else:
+            pytest.fail("an injected fault was swallowed")
+    assert (path / "a").read_bytes() == b"1"
+
+
+def test_short_writes_are_continued(tmp_path: Path) -> None:
+    ops = FileOps(write=lambda fd, data: os.write(fd, data[:3]))
+    durable.write_bytes(tmp_path / "f", b"0123456789", ops)
+    assert (tmp_path / "f").read_bytes() == b"0123456789"
+
+
+def test_disk_error_names_path_and_bytes(tmp_path: Path) -> None:
+    with pytest.raises(DiskError) as caught:
+        durable.write_bytes(tmp_path / "f", b"x" * 1234, Failing(1).ops())
+    assert str(tmp_path / "f") in str(caught.value) and "1,234 bytes" in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def test_point_moves_a_name(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        durable.point(tmp_path / "best", name)
+        assert (tmp_path / "best").readlink() == Path(name)

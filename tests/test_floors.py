@@ -1,0 +1,63 @@
+"""Imports go down only, and the sideways rules of the house hold."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from conftest import ROOT
+
+PACKAGE = ROOT / "transformer_cli"
+FLOORS = {
+    "errors": 0, "layout": 0, "batch": 0, "config": 0, "durable": 0, "runtime": 0, "__init__": 0,
+    "ops": 1,
+    "models": 2, "data": 2,
+    "decoding": 3, "training": 3, "evaluation": 3,
+    "experiment": 4,
+    "cli": 5, "__main__": 6,
+}  # fmt: skip
+STRANGERS = {("models", "data"), ("training", "data"), ("training", "decoding"), ("decoding", "data")}
+
+
+def imports() -> list[tuple[Path, str, str]]:
+    """(file, its room, the room it imports from) of every import inside the package."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                parts = name.split(".")
+                if parts[0] == "transformer_cli" and len(parts) > 1:
+                    found.append((path, room, parts[1] if parts[1] in FLOORS else "__init__"))
+    return found
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room for _, room, _ in imports()} <= set(FLOORS)
+
+
+def test_imports_go_down() -> None:
+    up = [(str(path), to) for path, room, to in imports() if FLOORS[to] > FLOORS[room]]
+    assert not up
+
+
+def test_neighbours_that_do_not_meet() -> None:
+    met = [(str(path), to) for path, room, to in imports() if {(room, to), (to, room)} & STRANGERS]
+    assert not met
+
+
+def test_files_stay_readable() -> None:
+    long = {str(p): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().split("\n"))) > 330}
+    assert not long
+
+
+def test_no_pickle_no_shell_no_eval() -> None:
+    forbidden = ("import pickle", "torch.load(", "eval(", "exec(", "shell=True", "allow_pickle=True", "yaml.load(")
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8").replace(".eval()", "")
+        assert not [word for word in forbidden if word in text], path

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from transformer_cli.batch import BOS, EOS, PAD, collate, lay
+from transformer_cli.layout import Layout
+
+LENGTHS = [[3, 1, 2], [2, 2], [1], [5, 5, 1]]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_pad_and_flatten_are_inverse(lengths: list[int]) -> None:
+    packed = Layout.packed(lengths)
+    flat = torch.randn(sum(lengths), 4)
+    rows = packed.pad(flat)
+    assert rows.shape == (len(lengths), max(lengths), 4)
+    assert torch.equal(packed.flatten_padded(rows), flat)
+    assert torch.equal(Layout.padded(lengths).flatten(rows), flat)
+    for i, n in enumerate(lengths):
+        assert not rows[i, n:].any()
+
+
+def test_positions_and_boundaries() -> None:
+    packed, padded = Layout.packed([3, 1, 2]), Layout.padded([3, 1, 2])
+    assert packed.positions.tolist() == [0, 1, 2, 0, 0, 1]
+    assert padded.positions.tolist() == [0, 1, 2]
+    assert packed.cu_seqlens.tolist() == [0, 3, 4, 6]
+    assert (packed.tokens, packed.longest, packed.sentences) == (6, 3, 3)
+
+
+def test_equal_lengths_need_no_mask() -> None:
+    assert Layout.padded([4, 4]).mask is None
+    assert Layout.padded([4, 3]).mask is not None
+
+
+def test_collate_shifts_the_target() -> None:
+    import numpy as np
+
+    src = [np.array([5, 6, EOS]), np.array([7, EOS])]
+    tgt = [np.array([8, EOS]), np.array([9, 10, EOS])]
+    batch = collate(src, tgt)
+    assert batch.src.tolist() == [[5, 6, EOS], [7, EOS, PAD]]
+    assert batch.tgt_in.tolist() == [[BOS, 8, PAD], [BOS, 9, 10]]
+    assert batch.tgt_out.tolist() == [8, EOS, 9, 10, EOS]
+    packed = collate(src, tgt, packed=True)
+    assert packed.src.tolist() == [5, 6, EOS, 7, EOS]
+    assert torch.equal(packed.tgt_out, batch.tgt_out)
+    assert batch.tokens == packed.tokens == 5
+
+
+def test_lay_without_padding_is_a_view() -> None:
+    import numpy as np
+
+    rows, layout = lay([np.array([4, 5]), np.array([6, 7])])
+    assert rows.tolist() == [[4, 5], [6, 7]] and layout.flat_index is None

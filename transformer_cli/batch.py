@@ -1,0 +1,83 @@
+"""The value that the training loop hands to a model: source, target, and how both lie.
+
+The special ids stand here because both sides of the house (data and models) must agree on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from transformer_cli.layout import Layout
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands in the data: the next batch that it will see."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sentence pairs.
+
+    Attributes:
+        src: `[B, S]` or `[N_src]` int64, each sentence ends with EOS.
+        tgt_in: `[B, T]` or `[N]` int64, BOS then the sentence: what the decoder reads.
+        tgt_out: `[N]` int64, the sentence then EOS, flat and without padding: what it must say.
+    """
+
+    src: Tensor
+    src_layout: Layout
+    tgt_in: Tensor
+    tgt_layout: Layout
+    tgt_out: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """N, target tokens without padding: the unit of every speed and of the loss."""
+        return self.tgt_layout.tokens
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(
+            self.src.to(device, non_blocking=True),
+            self.src_layout.to(device),
+            self.tgt_in.to(device, non_blocking=True),
+            self.tgt_layout.to(device),
+            self.tgt_out.to(device, non_blocking=True),
+        )
+
+
+def lay(sentences: Sequence[Ids], *, packed: bool = False) -> tuple[Tensor, Layout]:
+    """Token ids of B sentences -> (`[B, L]` or `[N]` int64, their layout). Padding is PAD."""
+    lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
+    flat = torch.from_numpy(np.concatenate(sentences).astype(np.int64, copy=False))
+    if packed:
+        return flat, Layout.packed(lengths)
+    layout = Layout.padded(lengths)
+    if layout.flat_index is None:
+        return flat.view(layout.sentences, layout.longest), layout
+    rows = torch.full((layout.sentences * layout.longest,), PAD)
+    rows[layout.flat_index] = flat
+    return rows.view(layout.sentences, layout.longest), layout
+
+
+def collate(src: Sequence[Ids], tgt: Sequence[Ids], *, packed: bool = False) -> Batch:
+    """Pairs of token ids, each ending with EOS -> one `Batch`."""
+    bos = np.array([BOS])
+    src_rows, src_layout = lay(src, packed=packed)
+    tgt_in, tgt_layout = lay([np.concatenate([bos, t[:-1]]) for t in tgt], packed=packed)
+    tgt_out = torch.from_numpy(np.concatenate(tgt).astype(np.int64, copy=False))
+    return Batch(src_rows, src_layout, tgt_in, tgt_layout, tgt_out)

@@ -1,0 +1,25 @@
+"""`average`: one model from the last checkpoints of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transformer_cli.cli.output import say
+
+
+def average(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")],
+    last: Annotated[
+        int | None,
+        typer.Option("--last", min=1, help="How many of the newest checkpoints. Default: all kept."),
+    ] = None,
+) -> None:
+    """Average the weights of the newest checkpoints; use it with: translate RUN --checkpoint average."""
+    from transformer_cli.experiment.averaging import average_checkpoints
+
+    used, path = average_checkpoints(run, last)
+    say(f"{path}: mean of {', '.join(used)}")
+    say(f"next: transformer-cli evaluate {run} --checkpoint average --src test.src --ref test.tgt")

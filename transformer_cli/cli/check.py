@@ -1,0 +1,55 @@
+"""`check`: the corpus doctor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transformer_cli.cli.output import print_json
+
+
+def check(
+    src: Annotated[
+        list[Path],
+        typer.Option("--src", metavar="FILE", help="Source text; may be given several times."),
+    ],
+    tgt: Annotated[list[Path], typer.Option("--tgt", metavar="FILE", help="Target text, in the same order.")],
+    against_src: Annotated[
+        Path | None,
+        typer.Option(
+            "--against-src",
+            metavar="FILE",
+            help="Source text that must not occur here (a test set).",
+        ),
+    ] = None,
+    against_tgt: Annotated[
+        Path | None, typer.Option("--against-tgt", metavar="FILE", help="Its target text.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Look for what spoils training: misaligned, blank, repeated or damaged lines, test text in training text."""
+    from transformer_cli.data.corpus import CorpusReport, examine, read_parallel
+    from transformer_cli.errors import ConfigError
+
+    if (against_src is None) != (against_tgt is None):
+        raise ConfigError("--against-src and --against-tgt go together")
+    other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
+    report: CorpusReport = examine(read_parallel(src, tgt), other)
+    if json:
+        print_json(asdict(report))
+        return
+    typer.echo(f"{report.pairs:,} pairs")
+    for side, words, types, longest in zip(
+        ("source", "target"), report.words, report.types, report.longest, strict=True
+    ):
+        typer.echo(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
+    for note in report.notes:
+        typer.echo(f"- {note}")
+    for finding in report.findings:
+        lines = ", ".join(map(str, finding.lines)) + (", ..." if finding.count > len(finding.lines) else "")
+        typer.echo(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
+    if not report.findings and not report.notes:
+        typer.echo("nothing wrong was found")

@@ -1,0 +1,117 @@
+"""`train`: two text files in, a run directory out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from transformer_cli.cli.output import say
+
+if TYPE_CHECKING:
+    from transformer_cli.experiment.training import Outcome
+    from transformer_cli.training.loop import StopRequest
+
+
+def train(
+    run: Annotated[
+        Path,
+        typer.Option("--run", metavar="DIR", help="The run directory; an existing run is resumed."),
+    ],
+    src: Annotated[
+        list[Path],
+        typer.Option("--src", metavar="FILE", help="Source text; may be given several times."),
+    ],
+    tgt: Annotated[list[Path], typer.Option("--tgt", metavar="FILE", help="Target text, in the same order.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="YAML configuration. Default: a recipe by corpus size."),
+    ] = None,
+    valid_src: Annotated[
+        Path | None,
+        typer.Option(
+            "--valid-src",
+            metavar="FILE",
+            help="Validation source. Default: up to 1,000 pairs (at most 5 %) held out.",
+        ),
+    ] = None,
+    valid_tgt: Annotated[
+        Path | None, typer.Option("--valid-tgt", metavar="FILE", help="Validation target.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="section.key=value; wins over the configuration. May be given several times.",
+        ),
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option("--max-steps", help="Stop after so many updates (training.max_steps)."),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", help="Stop after so many minutes of training, validation included."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="FILE",
+            help="A tokenizer made by: tokenizer train. Default: trained here.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    strict_utf8: Annotated[
+        bool,
+        typer.Option("--strict-utf8", help="Refuse text that is not UTF-8 instead of mending it."),
+    ] = False,
+) -> None:
+    """Check the text, train tokenizer and model, validate, keep the best. The same command resumes."""
+    from transformer_cli.experiment.training import TrainRequest, run_training
+    from transformer_cli.training.loop import StopRequest
+
+    given = list(settings or [])
+    given += [f"training.max_steps={max_steps}"] if max_steps is not None else []
+    given += [f"training.max_minutes={max_minutes}"] if max_minutes is not None else []
+    request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
+    stop = StopRequest()
+    _handle_signals(stop)
+    outcome = run_training(request, say, stop)
+    _report(outcome)
+    if stop.signal:
+        raise typer.Exit(128 + stop.signal)
+
+
+def _handle_signals(stop: StopRequest) -> None:
+    """The first SIGINT or SIGTERM asks for a clean end; a second one ends the process at once."""
+
+    def handle(number: int, _: Any) -> None:
+        if stop.signal:
+            sys.stderr.write("second signal: leaving at once\n")
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.signal = number
+        sys.stderr.write("\nsignal received: finishing the step and saving; once more leaves at once\n")
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _report(outcome: Outcome) -> None:
+    from transformer_cli.evaluation.report import draw_curves
+
+    progress, run = outcome.progress, outcome.run
+    draw_curves(run.metrics, run.curves)
+    minutes = progress.seconds / 60
+    say(f"ended at step {progress.step} after {minutes:.1f} minutes of training: {outcome.reason}")
+    if progress.best_score is not None:
+        say(
+            f"best validation score {abs(progress.best_score):.2f} at step {progress.best_step}; "
+            f"curves: {run.curves}"
+        )
+    say(f"next: transformer-cli translate {run.path} < input.txt > output.txt")

@@ -1,0 +1,100 @@
+"""Which pairs go into which batch: near-equal lengths, a token budget, a seeded order.
+
+The plan of an epoch is a pure function of (corpus, budget, seed, epoch); no worker and no history changes it,
+so a position (epoch, batch) says all that a resumed run needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transformer_cli.batch import Batch, Position, collate
+from transformer_cli.data.store import EncodedCorpus
+
+Rows = NDArray[np.int64]
+
+
+def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
+    """All batches of an epoch, each as rows of the corpus; every pair stands in exactly one.
+
+    Pairs are sorted by target and source length, ties in random order, cut when the padded longer side
+    would exceed `batch_tokens`, and the batches shuffled. A pair longer than the budget is a batch alone.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(corpus))
+    src, tgt = corpus.src.lengths[order], corpus.tgt.lengths[order]
+    order = order[np.lexsort((src, tgt))]
+    batches = cut(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order], batch_tokens)
+    plan = [order[start:end] for start, end in batches]
+    return [plan[i] for i in rng.permutation(len(plan))]
+
+
+def cut(lengths: NDArray[np.int64], budget: int) -> list[tuple[int, int]]:
+    """Consecutive ranges whose (longest · count) stays within `budget`, one element at least."""
+    ranges = []
+    start, longest = 0, 0
+    for i, length in enumerate(lengths.tolist()):
+        longest = max(longest, length)
+        if i > start and longest * (i + 1 - start) > budget:
+            ranges.append((start, i))
+            start, longest = i, length
+    if len(lengths):
+        ranges.append((start, len(lengths)))
+    return ranges
+
+
+class BatchStream:
+    """Endless batches from a position on. `position` is always that of the batch to come."""
+
+    def __init__(
+        self,
+        corpus: EncodedCorpus,
+        batch_tokens: int,
+        seed: int,
+        position: Position = Position(),
+        *,
+        packed: bool = False,
+    ) -> None:
+        assert len(corpus), "an empty corpus has no batches"
+        self.corpus = corpus
+        self.batch_tokens = batch_tokens
+        self.seed = seed
+        self.position = position
+        self.packed = packed
+        self._plan = self._plan_of(position.epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        epoch, index = self.position.epoch, self.position.batch
+        batch = make_batch(self.corpus, self._plan[index], packed=self.packed)
+        if index + 1 < len(self._plan):
+            self.position = Position(epoch, index + 1)
+        else:
+            self.position = Position(epoch + 1, 0)
+            self._plan = self._plan_of(epoch + 1)
+        return batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return len(self._plan)
+
+    def _plan_of(self, epoch: int) -> list[Rows]:
+        return plan_epoch(self.corpus, self.batch_tokens, self.seed, epoch)
+
+
+def make_batch(corpus: EncodedCorpus, rows: Rows, *, packed: bool = False) -> Batch:
+    """These pairs as one batch."""
+    return collate([corpus.src[i] for i in rows], [corpus.tgt[i] for i in rows], packed=packed)
+
+
+def batches_in_order(corpus: EncodedCorpus, batch_tokens: int, *, packed: bool = False) -> Iterator[Batch]:
+    """Every pair once, shortest first, without randomness: for measuring the loss."""
+    lengths = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
+    order = np.argsort(lengths, kind="stable")
+    for start, end in cut(lengths[order], batch_tokens):
+        yield make_batch(corpus, order[start:end], packed=packed)

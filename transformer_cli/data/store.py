@@ -1,0 +1,146 @@
+"""The encoded corpus on disk: one flat array of ids and one of offsets a side, memory-mapped.
+
+`STORE.json`, written last, names the inputs by hash; a store that does not fit them is built anew.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transformer_cli import durable
+from transformer_cli.batch import EOS, Ids
+from transformer_cli.config import DataConfig
+from transformer_cli.data.corpus import ParallelText
+from transformer_cli.data.tokenizer import Tokenizer
+from transformer_cli.errors import CheckpointError
+
+INDEX = "STORE.json"
+
+
+class Sentences:
+    """Sentences of ids, each ending with EOS, in one flat array."""
+
+    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+        self.tokens = tokens
+        self.offsets = offsets
+        self.lengths: NDArray[np.int64] = np.diff(offsets)
+
+    @staticmethod
+    def pack(sentences: Sequence[Ids]) -> Sentences:
+        """Ids without EOS -> a flat store; EOS is added to each."""
+        offsets = np.concatenate([[0], np.cumsum([len(s) + 1 for s in sentences])]).astype(np.int64)
+        tokens = np.full(offsets[-1], EOS, dtype=np.int32)
+        mask = np.ones(len(tokens), dtype=bool)
+        mask[offsets[1:] - 1] = False
+        if sentences:
+            tokens[mask] = np.concatenate(sentences)
+        return Sentences(tokens, offsets)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> Ids:
+        return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class EncodedCorpus:
+    """Pairs of encoded sentences, and how many were left out for which reason."""
+
+    src: Sentences
+    tgt: Sentences
+    left_out: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.src)
+
+
+def encode_corpus(
+    text: ParallelText, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, config: DataConfig
+) -> EncodedCorpus:
+    """Encode pairs and apply the filters; kept and left-out pairs sum to all pairs."""
+    src, tgt = src_tokenizer.encode(text.src), tgt_tokenizer.encode(text.tgt)
+    left_out = dict.fromkeys(["blank", "too long", "length ratio", "duplicate"], 0)
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for i, (s, t) in enumerate(zip(src, tgt, strict=True)):
+        pair = (text.src[i], text.tgt[i])
+        reason = _reject(len(s), len(t), config)
+        if not reason and config.filters.duplicates:
+            reason = "duplicate" if pair in seen else ""
+            seen.add(pair)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(i)
+    return EncodedCorpus(
+        Sentences.pack([src[i] for i in kept]), Sentences.pack([tgt[i] for i in kept]), left_out
+    )
+
+
+def _reject(src: int, tgt: int, config: DataConfig) -> str:
+    if not src or not tgt:
+        return "blank"
+    # EOS is a position too.
+    if max(src, tgt) + 1 > config.max_length:
+        return "too long"
+    ratio = config.filters.length_ratio
+    # Very short pairs have wild ratios that mean nothing.
+    if ratio and max(src, tgt) > ratio * min(src, tgt) and max(src, tgt) > 10:
+        return "length ratio"
+    return ""
+
+
+def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str, str]) -> None:
+    """Write the store `name` into `directory`, replacing an older one. Raises: DiskError."""
+    durable.make_directory(directory)
+    for file, array in _arrays(corpus, name).items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        durable.write_bytes(directory / file, buffer.getvalue())
+    index = {"key": key, "left_out": corpus.left_out, "pairs": len(corpus)}
+    durable.write_json(directory / f"{name}.{INDEX}", index)
+
+
+def load_corpus(directory: Path, name: str, key: dict[str, str]) -> EncodedCorpus | None:
+    """The store `name` memory-mapped; None if there is none or it was made from other inputs.
+
+    Raises:
+        CheckpointError: the store says it fits but cannot be read.
+    """
+    try:
+        index = json.loads((directory / f"{name}.{INDEX}").read_text(encoding="utf-8"))
+        if index["key"] != key:
+            return None
+        arrays = [
+            np.load(directory / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
+            for part in ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets")
+        ]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{directory}: the encoded corpus is damaged ({error})", hint=f"delete {directory} and run again"
+        ) from None
+    return EncodedCorpus(
+        Sentences(arrays[0], np.asarray(arrays[1])),
+        Sentences(arrays[2], np.asarray(arrays[3])),
+        index["left_out"],
+    )
+
+
+def _arrays(corpus: EncodedCorpus, name: str) -> dict[str, NDArray[Any]]:
+    return {
+        f"{name}.src.tokens.npy": corpus.src.tokens,
+        f"{name}.src.offsets.npy": corpus.src.offsets,
+        f"{name}.tgt.tokens.npy": corpus.tgt.tokens,
+        f"{name}.tgt.offsets.npy": corpus.tgt.offsets,
+    }

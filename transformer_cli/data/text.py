@@ -1,0 +1,119 @@
+"""The line contract: how bytes become lines, and lines bytes.
+
+Only `\\n` ends a line; one trailing `\\r` is stripped; a byte order mark counts at the start of a file only; a
+last line without `\\n` counts. Bad UTF-8 is replaced and reported. Characters that other programs take
+for line ends, and NUL, become a space, so that one line in is one line out whatever stands in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from transformer_cli.errors import DataError
+
+BOM = b"\xef\xbb\xbf"
+FORBIDDEN = re.compile("[\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029]")
+"""NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph ends."""
+REPORTED_LINES = 5
+
+
+@dataclass
+class LineReport:
+    """What had to be mended while reading, with the first line numbers (from 1)."""
+
+    bad_utf8: int = 0
+    bad_utf8_lines: list[int] = field(default_factory=list)
+    control: int = 0
+    control_lines: list[int] = field(default_factory=list)
+
+    def messages(self, name: str) -> list[str]:
+        """One sentence for each kind of damage; empty if there was none."""
+        found = []
+        if self.bad_utf8:
+            found.append(
+                f"{name}: {self.bad_utf8} lines with bytes that are not UTF-8, replaced "
+                f"(lines {_first(self.bad_utf8_lines)})"
+            )
+        if self.control:
+            found.append(
+                f"{name}: {self.control} lines with control characters or foreign line ends, made spaces "
+                f"(lines {_first(self.control_lines)})"
+            )
+        return found
+
+
+def _first(lines: list[int]) -> str:
+    return ", ".join(map(str, lines)) + (", ..." if len(lines) == REPORTED_LINES else "")
+
+
+def decode_line(raw: bytes, number: int, report: LineReport) -> str:
+    """One line without its `\\n` -> text that holds no line end of any kind. Never fails."""
+    if number == 1:
+        raw = raw.removeprefix(BOM)
+    raw = raw.removesuffix(b"\r")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8", errors="replace")
+        report.bad_utf8 += 1
+        if len(report.bad_utf8_lines) < REPORTED_LINES:
+            report.bad_utf8_lines.append(number)
+    text, replaced = FORBIDDEN.subn(" ", text)
+    if replaced:
+        report.control += 1
+        if len(report.control_lines) < REPORTED_LINES:
+            report.control_lines.append(number)
+    return text
+
+
+def iter_lines(
+    stream: BinaryIO, report: LineReport, *, strict_utf8: bool = False
+) -> Iterator[str]:
+    """The lines of a binary stream, each as soon as its `\\n` has come.
+
+    Raises:
+        DataError: with `strict_utf8`, at the first line that is not UTF-8.
+    """
+    # A binary file splits on \n only: exactly the contract.
+    for number, raw in enumerate(stream, start=1):
+        line = decode_line(raw.removesuffix(b"\n"), number, report)
+        if strict_utf8 and report.bad_utf8:
+            raise DataError(
+                f"line {number} is not UTF-8", hint="convert it, for example: iconv -f latin1 -t utf-8"
+            )
+        yield line
+
+
+def read_lines(path: Path, *, strict_utf8: bool = False) -> tuple[list[str], LineReport]:
+    """All lines of a file and what had to be mended.
+
+    Raises:
+        DataError: no such file, not readable, or (with `strict_utf8`) not UTF-8.
+    """
+    report = LineReport()
+    try:
+        with path.open("rb") as stream:
+            lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
+    except DataError as error:
+        raise DataError(f"{path}: {error.what}", hint=error.hint) from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a directory, not a text file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    return lines, report
+
+
+def encode_lines(lines: Iterable[str]) -> bytes:
+    """Text lines -> bytes, one `\\n` after each, whatever stands in them."""
+    return "".join(one_line(line) + "\n" for line in lines).encode("utf-8", errors="replace")
+
+
+def one_line(text: str) -> str:
+    """The text without anything that ends a line."""
+    return FORBIDDEN.sub(" ", text.replace("\n", " "))

@@ -1,0 +1,155 @@
+"""The one module that writes what must last.
+
+A file is written under a temporary name in its own directory, synced, renamed, and the directory synced; after
+a crash at any point the old content or the new one is there, never a mixture. The file operations are a
+value (`FileOps`), so that tests can make the N-th of them fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformer_cli.errors import DiskError
+
+TEMPORARY = ".tmp"
+"""Suffix of what is not finished; whatever carries it may be deleted."""
+
+
+@dataclass(frozen=True)
+class FileOps:
+    """The operations that durability rests on."""
+
+    write: Callable[[int, memoryview], int] = os.write
+    fsync: Callable[[int], None] = os.fsync
+    replace: Callable[[Path, Path], None] = os.replace
+
+
+OPS = FileOps()
+
+
+def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
+    """Replace the file's content, durably and all at once.
+
+    Raises:
+        DiskError: the file system refused; the old content is intact.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    with _disk_errors(path, len(content)):
+        try:
+            _write_synced(temporary, content, ops)
+            ops.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_directory(path.parent, ops)
+
+
+def write_text(path: Path, text: str, ops: FileOps = OPS) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode("utf-8"), ops)
+
+
+def write_json(path: Path, value: Any, ops: FileOps = OPS) -> None:
+    """`write_bytes` of indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", ops)
+
+
+@contextlib.contextmanager
+def new_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, bytes], None]]:
+    """Fill a directory under a temporary name, then give it its name; all of it appears or nothing.
+
+    Yields:
+        write(name, content): adds one synced file.
+
+    Raises:
+        DiskError: the file system refused; there is no directory of that name and no leftover.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    with _disk_errors(path, 0):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+
+            def write(name: str, content: bytes) -> None:
+                with _disk_errors(path / name, len(content)):
+                    _write_synced(temporary / name, content, ops)
+
+            yield write
+            sync_directory(temporary, ops)
+            ops.replace(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_directory(path.parent, ops)
+
+
+def point(link: Path, target: str, ops: FileOps = OPS) -> None:
+    """Make `link` a name of `target`, a neighbour in the same directory, all at once."""
+    temporary = link.with_name(link.name + TEMPORARY)
+    with _disk_errors(link, 0):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        ops.replace(temporary, link)
+        sync_directory(link.parent, ops)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents. Raises: DiskError."""
+    with _disk_errors(path, 0):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def sync_directory(path: Path, ops: FileOps = OPS) -> None:
+    """Make renames in this directory last."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        ops.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_synced(path: Path, content: bytes, ops: FileOps) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[ops.write(descriptor, rest) :]
+        ops.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        amount = f" ({size:,} bytes)" if size else ""
+        advice = {
+            errno.ENOSPC: "free some space, or write to another disk",
+            errno.EACCES: "check the permissions of the directory",
+            errno.EROFS: "this file system is read-only: choose another directory",
+        }.get(error.errno or 0, "nothing that was saved before has been changed")
+        raise DiskError(f"{path}{amount}: cannot be written: {error.strerror}", hint=advice) from error

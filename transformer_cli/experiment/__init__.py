@@ -1,0 +1,1 @@
+"""Joins configuration, text, model, training and search; owns the run directory."""

@@ -1,0 +1,58 @@
+"""The mean of the weights of several checkpoints (Junczys-Dowmunt et al. 2016, section 4)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from transformer_cli.errors import CheckpointError
+from transformer_cli.experiment.rundir import RunDirectory
+from transformer_cli.training.checkpoint import (
+    AVERAGE,
+    MODEL,
+    STATE,
+    CheckpointStore,
+    json_bytes,
+    load_tensors,
+    read_tensors,
+    tensor_bytes,
+    verify,
+    write_checkpoint,
+)
+
+
+def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
+    """Write `checkpoints/average`, the mean of the newest `last` checkpoints (None: all that are kept).
+
+    Returns:
+        Names of the checkpoints used, and the new directory.
+
+    Raises:
+        CheckpointError: fewer checkpoints than asked for, or a damaged one. DiskError.
+    """
+    run = RunDirectory(path)
+    run.load_config()
+    with run.locked():
+        store = CheckpointStore(run.checkpoints, {})
+        chosen = store.steps()[-(last or 0) :]
+        if not chosen or (last and len(chosen) < last):
+            raise CheckpointError(
+                f"{path}: {len(chosen)} checkpoints are kept, {last or 1} were asked for",
+                hint="raise training.keep_last before training",
+            )
+        manifests = [verify(checkpoint) for checkpoint in chosen]
+        total = {name: t.double() for name, t in read_tensors(chosen[0] / MODEL).items()}
+        for checkpoint in chosen[1:]:
+            like = read_tensors(chosen[0] / MODEL)
+            for name, tensor in load_tensors(checkpoint / MODEL, like).items():
+                total[name] += tensor.double()
+        mean = {name: (t / len(chosen)).to(torch.float32) for name, t in total.items()}
+        names = [checkpoint.name for checkpoint in chosen]
+        target = run.checkpoints / AVERAGE
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        files = {MODEL: tensor_bytes(mean), STATE: json_bytes({"average_of": names})}
+        write_checkpoint(target, files, manifests[-1]["identity"])
+    return names, target

@@ -1,0 +1,80 @@
+"""A configuration for a corpus of this size, with the reason for each choice.
+
+The table follows what has worked: small corpora want small vocabularies, small models and more dropout
+(Sennrich and Zhang 2019); on a small budget of time the smaller model also wins because it sees more epochs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+WORDS_PER_PIECE = 0.75
+"""Rough share; only the number of steps depends on it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Values for `load_config`, and one sentence for each choice."""
+
+    values: dict[str, dict[str, Any]]
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class _Row:
+    below: float
+    vocab_size: int
+    preset: str
+    dropout: float
+    lr: float
+    batch_tokens: int
+    epochs: int
+
+
+_CPU = [
+    _Row(5_000, 1000, "tiny", 0.3, 2e-3, 2048, 80),
+    _Row(100_000, 4000, "tiny", 0.15, 4e-3, 3000, 25),
+    _Row(1_000_000, 8000, "small", 0.15, 2e-3, 4096, 10),
+    _Row(float("inf"), 32_000, "base", 0.1, 1e-3, 4096, 3),
+]
+_GPU = [
+    _Row(5_000, 1000, "tiny", 0.3, 2e-3, 2048, 100),
+    _Row(100_000, 4000, "small", 0.3, 2e-3, 4096, 60),
+    _Row(1_000_000, 10_000, "base", 0.3, 7e-4, 8192, 40),
+    _Row(float("inf"), 32_000, "base", 0.1, 1e-3, 25_000, 20),
+]
+
+
+def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool) -> Recipe:
+    """The recipe for a corpus of `pairs` sentence pairs and `tgt_words` target words."""
+    row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.below)
+    steps_per_epoch = max(1, round(tgt_words / WORDS_PER_PIECE / row.batch_tokens))
+    steps = max(200, row.epochs * steps_per_epoch)
+    validate_every = max(50, steps // 12)
+    values: dict[str, dict[str, Any]] = {
+        "tokenizer": {"vocab_size": row.vocab_size},
+        "model": {"preset": row.preset, "dropout": row.dropout},
+        "data": {"batch_tokens": row.batch_tokens},
+        "optim": {
+            "lr": row.lr,
+            "schedule": "linear",
+            "warmup_steps": min(400, max(20, steps // 8)),
+        },
+        "training": {
+            "max_steps": steps,
+            "validate_every": validate_every,
+            "save_every": validate_every,
+            "log_every": min(50, max(5, steps // 50)),
+        },
+    }
+    where = "a GPU" if on_gpu else "a CPU"
+    reasons = [
+        f"tokenizer.vocab_size {row.vocab_size}: {pairs:,} pairs show each piece often enough",
+        f"model.preset {row.preset}: learns most from {pairs:,} pairs in the time that {where} gives",
+        f"model.dropout {row.dropout}: the smaller the corpus, the more",
+        f"optim.lr {row.lr:g}, linear to the end: the rate for a model of this width over a known budget",
+        f"data.batch_tokens {row.batch_tokens}: enough updates in an epoch",
+        f"training.max_steps {steps}: about {row.epochs} epochs",
+    ]
+    return Recipe(values, reasons)

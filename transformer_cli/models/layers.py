@@ -1,0 +1,266 @@
+"""The parts that layers are made of: norm, residual branch, feed-forward, attention, positions.
+
+Shapes: B sentences, L positions, N tokens, D `d_model`, H heads, K head size, F `d_ff`, W beams;
+`[..., D]` is `[B, L, D]` or `[N, D]`. Linear maps carry no bias: with a norm before each they earn nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transformer_cli.layout import Layout
+from transformer_cli.models.protocol import Memory
+from transformer_cli.ops.attention import Kernel, attend
+from transformer_cli.ops.dropout import Dropout
+from transformer_cli.ops.kv_cache import KeyValueCache
+from transformer_cli.ops.positions import rotate, sinusoids
+
+Branch = Callable[[Tensor], Tensor]
+
+
+def linear(inputs: int, *outputs: int, gain: float = 1.0) -> nn.Linear:
+    """Linear maps that read the same input, fused into one; each is initialised by itself (Xavier)."""
+    layer = nn.Linear(inputs, sum(outputs), bias=False)
+    for part in torch.split(layer.weight, list(outputs)):
+        nn.init.xavier_uniform_(part, gain)
+    return layer
+
+
+class LayerNorm(nn.LayerNorm):
+    """Ba et al. 2016, with a scale and no shift."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model, bias=False)
+
+
+class RMSNorm(nn.RMSNorm):
+    """Zhang and Sennrich 2019: the scale of LayerNorm without its centring."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model, eps=1e-6)
+
+
+class PreNormResidual(nn.Module):
+    """x + Dropout(Branch(Norm(x))): the residual path stays free (Xiong et al. 2020)."""
+
+    def __init__(self, norm: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.norm = norm
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, branch: Branch) -> Tensor:
+        return x + self.dropout(branch(self.norm(x)))
+
+
+class PostNormResidual(nn.Module):
+    """Norm(x + Dropout(Branch(x))): Vaswani et al. 2017, section 3.1."""
+
+    def __init__(self, norm: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.norm = norm
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, branch: Branch) -> Tensor:
+        out: Tensor = self.norm(x + self.dropout(branch(x)))
+        return out
+
+
+class FeedForward(nn.Module):
+    """act(x W1) W2 (section 3.3, equation 2)."""
+
+    def __init__(self, d_model: int, d_ff: int, activation: Branch, gain: float) -> None:
+        super().__init__()
+        self.up = linear(d_model, d_ff)
+        self.down = linear(d_ff, d_model, gain=gain)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        down: Tensor = self.down(self.activation(self.up(x)))
+        return down
+
+
+class GatedFeedForward(nn.Module):
+    """(SiLU(x W1) * x W3) W2 (Shazeer 2020, equation 6: SwiGLU)."""
+
+    def __init__(self, d_model: int, d_ff: int, gain: float) -> None:
+        super().__init__()
+        self.up = linear(d_model, d_ff, d_ff)
+        self.down = linear(d_ff, d_model, gain=gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, dim=-1)  # [..., F] each
+        down: Tensor = self.down(F.silu(gate) * value)
+        return down
+
+
+ACTIVATIONS: dict[str, Branch] = {"relu": F.relu, "gelu": F.gelu}
+
+
+def feed_forward(activation: str, d_model: int, d_ff: int, gain: float) -> nn.Module:
+    """The feed-forward network of that name."""
+    if activation == "swiglu":
+        return GatedFeedForward(d_model, d_ff, gain)
+    return FeedForward(d_model, d_ff, ACTIVATIONS[activation], gain)
+
+
+class Positions(nn.Module):
+    """Tells a layer stack where its tokens stand: added to the input, or turned into queries and keys."""
+
+    def add(self, x: Tensor, positions: Tensor) -> Tensor:
+        """`[..., D]` at `positions` -> `[..., D]`."""
+        return x
+
+    def turn(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Queries or keys `[..., H, K]` at `positions` -> the same shape."""
+        return x
+
+
+class SinusoidalPositions(Positions):
+    """Section 3.5: fixed sinusoids added to the embedding."""
+
+    def add(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x + sinusoids(positions, x.shape[-1]).to(x.dtype)
+
+
+class LearnedPositions(Positions):
+    """One learned vector a position, up to `max_positions`."""
+
+    def __init__(self, d_model: int, max_positions: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(max_positions, d_model)
+        nn.init.normal_(self.table.weight, std=0.02)
+
+    def add(self, x: Tensor, positions: Tensor) -> Tensor:
+        out: Tensor = x + self.table(positions)
+        return out
+
+
+class RotaryPositions(Positions):
+    """Su et al. 2021: queries and keys of self-attention are turned by their position."""
+
+    def turn(self, x: Tensor, positions: Tensor) -> Tensor:
+        return rotate(x, positions)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sentence to itself (section 3.2.2)."""
+
+    def __init__(self, d_model: int, num_heads: int, positions: Positions, kernel: Kernel, gain: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query_key_value = linear(d_model, d_model, d_model, d_model)
+        self.out = linear(d_model, d_model, gain=gain)
+        self.positions = positions
+        self.kernel = kernel
+
+    def forward(self, x: Tensor, layout: Layout, causal: bool) -> Tensor:
+        """`[..., D]` -> `[..., D]`."""
+        q, k, v = self._project(x, layout.positions)
+        heads = attend(q, k, v, layout, layout, causal=causal, kernel=self.kernel)  # [..., H, K]
+        out: Tensor = self.out(heads.flatten(-2))
+        return out
+
+    def step(self, x: Tensor, position: Tensor, mask: Tensor | None, cache: KeyValueCache) -> Tensor:
+        """One position of W beams, `[B, W, D]` -> `[B, W, D]`; writes its key and value to `cache`.
+
+        `position` is `[1]`; `mask` is `[B, 1, W, t · W]`, the history of each beam.
+        """
+        q, k, v = self._project(x, position)  # [B, W, H, K]
+        keys, values = cache.append(k, v, int(position))
+        heads = self.kernel(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
+        out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
+        return out
+
+    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = self.query_key_value(x).unflatten(-1, (3 * self.num_heads, -1))  # [..., 3H, K]
+        q, k, v = qkv.chunk(3, dim=-2)
+        return self.positions.turn(q, positions), self.positions.turn(k, positions), v
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of target positions to the source (section 3.2.3)."""
+
+    def __init__(self, d_model: int, num_heads: int, kernel: Kernel, gain: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = linear(d_model, d_model)
+        self.key_value = linear(d_model, d_model, d_model)
+        self.out = linear(d_model, d_model, gain=gain)
+        self.kernel = kernel
+
+    def forward(self, x: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        """`[..., D]` and the memory -> `[..., D]`."""
+        q = self.query(x).unflatten(-1, (self.num_heads, -1))  # [..., H, K]
+        k, v = self._project_memory(memory)
+        heads = attend(q, k, v, layout, memory.layout, causal=False, kernel=self.kernel)
+        out: Tensor = self.out(heads.flatten(-2))
+        return out
+
+    def remember(self, memory: Memory) -> KeyValueCache:
+        """Keys and values of the source, once a sentence: `[B, H, S, K]` each."""
+        padded = (memory.layout.pad(x).transpose(1, 2) for x in self._project_memory(memory))
+        return KeyValueCache(*(x.contiguous() for x in padded))
+
+    def step(self, x: Tensor, mask: Tensor | None, source: KeyValueCache) -> Tensor:
+        """One position of W beams, `[B, W, D]`: beams are query positions, so nothing is repeated."""
+        q = self.query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, W, K]
+        heads = self.kernel(q, source.keys, source.values, mask, False)  # [B, H, W, K]
+        out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
+        return out
+
+    def _project_memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        kv = self.key_value(memory.states).unflatten(-1, (2 * self.num_heads, -1))  # [..., 2H, K]
+        k, v = kv.chunk(2, dim=-2)
+        return k, v
+
+
+class Embedding(nn.Embedding):
+    """Token embeddings, scaled by √D (section 3.4)."""
+
+    def __init__(self, vocab_size: int, d_model: int) -> None:
+        super().__init__(vocab_size, d_model)
+        self.scale = d_model**0.5
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[...]` int64 -> `[..., D]`."""
+        return F.embedding(tokens, self.weight) * self.scale
+
+
+def build_positions(kind: str, d_model: int, max_positions: int) -> Positions:
+    """The positions of that name."""
+    if kind == "learned":
+        return LearnedPositions(d_model, max_positions)
+    return {"sinusoidal": SinusoidalPositions, "rotary": RotaryPositions}[kind]()
+
+
+def build_norm(kind: str, d_model: int) -> nn.Module:
+    """The norm of that name."""
+    return {"layer": LayerNorm, "rms": RMSNorm}[kind](d_model)
+
+
+def build_residual(kind: str, norm_type: str, d_model: int, dropout: float) -> nn.Module:
+    """The residual branch of that name."""
+    residual = {"pre": PreNormResidual, "post": PostNormResidual}[kind]
+    return residual(build_norm(norm_type, d_model), dropout)
+
+
+def final_norm(kind: str, norm_type: str, d_model: int) -> nn.Module:
+    """Pre-norm leaves its sum unnormalised, so the stack ends with a norm; post-norm has it already."""
+    return build_norm(norm_type, d_model) if kind == "pre" else nn.Identity()
+
+
+def residual_gain(kind: str, layers: int) -> float:
+    """Pre-norm sums 2 · layers branches: each starts smaller so that the sum keeps its size."""
+    return (2 * layers) ** -0.5 if kind == "pre" else 1.0
+
+
+def step_position(position: int, device: torch.device) -> Tensor:
+    """`[1]` int64: the position that one decoding step computes."""
+    return torch.tensor([position], device=device)

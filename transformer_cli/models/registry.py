@@ -1,0 +1,46 @@
+"""Architectures by name. A new one is a file, a line here, and the laws of `tests/models/test_laws.py`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from transformer_cli.config import ModelConfig
+from transformer_cli.errors import ConfigError
+from transformer_cli.models.protocol import Decoder, Encoder
+from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.models.transformer import TransformerDecoder, TransformerEncoder
+
+T = TypeVar("T")
+
+ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
+    "transformer": TransformerEncoder,
+}
+DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
+    "transformer": TransformerDecoder,
+}
+
+
+def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int) -> Seq2Seq:
+    """The model that `config` describes, freshly initialised from torch's random state.
+
+    Raises:
+        ConfigError: no architecture of that name.
+    """
+    return Seq2Seq(
+        _lookup(ENCODERS, "model.encoder", config.encoder)(config),
+        _lookup(DECODERS, "model.decoder", config.decoder)(config),
+        d_model=config.d_model,
+        src_vocab=src_vocab,
+        tgt_vocab=tgt_vocab,
+        tie_embeddings=config.tie_embeddings,
+    )
+
+
+def _lookup(known: Mapping[str, T], key: str, name: str) -> T:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(f"{key}: unknown architecture '{name}'{guess}", hint=f"known: {', '.join(known)}")

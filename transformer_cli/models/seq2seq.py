@@ -1,0 +1,80 @@
+"""Token ids in, logits out: embeddings and output projection around any encoder and any decoder.
+
+Shapes: B sentences, W beams, N tokens, D `d_model`, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transformer_cli.batch import Batch
+from transformer_cli.layout import Layout
+from transformer_cli.models.layers import Embedding
+from transformer_cli.models.protocol import Decoder, Encoder, Memory
+
+
+class Seq2Seq(nn.Module):
+    """Encoder, decoder, and the matrices between tokens and vectors.
+
+    `forward` stops before the output projection, so that the loss can fuse the two; `logits` goes on.
+    """
+
+    encoder: Encoder
+    decoder: Decoder
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        *,
+        d_model: int,
+        src_vocab: int,
+        tgt_vocab: int,
+        tie_embeddings: str,
+    ) -> None:
+        super().__init__()
+        assert tie_embeddings != "all" or src_vocab == tgt_vocab, "one matrix needs one vocabulary"
+        self.tgt_embedding = Embedding(tgt_vocab, d_model)
+        self.src_embedding = self.tgt_embedding if tie_embeddings == "all" else Embedding(src_vocab, d_model)
+        # The embedding is multiplied by √D on the way in, so the same matrix has unit scale on the way out.
+        self.output = nn.Linear(d_model, tgt_vocab, bias=False)
+        nn.init.normal_(self.output.weight, std=d_model**-0.5)
+        if tie_embeddings != "none":
+            self.output.weight = self.tgt_embedding.weight
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, batch: Batch) -> Tensor:
+        """A batch -> the decoder's states of all target tokens, flat: `[N, D]`."""
+        memory = self.encode(batch.src, batch.src_layout)
+        y = self.decoder(self.tgt_embedding(batch.tgt_in), batch.tgt_layout, memory)
+        return batch.tgt_layout.flatten(y)
+
+    def encode(self, src: Tensor, layout: Layout) -> Memory:
+        """Source ids `[B, S]` or `[N]` -> the memory that decoders attend to."""
+        return Memory(self.encoder(self.src_embedding(src), layout), layout)
+
+    def decode(self, tgt_in: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        """Teacher forcing: target ids -> flat logits `[N, V]`, aligned with flat targets."""
+        return self.logits(layout.flatten(self.decoder(self.tgt_embedding(tgt_in), layout, memory)))
+
+    @property
+    def output_weight(self) -> Tensor:
+        """`[V, D]`, for a loss that fuses the output projection."""
+        return self.output.weight
+
+    def logits(self, states: Tensor) -> Tensor:
+        """`[..., D]` -> `[..., V]`."""
+        return F.linear(states, self.output_weight)
+
+    def init_state(self, memory: Memory, beam: int) -> Any:
+        """The decoder's state before the first token."""
+        return self.decoder.init_state(memory, beam)
+
+    def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The last token of each hypothesis, `[B, W]` -> (logits of the next `[B, W, V]`, new state)."""
+        y, state = self.decoder.decode_step(self.tgt_embedding(tokens), state)
+        return self.logits(y), state

@@ -1,0 +1,173 @@
+"""The Transformer (Vaswani et al. 2017, figure 1), pre-norm or post-norm.
+
+Shapes: B sentences, W beams, L positions, D `d_model`, H heads, K head size; `[..., D]` is `[B, L, D]` or
+`[N, D]` as the layout says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from transformer_cli.config import ModelConfig
+from transformer_cli.layout import Layout
+from transformer_cli.models.layers import (
+    CrossAttention,
+    Positions,
+    SelfAttention,
+    build_positions,
+    build_residual,
+    feed_forward,
+    final_norm,
+    residual_gain,
+    step_position,
+)
+from transformer_cli.models.protocol import Memory
+from transformer_cli.ops.attention import KERNELS, key_mask
+from transformer_cli.ops.dropout import Dropout
+from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward, each in a residual branch."""
+
+    def __init__(self, config: ModelConfig, positions: Positions) -> None:
+        super().__init__()
+        c, gain = config, residual_gain(config.norm, config.encoder_layers)
+        kernel = KERNELS[c.attention]
+        self.self_attention = SelfAttention(c.d_model, c.num_heads, positions, kernel, gain)
+        self.feed_forward = feed_forward(c.activation, c.d_model, c.d_ff, gain)
+        self.self_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+        self.feed_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        x = self.self_residual(x, lambda h: self.self_attention(h, layout, causal=False))
+        x = self.feed_residual(x, self.feed_forward)
+        return x
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of encoder layers; see `protocol.Encoder`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.positions = build_positions(config.positions, config.d_model, config.max_positions)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(config, self.positions) for _ in range(config.encoder_layers))
+        self.norm = final_norm(config.norm, config.norm_type, config.d_model)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        x = self.dropout(self.positions.add(x, layout.positions))
+        for layer in self.layers:
+            x = layer(x, layout)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, cross-attention, feed-forward, each in a residual branch."""
+
+    def __init__(self, config: ModelConfig, positions: Positions) -> None:
+        super().__init__()
+        c, gain = config, residual_gain(config.norm, config.decoder_layers)
+        kernel = KERNELS[c.attention]
+        self.self_attention = SelfAttention(c.d_model, c.num_heads, positions, kernel, gain)
+        self.cross_attention = CrossAttention(c.d_model, c.num_heads, kernel, gain)
+        self.feed_forward = feed_forward(c.activation, c.d_model, c.d_ff, gain)
+        self.self_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+        self.cross_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+        self.feed_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+
+    def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        y = self.self_residual(y, lambda h: self.self_attention(h, layout, causal=True))
+        y = self.cross_residual(y, lambda h: self.cross_attention(h, layout, memory))
+        y = self.feed_residual(y, self.feed_forward)
+        return y
+
+    def step(self, y: Tensor, cache: LayerCache, now: StepView) -> Tensor:
+        """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
+        y = self.self_residual(y, lambda h: self.self_attention.step(h, now.position, now.self_mask, cache.target))
+        y = self.cross_residual(y, lambda h: self.cross_attention.step(h, now.source_mask, cache.source))
+        y = self.feed_residual(y, self.feed_forward)
+        return y
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """Of one layer: keys and values of the target so far, and of the source."""
+
+    target: KeyValueCache
+    source: KeyValueCache
+
+    def keep(self, sentences: Tensor) -> LayerCache:
+        return LayerCache(self.target.keep(sentences), self.source.keep(sentences))
+
+
+@dataclass(frozen=True)
+class StepView:
+    """What all layers share at one position: where it is, and who may attend to whom."""
+
+    position: Tensor
+    self_mask: Tensor | None
+    source_mask: Tensor | None
+
+
+@dataclass(frozen=True)
+class TransformerState:
+    """See `protocol.DecoderState`. `step` counts the positions written to the caches."""
+
+    step: int
+    ancestry: Ancestry
+    caches: list[LayerCache]
+    source_mask: Tensor | None
+
+    def reorder(self, parents: Tensor) -> TransformerState:
+        return replace(self, ancestry=self.ancestry.reorder(parents))
+
+    def keep(self, sentences: Tensor) -> TransformerState:
+        return TransformerState(
+            self.step,
+            self.ancestry.keep(sentences),
+            [cache.keep(sentences) for cache in self.caches],
+            None if self.source_mask is None else self.source_mask[sentences],
+        )
+
+
+class TransformerDecoder(nn.Module):
+    """A stack of decoder layers; see `protocol.Decoder`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.positions = build_positions(config.positions, config.d_model, config.max_positions)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(DecoderLayer(config, self.positions) for _ in range(config.decoder_layers))
+        self.norm = final_norm(config.norm, config.norm_type, config.d_model)
+
+    def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        y = self.dropout(self.positions.add(y, layout.positions))
+        for layer in self.layers:
+            y = layer(y, layout, memory)
+        out: Tensor = self.norm(y)
+        return out
+
+    def init_state(self, memory: Memory, beam: int) -> TransformerState:
+        sentences, states = memory.layout.sentences, memory.states
+        caches = []
+        for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
+            source = layer.cross_attention.remember(memory)
+            heads, size = source.keys.shape[1], source.keys.shape[3]
+            target = KeyValueCache.empty(sentences, heads, size, like=source.keys)
+            caches.append(LayerCache(target, source))
+        ancestry = Ancestry.empty(sentences, beam, states.device)
+        return TransformerState(0, ancestry, caches, key_mask(memory.layout))
+
+    def decode_step(self, y: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        ancestry = state.ancestry.advance()
+        now = StepView(step_position(state.step, y.device), ancestry.mask(), state.source_mask)
+        y = self.positions.add(y, now.position)
+        for layer, cache in zip(self.layers, state.caches, strict=True):
+            assert isinstance(layer, DecoderLayer)
+            y = layer.step(y, cache, now)
+        return self.norm(y), replace(state, step=state.step + 1, ancestry=ancestry)

@@ -1,0 +1,245 @@
+"""Checkpoints: safetensors and JSON, written durably, verified by hash before anything is believed.
+
+    checkpoints/step_000001000/{model.safetensors, optimizer.safetensors, state.json, MANIFEST.json}
+    checkpoints/best  checkpoints/last      names of one of them, not copies
+
+A directory without a whole, matching `MANIFEST.json` is no checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from transformer_cli import __version__, durable
+from transformer_cli.errors import CheckpointError
+from transformer_cli.training.state import Progress, TrainState
+
+FORMAT = 1
+"""Version of what stands in a checkpoint directory."""
+MODEL, OPTIMIZER, STATE, MANIFEST = (
+    "model.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+    "MANIFEST.json",
+)
+STEP_NAME = re.compile(r"step_\d{9}")
+BEST, LAST, AVERAGE = "best", "last", "average"
+DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The `checkpoints` directory of a run.
+
+    `identity` names by hash what a checkpoint belongs to (tokenizer, model, corpus); it stands in each manifest.
+    """
+
+    directory: Path
+    identity: Mapping[str, str]
+
+    def save(self, state: TrainState, *, best: bool, keep_last: int) -> Path:
+        """Write the state under its step, move the names, delete what is no longer kept.
+
+        Raises:
+            DiskError: nothing was saved; older checkpoints are intact.
+        """
+        path = self.directory / f"step_{state.progress.step:09d}"
+        if not path.exists():
+            write_checkpoint(
+                path,
+                {
+                    MODEL: tensor_bytes(state.model_tensors()),
+                    OPTIMIZER: tensor_bytes(state.optimizer_tensors()),
+                    STATE: json_bytes(state.progress.to_json()),
+                },
+                self.identity,
+            )
+        durable.point(self.directory / LAST, path.name)
+        if best:
+            durable.point(self.directory / BEST, path.name)
+        self._prune(keep_last)
+        return path
+
+    def named(self, name: str) -> Path | None:
+        """The checkpoint that `best` or `last` names, if it names one."""
+        link = self.directory / name
+        target = link.readlink().name if link.is_symlink() else ""
+        path = self.directory / target
+        return path if STEP_NAME.fullmatch(target) and path.is_dir() else None
+
+    def steps(self) -> list[Path]:
+        """All checkpoints, oldest first, whole or not."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
+
+    def newest_valid(self) -> tuple[Path | None, list[str]]:
+        """The newest checkpoint whose files are whole, and what is wrong with newer ones."""
+        problems = []
+        for path in reversed(self.steps()):
+            try:
+                verify(path)
+            except CheckpointError as error:
+                problems.append(error.what)
+            else:
+                return path, problems
+        return None, problems
+
+    def discard(self, path: Path) -> None:
+        """Move a damaged checkpoint out of the way, so that its step can be saved again."""
+        target = path.with_name(f"{path.name}.damaged")
+        shutil.rmtree(target, ignore_errors=True)
+        path.rename(target)
+
+    def _prune(self, keep_last: int) -> None:
+        kept = {*self.steps()[-keep_last:], self.named(BEST), self.named(LAST)}
+        for path in self.steps():
+            if path not in kept:
+                # Only what a manifest lists is deleted; anything else in there stays, and so does its directory.
+                with contextlib.suppress(OSError, CheckpointError):
+                    files = [*read_manifest(path)["files"], MANIFEST]
+                    for name in files:
+                        (path / name).unlink(missing_ok=True)
+                    path.rmdir()
+
+
+def write_checkpoint(path: Path, files: Mapping[str, bytes], identity: Mapping[str, str]) -> None:
+    """A new directory of these files and their manifest, all at once. Raises: DiskError."""
+    manifest = {
+        "format": FORMAT,
+        "version": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "identity": dict(identity),
+        "files": {
+            name: {"sha256": durable.sha256(content), "bytes": len(content)} for name, content in files.items()
+        },
+    }
+    with durable.new_directory(path) as write:
+        for name, content in files.items():
+            write(name, content)
+        write(MANIFEST, json_bytes(manifest))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint. Raises: CheckpointError if it is missing, damaged or too new."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        version, files = manifest["format"], manifest["files"]
+        names_are_plain = all(Path(name).name == name for name in files)
+        assert isinstance(manifest["identity"], dict) and names_are_plain
+    except OSError as error:
+        raise CheckpointError(f"{path}: no readable {MANIFEST}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise CheckpointError(f"{path}: {MANIFEST} is damaged") from None
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path}: written in checkpoint format {version}; this program reads format {FORMAT}",
+            hint=f"it was written by transformer-cli {manifest.get('version', '?')}",
+        )
+    return dict(manifest)
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Check every file of a checkpoint against its manifest.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        CheckpointError: missing, truncated or changed file.
+    """
+    manifest = read_manifest(path)
+    for name, facts in manifest["files"].items():
+        file = path / name
+        if file.is_symlink() or not file.is_file():
+            raise CheckpointError(f"{file}: missing, or not a plain file")
+        if file.stat().st_size != facts["bytes"]:
+            raise CheckpointError(
+                f"{file}: has {file.stat().st_size} bytes instead of {facts['bytes']}: truncated or changed"
+            )
+        if durable.sha256_file(file) != facts["sha256"]:
+            raise CheckpointError(f"{file}: content does not match its SHA-256: damaged or changed")
+    return manifest
+
+
+def check_identity(path: Path, manifest: Mapping[str, Any], identity: Mapping[str, str]) -> None:
+    """Raises: CheckpointError if the checkpoint belongs to another tokenizer, model or corpus."""
+    for key, value in identity.items():
+        if manifest["identity"].get(key) != value:
+            raise CheckpointError(
+                f"{path}: was made with another {key}",
+                hint=f"give the {key} that the run was started with, or start a new run in another directory",
+            )
+
+
+def load_training(path: Path, state: TrainState) -> None:
+    """Restore a verified checkpoint into `state`. Raises: CheckpointError if it does not fit the model."""
+    model = load_tensors(path / MODEL, dict(state.model.named_parameters()))
+    optimizer = read_tensors(path / OPTIMIZER)
+    try:
+        progress = Progress.from_json(json.loads((path / STATE).read_text(encoding="utf-8")))
+        state.restore(model, optimizer, progress)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: does not fit this run: {error}") from None
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put the weights of a verified checkpoint into `model`. Raises: CheckpointError."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in load_tensors(path / MODEL, parameters).items():
+            parameters[name].copy_(tensor)
+
+
+def load_tensors(file: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of exactly these names, shapes and dtypes, checked in the header before anything is read.
+
+    Raises:
+        CheckpointError: damaged file, or one of another model.
+    """
+    found = _header(file)
+    wanted = {name: (DTYPES[t.dtype], *t.shape) for name, t in like.items()}
+    if found != wanted:
+        differ = sorted(set(found.items()) ^ set(wanted.items()))
+        raise CheckpointError(f"{file}: holds another model: {differ[0][0]} differs in name, type or shape")
+    return read_tensors(file)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file. Raises: CheckpointError."""
+    try:
+        return safetensors.torch.load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: cannot be read: {error}") from None
+
+
+def _header(file: Path) -> dict[str, tuple[object, ...]]:
+    try:
+        with safetensors.safe_open(file, framework="pt") as tensors:
+            parts = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+            return {name: (part.get_dtype(), *part.get_shape()) for name, part in parts.items()}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: cannot be read: {error}") from None
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors -> the bytes of a safetensors file."""
+    return safetensors.torch.save({name: t.contiguous().cpu() for name, t in tensors.items()})
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value -> indented JSON in UTF-8."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

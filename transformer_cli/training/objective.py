@@ -1,0 +1,97 @@
+"""Label-smoothed cross-entropy over flat tokens (Szegedy et al. 2016, section 7; Vaswani section 5.4).
+
+Shapes: N target tokens, D `d_model`, V vocabulary.
+
+The target of a token is (1 - ε) on the reference and ε / V on every word, so its loss is
+
+    lse(z) - (1 - ε) z_y - ε mean(z)          with logits z = W h and lse = log Σ exp.
+
+`smoothed_loss` computes loss and gradient chunk by chunk and never holds the `[N, V]` logits; its oracle is
+`reference_loss`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CPU_ROWS = 256
+"""Rows of a chunk: logits of 256 rows and 8,000 words fill a second-level cache."""
+GPU_ROWS = 8192
+
+
+def reference_loss(states: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The same as `smoothed_loss`, written with torch's own parts."""
+    logits = F.linear(states, weight)  # [N, V]
+    loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+    nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
+    return loss, nll
+
+
+def smoothed_loss(states: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Sum over tokens of the smoothed loss, and of the plain negative log-likelihood, in nats.
+
+    Args:
+        states: `[N, D]`, the decoder's last states.
+        weight: `[V, D]`, the output projection.
+        targets: `[N]` int64.
+        smoothing: ε.
+
+    Returns:
+        Two scalars; only the first carries a gradient.
+    """
+    loss, nll = _SmoothedLoss.apply(  # type: ignore[no-untyped-call]
+        states, weight, targets, smoothing
+    )
+    return loss, nll
+
+
+class _SmoothedLoss(torch.autograd.Function):
+    """The gradient with respect to z is softmax(z) - (1 - ε) onehot(y) - ε / V.
+
+    Its last term is the same for every row, so it is added as a rank-one matrix at the end.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        device = states.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+        full = torch.promote_types(dtype, torch.float32)  # of softmax and sums
+        h, w = states.detach().to(dtype), weight.detach().to(dtype)
+        wants_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        grad_h = torch.empty_like(h) if wants_gradient else None
+        grad_w = torch.zeros_like(w) if wants_gradient else None
+        totals = torch.zeros(2, dtype=torch.float64, device=h.device)  # Σ -log p(y), Σ -mean log p
+        rows = CPU_ROWS if device == "cpu" else GPU_ROWS
+        for start in range(0, len(h), rows):
+            chunk = slice(start, start + rows)
+            h_rows, y = h[chunk], targets[chunk, None]
+            log_p = torch.log_softmax(h_rows @ w.t(), dim=-1, dtype=full)  # [rows, V]
+            totals[0] -= log_p.gather(1, y).sum()
+            totals[1] -= log_p.mean(dim=1).sum()
+            if grad_h is None or grad_w is None:
+                continue
+            grad_z = torch.softmax(log_p, dim=-1)  # [rows, V]
+            grad_z.scatter_add_(1, y, grad_z.new_full((1, 1), smoothing - 1.0).expand_as(y))
+            grad_z = grad_z.to(dtype)
+            torch.mm(grad_z, w, out=grad_h[chunk])
+            grad_w.addmm_(grad_z.t(), h_rows)
+        if grad_h is not None and grad_w is not None:
+            grad_h -= smoothing * w.mean(dim=0)
+            grad_w -= smoothing / len(w) * h.sum(dim=0)
+            ctx.save_for_backward(grad_h, grad_w)
+        nll, smooth = totals.to(full)
+        ctx.mark_non_differentiable(nll)
+        ctx.dtypes = states.dtype, weight.dtype
+        return (1.0 - smoothing) * nll + smoothing * smooth, nll
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_h, grad_w = ctx.saved_tensors
+        states_dtype, weight_dtype = ctx.dtypes
+        return grad_h.to(states_dtype) * grad, grad_w.to(weight_dtype) * grad, None, None

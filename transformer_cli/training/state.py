@@ -1,0 +1,85 @@
+"""All that a run must remember to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer_cli.batch import Position
+from transformer_cli.config import OptimConfig, TrainingConfig
+from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.training.optimizer import MovingAverage, build_optimizer
+
+
+@dataclass
+class Progress:
+    """Numbers of a run; all of it goes into `state.json`.
+
+    `step` counts optimizer updates, `tokens` target tokens seen, `seconds` the time spent in training (validation
+    and saving included); `position` is the next batch; `best_score` is the metric, higher is better.
+    """
+
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    tokens: int = 0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_score: float | None = None
+    bad_validations: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Progress:
+        """Raises: TypeError or KeyError if the values are not a progress."""
+        return Progress(**{**values, "position": Position(**values["position"])})
+
+
+class TrainState:
+    """Model, optimizer, moving average, random state and progress: the value that a checkpoint holds."""
+
+    def __init__(self, model: Seq2Seq, optim: OptimConfig, training: TrainingConfig) -> None:
+        self.model = model
+        self.optimizer = build_optimizer(model, optim)
+        self.average = MovingAverage(model, training.ema) if training.ema else None
+        self.progress = Progress()
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """What is validated and deployed: the moving average where there is one, else the weights."""
+        if self.average is not None:
+            return dict(self.average.average)
+        return {name: p.detach() for name, p in self.model.named_parameters()}
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """What only training needs: moments, step counts, random states, weights under an average."""
+        tensors = {"rng.cpu": torch.get_rng_state()}
+        device = next(self.model.parameters()).device
+        if device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(device)
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{key}.{name}"] = value.detach()
+            if self.average is not None:
+                tensors[f"weight.{name}"] = parameter.detach()
+        return tensors
+
+    @torch.no_grad()
+    def restore(self, model: dict[str, Tensor], optimizer: dict[str, Tensor], progress: Progress) -> None:
+        """Take everything back, in place. The tensors have been checked against the model."""
+        for name, parameter in self.model.named_parameters():
+            if self.average is not None:
+                self.average.average[name].copy_(model[name])
+                parameter.copy_(optimizer[f"weight.{name}"])
+            else:
+                parameter.copy_(model[name])
+            self.optimizer.state[parameter] = {
+                key: optimizer[f"{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+        torch.set_rng_state(optimizer["rng.cpu"].cpu())
+        if "rng.cuda" in optimizer and torch.cuda.is_available():
+            torch.cuda.set_rng_state(optimizer["rng.cuda"].cpu())
+        self.progress = progress
