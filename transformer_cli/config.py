@@ -134,7 +134,7 @@ class TrainingConfig(Section):
     ema: Fraction = 0.0
     """Decay of the moving average of the weights; 0 = off. With it, validation and the model use the average."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto` is bf16 where CUDA has it, fp32 elsewhere."""
+    """Of matrix products while training; `auto` is bf16 where CUDA has it, fp32 elsewhere."""
     seed: CountOrZero = 1
     log_every: Count = 50
 

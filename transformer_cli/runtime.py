@@ -34,11 +34,15 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError(f"--device {name}: not a device name") from None
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The precision of matrix products: `auto` is bf16 where CUDA has it, fp32 elsewhere."""
-    if precision == "auto":
-        on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        precision = "bf16" if on_cuda else "fp32"
+def pick_precision(device: torch.device, precision: str) -> str:
+    """`auto` -> `bf16` where CUDA has it, else `fp32`."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def products_in(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Matrix products in `fp32` or `bf16`; weights, sums and the optimizer stay fp32 in both."""
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -154,7 +154,7 @@ def test_7_beam_of_one_is_greedy(encoder: str, decoder: str, variant: dict[str, 
 
 
 @pytest.mark.parametrize("task", ["copy", "reverse"])
-@pytest.mark.parametrize(("encoder", "decoder"), itertools.product(ENCODERS, DECODERS))
+@pytest.mark.parametrize(("encoder", "decoder"), list(itertools.product(ENCODERS, DECODERS)))
 def test_8_learns_to_copy_and_reverse(encoder: str, decoder: str, task: str) -> None:
     torch.manual_seed(1)
     model = model_of(encoder, decoder, {}, d_model=32, d_ff=64, num_heads=4).float().train()

@@ -26,7 +26,8 @@ def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) 
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(corpus))
     src, tgt = corpus.src.lengths[order], corpus.tgt.lengths[order]
-    order = order[np.lexsort((src, tgt))]
+    # Up and down in turn: where one target length ends and the next begins, source lengths still agree.
+    order = order[np.lexsort((np.where(tgt % 2, src, -src), tgt))]
     batches = cut(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order], batch_tokens)
     plan = [order[start:end] for start, end in batches]
     return [plan[i] for i in rng.permutation(len(plan))]

@@ -53,20 +53,25 @@ def beam_search(
         logits, state = model.decode_step(tokens[:, :, -1], state)
         logits = logits.float()
         base = scores - logits.logsumexp(dim=-1)  # [B, W]
-        logits = allow(logits, limits[rows] == position + 1)
+        last = limits[rows] == position + 1
+        logits = allow(logits, last)
         totals = logits.add_(base.unsqueeze(-1)).flatten(1)  # [B, W · V] log-probabilities
         top, index = top_k(totals, 2 * beam)  # [B, 2W]
         top = torch.nan_to_num(top, nan=WORST, neginf=WORST)
         vocab = logits.shape[-1]
-        parents, choices = index // vocab, index % vocab
+        # Where everything is impossible the best may be a special id: that ends the hypothesis.
+        parents, choices = index // vocab, (index % vocab).clamp_min(EOS)
+        choices = choices.masked_fill(last.unsqueeze(1), EOS)
 
         ends = choices == EOS
         penalty = length_penalty(position + 1, alpha)
         ending = ends[:, :beam] & alive.unsqueeze(1)
         for row, rank in ending.nonzero().tolist():
-            log_prob = float(top[row, rank])
-            said = tokens[row, parents[row, rank], 1:].tolist()
-            finished[int(rows[row])].append(Hypothesis(said, log_prob, log_prob / penalty))
+            log_prob, sentence = float(top[row, rank]), int(rows[row])
+            # What the model calls impossible is a translation only where there is no other.
+            if log_prob > WORST / 2 or (position + 1 == longest[sentence] and not finished[sentence]):
+                said = tokens[row, parents[row, rank], 1:].tolist()
+                finished[sentence].append(Hypothesis(said, log_prob, log_prob / penalty))
 
         scores, rank = top.masked_fill(ends, -math.inf).topk(beam)  # [B, W]
         scores = scores.clamp_min(WORST)

@@ -40,10 +40,12 @@ def greedy_search(model: StepModel, memory: Any, limits: Tensor, *, alpha: float
         logits, state = model.decode_step(tokens, state)
         logits = logits[:, 0].float()  # [B, V]
         total = logits.logsumexp(dim=-1)  # the only part of the softmax that is needed
-        best, choice = allow(logits, limits[rows] == position + 1).max(dim=-1)
+        last = limits[rows] == position + 1
+        best, choice = allow(logits, last).max(dim=-1)
         gained = torch.nan_to_num(best - total, nan=WORST, neginf=WORST)
         log_probs[rows] += torch.where(alive, gained, 0.0)
-        choice = torch.where(alive, choice, EOS)
+        # Where everything is impossible the best may be a special id: that ends the translation.
+        choice = torch.where(alive & ~last & (choice > EOS), choice, EOS)
         said[rows, position] = choice
         alive = alive & (choice != EOS)
         if not alive.any():

@@ -21,7 +21,7 @@ from transformer_cli.experiment.recipe import choose_recipe
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash, text_hash
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
-from transformer_cli.runtime import autocast, pick_device, tune_process
+from transformer_cli.runtime import pick_device, pick_precision, tune_process
 from transformer_cli.training.checkpoint import (
     CheckpointStore,
     check_identity,
@@ -206,7 +206,8 @@ def _announce(config: Config, model: Seq2Seq, corpus: EncodedCorpus, device: tor
     tokens = int(corpus.tgt.offsets[-1])
     say(
         f"{config.model.encoder} -> {config.model.decoder}, {parameters:,} parameters; "
-        f"{len(corpus):,} pairs, {tokens:,} target tokens; device {device}, {torch.get_num_threads()} threads"
+        f"{len(corpus):,} pairs, {tokens:,} target tokens; device {device}, {torch.get_num_threads()} threads, "
+        f"matrix products in {pick_precision(device, config.training.precision)}"
     )
 
 
@@ -227,9 +228,8 @@ class _Validator:
         # Greedy: a third of the time of a beam, and it ranks checkpoints the same way.
         options = self.config.decoding.model_copy(update={"beam": 1})
         translator = make_translator(self.config, self.model, self.vocabularies, options)
-        with autocast(self.device, self.config.training.precision):
-            loss = self._loss()
-            translations = [t.text for t in translator.translate(self.text.src)]
+        loss = self._loss()
+        translations = [t.text for t in translator.translate(self.text.src)]
         bleu, chrf = quick_scores(translations, self.text.tgt)
         scores = Validation(loss, bleu, chrf)
         durable.make_directory(self.run.samples)

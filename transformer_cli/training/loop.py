@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformer_cli.batch import Batch, Position
 from transformer_cli.config import Config
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import autocast
+from transformer_cli.runtime import pick_precision, products_in
 from transformer_cli.training.checkpoint import CheckpointStore
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
@@ -176,10 +176,11 @@ class Trainer:
         """Gradient of the mean loss over all tokens of these batches; returns their summed NLL."""
         c, model = self.config.training, self.state.model
         device = next(model.parameters()).device
+        precision = pick_precision(device, c.precision)
         total = torch.zeros((), device=device)
         for batch in batches:
             on_device = batch.to(device)
-            with autocast(device, c.precision):
+            with products_in(device, precision):
                 states = model(on_device)
                 loss, nll = smoothed_loss(states, model.output_weight, on_device.tgt_out, c.label_smoothing)
             torch.autograd.backward(loss / tokens)

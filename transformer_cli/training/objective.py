@@ -66,23 +66,27 @@ class _SmoothedLoss(torch.autograd.Function):
         wants_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         grad_h = torch.empty_like(h) if wants_gradient else None
         grad_w = torch.zeros_like(w) if wants_gradient else None
+        mean_w = w.mean(dim=0)
         totals = torch.zeros(2, dtype=torch.float64, device=h.device)  # Σ -log p(y), Σ -mean log p
-        rows = CPU_ROWS if device == "cpu" else GPU_ROWS
+        rows = min(len(h), CPU_ROWS if device == "cpu" else GPU_ROWS)
+        logits, probabilities = (h.new_empty(rows, len(w), dtype=t) for t in (dtype, full))
         for start in range(0, len(h), rows):
-            chunk = slice(start, start + rows)
-            h_rows, y = h[chunk], targets[chunk, None]
-            log_p = torch.log_softmax(h_rows @ w.t(), dim=-1, dtype=full)  # [rows, V]
-            totals[0] -= log_p.gather(1, y).sum()
-            totals[1] -= log_p.mean(dim=1).sum()
+            h_rows, y = h[start : start + rows], targets[start : start + rows, None]
+            z, p = logits[: len(h_rows)], probabilities[: len(h_rows)]  # [rows, V], the same memory each time
+            torch.mm(h_rows, w.t(), out=z)
+            torch.softmax(z, dim=-1, dtype=full, out=p)
+            # The largest p is exp(max z - lse), which never underflows.
+            lse = z.amax(dim=-1).to(full) - p.amax(dim=-1).log()
+            totals[0] += (lse - z.gather(1, y).squeeze(1)).sum()
+            totals[1] += (lse - h_rows @ mean_w).sum()  # mean(z) = h · mean(W)
             if grad_h is None or grad_w is None:
                 continue
-            grad_z = torch.softmax(log_p, dim=-1)  # [rows, V]
-            grad_z.scatter_add_(1, y, grad_z.new_full((1, 1), smoothing - 1.0).expand_as(y))
-            grad_z = grad_z.to(dtype)
-            torch.mm(grad_z, w, out=grad_h[chunk])
+            p.scatter_add_(1, y, p.new_full((1, 1), smoothing - 1.0).expand_as(y))
+            grad_z = p.to(dtype)
+            torch.mm(grad_z, w, out=grad_h[start : start + rows])
             grad_w.addmm_(grad_z.t(), h_rows)
         if grad_h is not None and grad_w is not None:
-            grad_h -= smoothing * w.mean(dim=0)
+            grad_h -= smoothing * mean_w
             grad_w -= smoothing / len(w) * h.sum(dim=0)
             ctx.save_for_backward(grad_h, grad_w)
         nll, smooth = totals.to(full)

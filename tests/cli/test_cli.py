@@ -1,0 +1,304 @@
+"""The commands as a user runs them: a run of seconds, and everything that people do wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY_RUN, toy_pairs, write_pairs
+
+CLI = [sys.executable, "-m", "transformer_cli"]
+SETTINGS = [part for setting in TINY_RUN for part in ("--set", setting)]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def cli(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*CLI, *map(str, arguments)], input=stdin, capture_output=True, env={**ENVIRONMENT, **env}, timeout=300
+    )
+
+
+def train_arguments(toy: Path, run: Path, *more: object) -> list[object]:
+    return [
+        "train", "--run", run, "--src", toy / "train.en", "--tgt", toy / "train.de",
+        "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained until it has learned the toy language."""
+    directory = tmp_path_factory.mktemp("runs") / "toy"
+    done = cli(*train_arguments(toy, directory, "--max-steps", 200, "--set", "training.validate_every=100"))
+    assert done.returncode == 0, done.stderr.decode()
+    return directory
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    """Every file below and its content."""
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def test_help_is_quick() -> None:
+    best = 9.0
+    for _ in range(3):
+        began = time.perf_counter()
+        done = cli("--help")
+        best = min(best, time.perf_counter() - began)
+        assert done.returncode == 0 and b"translate" in done.stdout
+    assert best < 0.5
+    assert cli("--version").stdout.startswith(b"transformer-cli ")
+
+
+def test_run_directory_is_complete(run: Path) -> None:
+    names = {str(p.relative_to(run)) for p in run.rglob("*")}
+    assert {"config.yaml", "tokenizer.model", "metrics.jsonl", "curves.png", "checkpoints/best", "checkpoints/last"} <= names
+    assert any(n.startswith("samples/") for n in names) and any(n.startswith("data/train") for n in names)
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_translate_gives_a_line_for_a_line(run: Path) -> None:
+    pairs = toy_pairs(20, seed=3)
+    sources = [s for s, _ in pairs]
+    stdin = "\ufeff" + sources[0] + "\r\n\n  \n" + "\n".join(sources[1:])
+    done = cli("translate", run, stdin=stdin.encode())
+    assert done.returncode == 0, done.stderr.decode()
+    lines = done.stdout.decode().split("\n")
+    assert len(lines) == 23 and lines[-1] == "" and lines[1] == lines[2] == ""
+    right = sum(a == b for a, (_, b) in zip([lines[0], *lines[3:-1]], pairs, strict=True))
+    assert right >= 17
+
+
+def test_translate_files_jsonl_and_locale(run: Path, toy: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.de"
+    assert cli("translate", run, toy / "test.en", "-o", output, "--beam", 2).returncode == 0
+    by_pipe = cli("translate", run, "--beam", 2, stdin=(toy / "test.en").read_bytes(), LANG="C", LC_ALL="C")
+    assert by_pipe.stdout == output.read_bytes()
+    jsonl = cli("translate", run, "--format", "jsonl", stdin=b"The cat sees the book now.\n\n")
+    first, second = map(json.loads, jsonl.stdout.decode().strip().split("\n"))
+    assert (first["status"], second["status"], second["translation"]) == ("ok", "empty", "")
+    assert first["source"] == "The cat sees the book now." and first["score"] < 0
+
+
+def test_hostile_text_keeps_its_lines(run: Path) -> None:
+    rng = random.Random(0)
+    pieces = [b"the cat ", b"\r", b"\x00", b"\xff\xfe", "\u2028".encode(), "\x85".encode(), b"\xe2\x82", b" ", b"a" * 300,
+              "😀漢".encode(), b"<s>", b"\t"]  # fmt: skip
+    lines = [b"".join(rng.choices(pieces, k=rng.randrange(4))) for _ in range(400)]
+    done = cli("translate", run, "--beam", 1, stdin=b"\n".join(lines) + b"\n")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.count(b"\n") == 400 == len(done.stdout.decode().splitlines())
+    assert b"not UTF-8" in done.stderr
+
+
+def test_a_long_line_is_translated_in_pieces(run: Path) -> None:
+    line = " ".join(s for s, _ in toy_pairs(60))
+    done = cli("translate", run, "--beam", 1, "--format", "jsonl", stdin=line.encode())
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "split" and answer["translation"].count(".") >= 40
+    assert b"in pieces" in done.stderr
+
+
+def test_first_output_comes_before_stdin_closes(run: Path) -> None:
+    with subprocess.Popen([*CLI, "translate", str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as p:
+        assert p.stdin and p.stdout
+        p.stdin.write(b"The cat sees the book now.\n")
+        p.stdin.flush()
+        assert p.stdout.readline().strip()
+        p.stdin.close()
+
+
+def test_a_closed_pipe_ends_quietly(run: Path) -> None:
+    command = f"yes 'The cat sees the book now.' | head -20000 | {' '.join(CLI)} translate {run} --beam 1 | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=ENVIRONMENT, timeout=120)
+    assert done.stdout.count(b"\n") == 1
+    assert b"Traceback" not in done.stderr and b"Broken" not in done.stderr
+
+
+def test_evaluate_run_and_file_agree(run: Path, toy: Path) -> None:
+    by_run = json.loads(cli("evaluate", run, "--src", toy / "test.en", "--ref", toy / "test.de", "--json").stdout)
+    bleu = {s["name"]: s for s in by_run["scores"]}
+    assert set(bleu) == {"BLEU", "chrF2", "TER"}
+    assert bleu["BLEU"]["value"] > 80 and "tok:13a" in bleu["BLEU"]["signature"]
+    assert len(Path(by_run["hypotheses"]).read_text().strip().split("\n")) == 20
+    by_file = cli("evaluate", "--hyp", by_run["hypotheses"], "--ref", toy / "test.de")
+    assert f"BLEU {bleu['BLEU']['value']:.2f}".encode() in by_file.stdout
+
+
+def test_average_is_a_checkpoint(run: Path, toy: Path) -> None:
+    assert cli("average", run).returncode == 0
+    done = cli("evaluate", run, "--checkpoint", "average", "--src", toy / "test.en", "--ref", toy / "test.de", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["checkpoint"] == "average"
+    assert cli("average", run, "--last", 99).returncode == 4
+
+
+def test_tokenizer_train_and_use(toy: Path, tmp_path: Path) -> None:
+    model = tmp_path / "tok.model"
+    done = cli("tokenizer", "train", "--input", toy / "train.en", toy / "train.de", "--vocab-size", 9000,
+               "--model-type", "bpe", "--output", model)  # fmt: skip
+    assert done.returncode == 0 and b"lowered from 9000" in done.stderr
+    run = tmp_path / "run"
+    done = cli(*train_arguments(toy, run, "--max-steps", 2, "--tokenizer", model))
+    assert done.returncode == 0, done.stderr.decode()
+    assert (run / "tokenizer.model").read_bytes() == model.read_bytes()
+
+
+def test_separate_vocabularies(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    more = ["--set", "tokenizer.joint=false", "--set", "model.tie_embeddings=decoder", "--max-steps", 2]
+    assert cli(*train_arguments(toy, run, *more)).returncode == 0
+    assert (run / "tokenizer.src.model").read_bytes() != (run / "tokenizer.tgt.model").read_bytes()
+    assert cli("translate", run, stdin=b"The cat.\n").stdout.count(b"\n") == 1
+
+
+def test_recipe_and_held_out_pairs(toy: Path, tmp_path: Path) -> None:
+    done = cli("train", "--run", tmp_path / "r", "--src", toy / "train.en", "--tgt", toy / "train.de", "--max-steps", 2)
+    assert done.returncode == 0, done.stderr.decode()
+    said = done.stderr.decode()
+    assert "recipe for 300 pairs" in said and "model.preset tiny: " in said
+    assert "15 pairs held out" in said and "vocabulary lowered" in said
+
+
+def test_the_same_command_resumes(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = cli(*train_arguments(toy, run, "--max-steps", 6))
+    assert first.returncode == 0
+    again = cli(*train_arguments(toy, run, "--max-steps", 9))
+    assert again.returncode == 0 and b"resuming from step_000000006" in again.stderr
+    assert os.readlink(run / "checkpoints/last") == "step_000000009"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_a_second_run_goes_on(toy: Path, tmp_path: Path, number: signal.Signals) -> None:
+    run = tmp_path / "run"
+    arguments = [*CLI, *map(str, train_arguments(toy, run, "--max-steps", "100000"))]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        metrics = run / "metrics.jsonl"
+        until = time.monotonic() + 60
+        while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    last = os.readlink(run / "checkpoints/last")
+    assert b"Traceback" not in said
+    more = cli(*train_arguments(toy, run, "--max-steps", int(last[5:]) + 3))
+    assert f"resuming from {last}".encode() in more.stderr and more.returncode == 0
+
+
+def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[object]]]:
+    """Name -> (exit code, words of the message, arguments)."""
+    train, test = toy / "train.en", toy / "test.en"
+    short, _ = write_pairs(tmp, "short", toy_pairs(3))
+    (tmp / "empty").write_text("")
+    (tmp / "blank").write_text("\n\n")
+    (tmp / "latin1").write_bytes("Stra\xdfe\n".encode("latin1") * 300)
+    (tmp / "foreign").mkdir()
+    (tmp / "foreign/thesis.txt").write_text("mine")
+    (tmp / "typo.yaml").write_text("model: {droput: 0.1}\n")
+    (tmp / "broken.yaml").write_text("model: [1\n")
+    (tmp / "junk.model").write_bytes(b"junk")
+    new, ok = tmp / "new", train_arguments
+    return {
+        "missing source": (3, "no such file", ["train", "--run", new, "--src", tmp / "no.en", "--tgt", train]),
+        "source is a directory": (3, "directory", ["train", "--run", new, "--src", tmp, "--tgt", train]),
+        "unequal lines": (3, "300 lines", ["train", "--run", new, "--src", train, "--tgt", short]),
+        "empty corpus": (3, "no sentence pair", ["train", "--run", new, "--src", tmp / "empty", "--tgt", tmp / "empty"]),
+        "blank corpus": (3, "no sentence pair", ["train", "--run", new, "--src", tmp / "blank", "--tgt", tmp / "blank"]),
+        "strict utf-8": (3, "line 1 is not UTF-8", ["train", "--run", new, "--src", tmp / "latin1", "--tgt", train, "--strict-utf8"]),
+        "one validation file": (2, "go together", ["train", "--run", new, "--src", train, "--tgt", train, "--valid-src", test]),
+        "two sources, one target": (3, "2 source files", ["train", "--run", new, "--src", train, "--src", train, "--tgt", train]),
+        "missing config": (2, "no such configuration", ok(toy, new, tmp / "none.yaml")),
+        "typo in config": (2, "did you mean 'model.dropout'", ok(toy, new, tmp / "typo.yaml")),
+        "broken config": (2, "not valid YAML", ok(toy, new, tmp / "broken.yaml")),
+        "typo in --set": (2, "did you mean 'optim.lr'", ok(toy, new, "--set", "optim.lrr=1")),
+        "--set without value": (2, "section.key=value", ok(toy, new, "--set", "optim.lr")),
+        "range": (2, "model.dropout", ok(toy, new, "--set", "model.dropout=2")),
+        "cross-field": (2, "num_heads", ok(toy, new, "--set", "model.num_heads=5")),
+        "unknown architecture": (2, "did you mean 'transformer'", ok(toy, new, "--set", "model.encoder=transformr")),
+        "negative steps": (2, "max_steps", ok(toy, new, "--max-steps", -1)),
+        "steps in words": (2, "max-steps", ok(toy, new, "--max-steps", "many")),
+        "unknown device": (2, "--device", ok(toy, new, "--device", "tpu")),
+        "absent device": (2, "--device", ok(toy, new, "--device", "mps")),
+        "vocabulary too small": (3, "vocab_size", ok(toy, new, "--set", "tokenizer.vocab_size=9")),
+        "all pairs filtered": (3, "no pair is left", ok(toy, new, "--set", "data.max_length=4")),
+        "foreign directory": (4, "holds files but no run", ok(toy, tmp / "foreign")),
+        "run is a file": (4, "is a file", ok(toy, train)),
+        "foreign tokenizer": (4, "not a SentencePiece", ok(toy, new, "--tokenizer", tmp / "junk.model")),
+        "other model on resume": (2, "model.d_model: 32 there, 16 now", ok(toy, run, "--set", "model.d_model=16")),
+        "other corpus on resume": (4, "another training text", ["train", "--run", run, "--src", test, "--tgt", toy / "test.de",
+            "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, "--max-steps", 200, "--set", "training.validate_every=100"]),
+        "no command": (2, "No such command", ["translat"]),
+        "missing option": (2, "--run", ["train", "--src", train, "--tgt", train]),
+        "translate nothing there": (4, "no such run", ["translate", tmp / "none"]),
+        "translate no run": (4, "not a run directory", ["translate", tmp / "foreign"]),
+        "translate missing input": (3, "no such file", ["translate", run, tmp / "none.txt"]),
+        "translate bad beam": (2, "beam", ["translate", run, test, "--beam", 0]),
+        "translate bad format": (2, "text, jsonl", ["translate", run, test, "--format", "xml"]),
+        "translate no checkpoint": (4, "step_000000200", ["translate", run, test, "--checkpoint", "step_9"]),
+        "translate checkpoint elsewhere": (4, "no checkpoint", ["translate", run, test, "--checkpoint", "../.."]),
+        "translate strict utf-8": (3, "not UTF-8", ["translate", run, tmp / "latin1", "--strict-utf8"]),
+        "translate into nowhere": (5, "cannot be written", ["translate", run, test, "-o", tmp / "no/dir/out"]),
+        "evaluate without reference": (2, "--ref", ["evaluate", run, "--src", test]),
+        "evaluate run and file": (2, "--hyp", ["evaluate", run, "--hyp", test, "--ref", test]),
+        "evaluate unequal": (3, "20 lines", ["evaluate", "--hyp", test, "--ref", train]),
+        "evaluate missing": (3, "no such file", ["evaluate", run, "--src", tmp / "none", "--ref", test]),
+        "tokenizer of nothing": (3, "blank", ["tokenizer", "train", "--input", tmp / "blank", "--output", tmp / "t"]),
+        "tokenizer type": (2, "model_type", ["tokenizer", "train", "--input", train, "--model-type", "wordpiece", "--output", tmp / "t"]),
+        "tokenizer size": (2, "vocab_size", ["tokenizer", "train", "--input", train, "--vocab-size", 1, "--output", tmp / "t"]),
+        "check unequal": (3, "first suspicious", ["check", "--src", train, "--tgt", short]),
+        "check half of against": (2, "go together", ["check", "--src", train, "--tgt", train, "--against-src", test]),
+    }  # fmt: skip
+
+
+NAMES = [
+    line.split('"')[1]
+    for line in Path(__file__).read_text().split("\n")
+    if line.startswith('        "') and '": (' in line
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mistake_gets_one_clear_message(name: str, toy: Path, run: Path, tmp_path: Path) -> None:
+    code, words, arguments = mistakes(toy, run, tmp_path)[name]
+    before = tree(run), tree(tmp_path)
+    done = cli(*arguments)
+    said = done.stderr.decode()
+    assert done.returncode == code, said
+    assert words in said
+    assert "Traceback" not in said and "defect" not in said
+    assert tree(run) == before[0]
+    after = tree(tmp_path)
+    assert {name: after.get(name) for name in before[1]} == before[1]
+
+
+def test_check_reports(toy: Path, tmp_path: Path) -> None:
+    done = cli("check", "--src", toy / "train.en", "--tgt", toy / "train.de", "--against-src", toy / "test.en",
+               "--against-tgt", toy / "test.de", "--json")  # fmt: skip
+    report = json.loads(done.stdout)
+    assert report["pairs"] == 300 and any(f["kind"] == "repeated pairs" for f in report["findings"])
+    text = cli("check", "--src", toy / "train.en", "--tgt", toy / "train.de")
+    assert b"300 pairs" in text.stdout and b"repeated pairs" in text.stdout
+
+
+def test_a_damaged_model_is_not_used(run: Path, toy: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy, symlinks=True)
+    best = copy / "checkpoints" / os.readlink(copy / "checkpoints/best") / "model.safetensors"
+    content = bytearray(best.read_bytes())
+    content[len(content) // 2] ^= 1
+    best.write_bytes(content)
+    done = cli("translate", copy, stdin=b"The cat.\n")
+    assert done.returncode == 4 and b"SHA-256" in done.stderr and not done.stdout
+    (copy / "tokenizer.model").write_bytes((run / "tokenizer.model").read_bytes() + b"\x00")
+    assert cli("translate", copy, stdin=b"The cat.\n").returncode == 4

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transformer_cli.batch import EOS, Position
+from transformer_cli.config import DataConfig, FiltersConfig
+from transformer_cli.data.batching import BatchStream, batches_in_order, cut, plan_epoch
+from transformer_cli.data.corpus import ParallelText
+from transformer_cli.data.store import EncodedCorpus, Sentences, encode_corpus, load_corpus, save_corpus
+from transformer_cli.errors import CheckpointError
+
+
+def corpus_of(pairs: int, seed: int = 0) -> EncodedCorpus:
+    rng = np.random.default_rng(seed)
+    sides = ([rng.integers(4, 99, rng.integers(1, 30)) for _ in range(pairs)] for _ in range(2))
+    return EncodedCorpus(*(Sentences.pack(side) for side in sides), {})
+
+
+class Letters:
+    """A tokenizer that says one id a letter."""
+
+    hash = "letters"
+
+    def encode(self, lines: list[str]) -> list[np.ndarray]:  # type: ignore[type-arg]
+        return [np.array([ord(c) for c in line], dtype=np.int64) for line in lines]
+
+
+def test_store_gives_sentences_back_with_eos() -> None:
+    sentences = Sentences.pack([np.array([5, 6]), np.array([7])])
+    assert [s.tolist() for s in (sentences[0], sentences[1])] == [[5, 6, EOS], [7, EOS]]
+
+
+@pytest.mark.parametrize("budget", [30, 100, 1000])
+def test_epoch_holds_every_pair_once_within_the_budget(budget: int) -> None:
+    corpus = corpus_of(200)
+    plan = plan_epoch(corpus, budget, seed=1, epoch=0)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(200))
+    longest = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
+    for rows in plan:
+        assert len(rows) == 1 or longest[rows].max() * len(rows) <= budget
+
+
+def test_plan_depends_on_seed_and_epoch_alone() -> None:
+    corpus = corpus_of(100)
+
+    def plan(seed: int, epoch: int) -> list[list[int]]:
+        return [rows.tolist() for rows in plan_epoch(corpus, 100, seed, epoch)]
+
+    assert plan(1, 3) == plan(1, 3)
+    assert plan(1, 3) != plan(1, 4) and plan(1, 3) != plan(2, 3)
+
+
+def test_cut_never_splits_or_exceeds() -> None:
+    assert cut(np.array([3, 3, 3, 9, 50]), 9) == [(0, 3), (3, 4), (4, 5)]
+    assert cut(np.array([], dtype=np.int64), 9) == []
+
+
+def test_stream_resumes_anywhere() -> None:
+    corpus = corpus_of(60)
+    whole = BatchStream(corpus, 100, seed=1)
+    positions, batches = [], []
+    for _ in range(2 * whole.batches_per_epoch + 3):
+        positions.append(whole.position)
+        batches.append(next(whole))
+    assert positions[-1].epoch == 2
+    for i in (0, 5, whole.batches_per_epoch, len(batches) - 1):
+        again = next(BatchStream(corpus, 100, seed=1, position=positions[i]))
+        assert again.src.tolist() == batches[i].src.tolist()
+    assert Position(0, 0) == positions[0]
+
+
+def test_batches_in_order_see_each_token_once() -> None:
+    corpus = corpus_of(50)
+    assert sum(b.tokens for b in batches_in_order(corpus, 64)) == int(corpus.tgt.offsets[-1])
+
+
+def test_filters_sum_to_the_total_and_name_reasons() -> None:
+    text = ParallelText(
+        ["ab", "", "x" * 40, "a" * 20, "ab", "q"], ["cd", "e", "y" * 40, "b", "cd", ""]
+    )
+    config = DataConfig(max_length=30, filters=FiltersConfig(length_ratio=9.0, duplicates=True))
+    corpus = encode_corpus(text, Letters(), Letters(), config)  # type: ignore[arg-type]
+    assert corpus.left_out == {"blank": 2, "too long": 1, "length ratio": 1, "duplicate": 1}
+    assert len(corpus) + sum(corpus.left_out.values()) == len(text)
+
+
+def test_store_is_read_back_or_rebuilt_when_inputs_change(tmp_path: Path) -> None:
+    corpus = corpus_of(20)
+    save_corpus(corpus, tmp_path, "train", {"text": "1"})
+    again = load_corpus(tmp_path, "train", {"text": "1"})
+    assert again is not None and len(again) == 20
+    assert all(np.array_equal(again.src[i], corpus.src[i]) for i in range(20))
+    assert isinstance(again.src.tokens, np.memmap)
+    assert load_corpus(tmp_path, "train", {"text": "2"}) is None
+    assert load_corpus(tmp_path, "valid", {"text": "1"}) is None
+    (tmp_path / "train.src.tokens.npy").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_corpus(tmp_path, "train", {"text": "1"})

@@ -1,0 +1,67 @@
+"""The line contract, byte by byte."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transformer_cli.data.text import LineReport, encode_lines, iter_lines, read_lines
+from transformer_cli.errors import DataError
+
+
+def lines_of(content: bytes) -> tuple[list[str], LineReport]:
+    report = LineReport()
+    return list(iter_lines(io.BytesIO(content), report)), report
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"a", ["a"]),
+        (b"a\n", ["a"]),
+        (b"a\r\nb\r\n", ["a", "b"]),
+        (b"a\r\r\n", ["a "]),
+        (b"a\rb\n", ["a b"]),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", ["a", "\ufeffb"]),
+        ("a\u2028b\u2029c\x85d\x0be\x0cf\x00g\n".encode(), ["a b c d e f g"]),
+        (b"a\x1cb\x1dc\x1ed\n", ["a b c d"]),
+        (b"\xff\n", ["\ufffd"]),
+        (b"\n\n\n", ["", "", ""]),
+        ("ä😀\n".encode(), ["ä😀"]),
+    ],
+)
+def test_bytes_to_lines(content: bytes, lines: list[str]) -> None:
+    assert lines_of(content)[0] == lines
+
+
+def test_damage_is_counted_with_line_numbers() -> None:
+    _, report = lines_of(b"ok\n\xff\nok\na\x00b\n\xc3\n")
+    assert (report.bad_utf8, report.bad_utf8_lines) == (2, [2, 5])
+    assert (report.control, report.control_lines) == (1, [4])
+    assert len(report.messages("f")) == 2 and not LineReport().messages("f")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_keep_their_number_of_lines(content: bytes) -> None:
+    lines, _ = lines_of(content)
+    expected = content.count(b"\n") + (bool(content) and not content.endswith(b"\n"))
+    assert len(lines) == expected
+    again = encode_lines(lines)
+    assert again.count(b"\n") == len(lines) == len(again.decode().splitlines())
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_lines(tmp_path / "none")
+    with pytest.raises(DataError, match="directory"):
+        read_lines(tmp_path)
+    (tmp_path / "bad").write_bytes(b"ok\n\xff\n")
+    with pytest.raises(DataError, match="line 2 is not UTF-8"):
+        read_lines(tmp_path / "bad", strict_utf8=True)
+    assert read_lines(tmp_path / "bad")[0] == ["ok", "\ufffd"]

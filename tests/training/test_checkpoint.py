@@ -1,0 +1,192 @@
+"""Damage of every kind is detected and named; what is whole is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from transformer_cli.config import ModelConfig, OptimConfig, TrainingConfig
+from transformer_cli.errors import CheckpointError
+from transformer_cli.models.registry import build_model
+from transformer_cli.training.checkpoint import (
+    MANIFEST,
+    MODEL,
+    CheckpointStore,
+    check_identity,
+    load_training,
+    load_weights,
+    verify,
+)
+from transformer_cli.training.state import TrainState
+
+IDENTITY = {"tokenizer": "abc"}
+
+
+def make_state(seed: int = 0, d_model: int = 8, ema: float = 0.0) -> TrainState:
+    torch.manual_seed(seed)
+    config = ModelConfig(d_model=d_model, num_heads=2, d_ff=8, encoder_layers=1, decoder_layers=1)
+    return TrainState(build_model(config, 11, 11), OptimConfig(), TrainingConfig(ema=ema))
+
+
+def advance(state: TrainState) -> None:
+    """One update with random gradients."""
+    for p in state.model.parameters():
+        p.grad = torch.randn_like(p)
+    state.optimizer.step()
+    state.progress.step += 1
+    if state.average:
+        state.average.update(state.model, state.progress.step)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path, IDENTITY)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_everything_comes_back_bit_for_bit(store: CheckpointStore, ema: float) -> None:
+    state = make_state(ema=ema)
+    for _ in range(3):
+        advance(state)
+    state.progress.best_score, state.progress.bad_validations = 12.5, 2
+    path = store.save(state, best=True, keep_last=3)
+    expected = [state.model_tensors(), state.optimizer_tensors(), state.progress.to_json()]
+    expected = [{k: v.clone() for k, v in part.items()} for part in expected[:2]] + expected[2:]  # type: ignore[union-attr]
+    advance(state)
+    other = make_state(seed=5, ema=ema)
+    load_training(path, other)
+    found = [other.model_tensors(), other.optimizer_tensors(), other.progress.to_json()]
+    assert found[2] == expected[2]
+    for a, b in zip(found[:2], expected[:2], strict=True):
+        assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    advance(other)  # same random state, same moments: the same next step
+    for a, b in zip(other.model.parameters(), state.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_layout_of_a_checkpoint(store: CheckpointStore) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    assert path.name == "step_000000000"
+    names = {"model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"}
+    assert {p.name for p in path.iterdir()} == names
+    assert os.readlink(store.directory / "best") == os.readlink(store.directory / "last") == path.name
+
+
+def test_best_and_last_k_are_kept(store: CheckpointStore) -> None:
+    state = make_state()
+    for step in range(6):
+        store.save(state, best=step == 1, keep_last=2)
+        advance(state)
+    assert [p.name[-1] for p in store.steps()] == ["1", "4", "5"]
+    assert [store.named(n).name[-1] for n in ("best", "last")] == ["1", "5"]  # type: ignore[union-attr]
+
+
+def test_pruning_spares_files_that_are_not_ours(store: CheckpointStore) -> None:
+    state = make_state()
+    first = store.save(state, best=False, keep_last=1)
+    (first / "notes.txt").write_text("mine")
+    advance(state)
+    store.save(state, best=True, keep_last=1)
+    assert (first / "notes.txt").read_text() == "mine"
+
+
+def test_truncations_and_flips_are_all_detected(store: CheckpointStore) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    rng = random.Random(0)
+    verify(path)
+    for file in sorted(path.iterdir()):
+        whole = file.read_bytes()
+        for _ in range(12):
+            file.write_bytes(whole[: rng.randrange(len(whole))])
+            with pytest.raises(CheckpointError):
+                verify(path)
+        if file.name != MANIFEST:
+            for _ in range(125):
+                flipped = bytearray(whole)
+                flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+                file.write_bytes(flipped)
+                with pytest.raises(CheckpointError, match=file.name):
+                    verify(path)
+        file.write_bytes(whole)
+        verify(path)
+
+
+def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: CheckpointStore) -> None:
+    state = make_state()
+    paths = []
+    for _ in range(3):
+        paths.append(store.save(state, best=True, keep_last=9))
+        advance(state)
+    (paths[2] / MODEL).write_bytes(b"")
+    (paths[1] / MANIFEST).unlink()
+    found, problems = store.newest_valid()
+    assert found == paths[0]
+    assert len(problems) == 2 and MODEL in problems[0] and MANIFEST in problems[1]
+
+
+def test_another_identity_is_refused(store: CheckpointStore) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    check_identity(path, verify(path), IDENTITY)
+    with pytest.raises(CheckpointError, match="another tokenizer"):
+        check_identity(path, verify(path), {"tokenizer": "xyz"})
+
+
+def test_another_model_is_refused_before_anything_is_loaded(store: CheckpointStore) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    other = make_state(d_model=16)
+    before = [p.clone() for p in other.model.parameters()]
+    with pytest.raises(CheckpointError, match="another model"):
+        load_weights(path, other.model)
+    assert all(torch.equal(a, b) for a, b in zip(before, other.model.parameters(), strict=True))
+
+
+def test_a_future_format_is_named(store: CheckpointStore) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    manifest = json.loads((path / MANIFEST).read_text())
+    (path / MANIFEST).write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        verify(path)
+
+
+class Payload:
+    """Pickled, it would create a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> object:
+        return (Path.touch, (self.marker,))
+
+
+def test_a_malicious_pickle_is_refused_and_never_run(store: CheckpointStore, tmp_path: Path) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    marker = tmp_path / "marker"
+    for name in [p.name for p in path.iterdir()]:
+        whole = (path / name).read_bytes()
+        (path / name).write_bytes(pickle.dumps(Payload(marker)))
+        with pytest.raises(CheckpointError):
+            verify(path)
+        with pytest.raises(CheckpointError):
+            load_training(path, make_state()) if name != MANIFEST else verify(path)
+        (path / name).write_bytes(whole)
+    assert not marker.exists()
+
+
+def test_a_linked_file_is_refused(store: CheckpointStore, tmp_path: Path) -> None:
+    path = store.save(make_state(), best=True, keep_last=3)
+    (path / MODEL).rename(tmp_path / "elsewhere")
+    (path / MODEL).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="plain file"):
+        verify(path)
+
+
+def test_tied_weights_are_saved_once() -> None:
+    state = make_state()
+    saved = sum(t.numel() for t in state.model_tensors().values())
+    assert saved == sum(p.numel() for p in state.model.parameters())

@@ -1,0 +1,183 @@
+"""The loop alone, with batches and validation made up."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_cli.batch import EOS, Batch, Position, collate
+from transformer_cli.config import Config, load_config
+from transformer_cli.errors import UserError
+from transformer_cli.models.registry import build_model
+from transformer_cli.training.checkpoint import CheckpointStore, load_training
+from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
+from transformer_cli.training.state import TrainState
+
+SMALL = ["model.d_model=16", "model.num_heads=2", "model.d_ff=16", "model.encoder_layers=1", "model.decoder_layers=1"]
+VOCAB = 15
+
+
+class Numbers:
+    """Endless random batches; each depends on its position alone."""
+
+    def __init__(self, position: Position = Position(), pairs: int = 6) -> None:
+        self.position = position
+        self.pairs = pairs
+
+    def __next__(self) -> Batch:
+        batch = self.make(self.position.batch)
+        self.position = Position(0, self.position.batch + 1)
+        return batch
+
+    def make(self, index: int) -> Batch:
+        rng = np.random.default_rng(index)
+        sides = ([np.append(rng.integers(4, VOCAB, rng.integers(1, 9)), EOS) for _ in range(self.pairs)] for _ in "st")
+        return collate(*sides)
+
+
+def trainer(tmp_path: Path, *settings: str, scores: Any = None, stream: Any = None, resume: bool = False) -> Trainer:
+    config: Config = load_config(None, [*SMALL, *settings])
+    torch.manual_seed(1)
+    state = TrainState(build_model(config.model, VOCAB, VOCAB), config.optim, config.training)
+    store = CheckpointStore(tmp_path / "checkpoints", {})
+    store.directory.mkdir(parents=True, exist_ok=True)
+    if resume:
+        newest, _ = store.newest_valid()
+        assert newest is not None
+        load_training(newest, state)
+    stream = stream or Numbers(state.progress.position)
+    log = MetricsLog(tmp_path / "metrics.jsonl", state.progress.step)
+    scores = scores or (lambda step: Validation(1.0, float(step), 0.0))
+    return Trainer(state, config, stream, scores, store, log, StopRequest(), say=lambda message: None)
+
+
+def weights(t: Trainer) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in t.state.model.parameters()]
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("dropout", ["0.0", "0.3"])
+def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> None:
+    """With dropout the masks differ, so only without it are the gradients equal."""
+    one = trainer(tmp_path / "a", f"model.dropout={dropout}", "training.accumulate=3")
+    batches = [Numbers().make(i) for i in range(3)]
+    tokens = sum(b.tokens for b in batches)
+    one._gradient(batches, tokens)
+    split = [p.grad.clone() for p in one.state.model.parameters() if p.grad is not None]
+
+    sides = []
+    for name, layout in (("src", "src_layout"), ("tgt_out", "tgt_layout")):
+        rows: list[Any] = []
+        for b in batches:
+            flat = b.tgt_out if name == "tgt_out" else b.src_layout.flatten(b.src)
+            rows += [x.numpy() for x in flat.split(getattr(b, layout).lengths.tolist())]
+        sides.append(rows)
+    one.state.model.zero_grad()
+    one._gradient([collate(*sides)], tokens)
+    whole = [p.grad for p in one.state.model.parameters() if p.grad is not None]
+    close = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(split, whole, strict=True))
+    assert close == (dropout == "0.0")
+
+
+@pytest.mark.parametrize("settings", [[], ["training.accumulate=2", "training.ema=0.9"]])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 10])
+def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop_at: int) -> None:
+    common = ["training.max_steps=12", "training.validate_every=5", "training.save_every=3", "model.dropout=0.3", *settings]
+    whole = trainer(tmp_path / "whole", *common)
+    whole.run()
+
+    part = trainer(tmp_path / "part", *common)
+    step = part._step
+
+    def stopping() -> bool:
+        updated = step()
+        if part.state.progress.step == stop_at:
+            part.stop.signal = 15
+        return updated
+
+    part._step = stopping  # type: ignore[method-assign]
+    assert part.run() == "signal 15"
+    torch.manual_seed(999)  # nothing may depend on what the process did before
+    rest = trainer(tmp_path / "part", *common, resume=True)
+    assert rest.state.progress.step == stop_at
+    rest.run()
+
+    assert same(weights(rest), weights(whole))
+    for a, b in ((rest, whole),):
+        left, right = a.state.optimizer_tensors(), b.state.optimizer_tensors()
+        assert left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+        left, right = a.state.model_tensors(), b.state.model_tensors()
+        assert all(torch.equal(left[k], right[k]) for k in left)
+    ignore = {"seconds"}
+    facts = [{k: v for k, v in t.state.progress.to_json().items() if k not in ignore} for t in (rest, whole)]
+    assert facts[0] == facts[1]
+    lines = [
+        [{k: v for k, v in json.loads(x).items() if "second" not in k} for x in (tmp_path / d / "metrics.jsonl").open()]
+        for d in ("part", "whole")
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_early_stopping_and_best(tmp_path: Path) -> None:
+    bleu = {2: 5.0, 4: 9.0, 6: 7.0, 8: 8.0, 10: 99.0}
+    t = trainer(
+        tmp_path, "training.validate_every=2", "training.patience=2", scores=lambda s: Validation(1.0, bleu[s], 0.0)
+    )
+    assert t.run() == "no better bleu in 2 validations"
+    assert (t.state.progress.step, t.state.progress.best_step, t.state.progress.best_score) == (8, 4, 9.0)
+    best = t.store.named("best")
+    assert best is not None and best.name == "step_000000004"
+
+
+def test_loss_as_metric_and_nan_is_never_best(tmp_path: Path) -> None:
+    loss = {1: 3.0, 2: math.nan, 3: 2.0, 4: 2.5}
+    t = trainer(
+        tmp_path, "training.validate_every=1", "training.metric=loss", "training.max_steps=4",
+        scores=lambda s: Validation(loss[s], 0.0, 0.0),
+    )  # fmt: skip
+    t.run()
+    assert (t.state.progress.best_step, t.state.progress.best_score) == (3, -2.0)
+
+
+def test_a_step_without_finite_gradient_changes_nothing(tmp_path: Path) -> None:
+    t = trainer(tmp_path, "training.max_steps=3", "model.dropout=0.0")
+    t._started, t._reserve, t._skipped = 0.0, 0.0, 0
+    before = weights(t)
+    gradient = t._gradient
+
+    def poisoned(batches: list[Batch], tokens: int) -> torch.Tensor:
+        nll = gradient(batches, tokens)
+        next(t.state.model.parameters()).grad.fill_(math.nan)  # type: ignore[union-attr]
+        return nll
+
+    t._gradient = poisoned  # type: ignore[method-assign]
+    assert t._step() is False
+    assert same(before, weights(t)) and t.state.progress.step == 0
+    assert not any(t.state.optimizer.state.values())
+    with pytest.raises(UserError, match="diverged"):
+        t.run()
+
+
+def test_a_time_limit_ends_the_run_and_the_schedule(tmp_path: Path) -> None:
+    t = trainer(tmp_path, "training.max_minutes=0.03", "training.log_every=1", "optim.warmup_steps=1")
+    assert t.run() == "max_minutes 0.03"
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    rates = [line["lr"] for line in lines if line["kind"] == "train"]
+    assert rates[-1] < 0.5 * max(rates)  # without the time limit it would hardly have moved
+    assert t.state.progress.seconds < 5
+
+
+def test_one_line_of_metrics_a_logged_step(tmp_path: Path) -> None:
+    t = trainer(tmp_path, "training.max_steps=4", "training.log_every=2", "training.validate_every=4")
+    t.run()
+    kinds = [(line["kind"], line["step"]) for line in map(json.loads, (tmp_path / "metrics.jsonl").open())]
+    assert kinds == [("train", 2), ("train", 4), ("validation", 4)]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from transformer_cli.config import OptimConfig
+from transformer_cli.training.optimizer import MovingAverage, build_optimizer, clip_gradient
+
+
+def test_only_matrices_decay() -> None:
+    model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.LayerNorm(4, bias=False))
+    groups = build_optimizer(model, OptimConfig(weight_decay=0.5)).param_groups
+    assert [(g["weight_decay"], [p.ndim for p in g["params"]]) for g in groups] == [(0.5, [2]), (0.0, [1])]
+
+
+def test_clipping_scales_to_the_norm_and_zero_leaves_it() -> None:
+    model = nn.Linear(3, 1, bias=False)
+    for largest, expected in ((1.0, 1.0), (0.0, 5.0), (10.0, 5.0)):
+        model.weight.grad = torch.tensor([[3.0, 4.0, 0.0]])
+        assert float(clip_gradient(model, largest)) == 5.0
+        torch.testing.assert_close(float(model.weight.grad.norm()), expected, rtol=1e-5, atol=0)
+
+
+def test_moving_average_by_hand_and_swap() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 1.0)
+    average = MovingAverage(model, 0.9)
+    nn.init.constant_(model.weight, 2.0)
+    average.update(model, step=1000)  # far from the start: the full decay
+    torch.testing.assert_close(average.average["weight"], torch.tensor([[1.1]]))
+    average.swap(model)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.1]]))
+    average.swap(model)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[2.0]]))
