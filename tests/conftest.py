@@ -61,7 +61,7 @@ TINY_RUN = [
     "model.dropout=0.1",
     "data.batch_tokens=256",
     "optim.lr=5e-3",
-    "optim.schedule=inverse_sqrt",
+    "optim.schedule=linear",
     "optim.warmup_steps=10",
     "training.log_every=5",
 ]

@@ -36,7 +36,7 @@ def train_arguments(toy: Path, run: Path, *more: object) -> list[object]:
 def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained until it has learned the toy language."""
     directory = tmp_path_factory.mktemp("runs") / "toy"
-    done = cli(*train_arguments(toy, directory, "--max-steps", 200, "--set", "training.validate_every=100"))
+    done = cli(*train_arguments(toy, directory, "--max-steps", 500, "--set", "training.validate_every=100"))
     assert done.returncode == 0, done.stderr.decode()
     return directory
 
@@ -235,7 +235,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "foreign tokenizer": (4, "not a SentencePiece", ok(toy, new, "--tokenizer", tmp / "junk.model")),
         "other model on resume": (2, "model.d_model: 32 there, 16 now", ok(toy, run, "--set", "model.d_model=16")),
         "other corpus on resume": (4, "another training text", ["train", "--run", run, "--src", test, "--tgt", toy / "test.de",
-            "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, "--max-steps", 200, "--set", "training.validate_every=100"]),
+            "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, "--max-steps", 500, "--set", "training.validate_every=100"]),
         "no command": (2, "No such command", ["translat"]),
         "missing option": (2, "--run", ["train", "--src", train, "--tgt", train]),
         "translate nothing there": (4, "no such run", ["translate", tmp / "none"]),
@@ -243,7 +243,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "translate missing input": (3, "no such file", ["translate", run, tmp / "none.txt"]),
         "translate bad beam": (2, "beam", ["translate", run, test, "--beam", 0]),
         "translate bad format": (2, "text, jsonl", ["translate", run, test, "--format", "xml"]),
-        "translate no checkpoint": (4, "step_000000200", ["translate", run, test, "--checkpoint", "step_9"]),
+        "translate no checkpoint": (4, "step_000000500", ["translate", run, test, "--checkpoint", "step_9"]),
         "translate checkpoint elsewhere": (4, "no checkpoint", ["translate", run, test, "--checkpoint", "../.."]),
         "translate strict utf-8": (3, "not UTF-8", ["translate", run, tmp / "latin1", "--strict-utf8"]),
         "translate into nowhere": (5, "cannot be written", ["translate", run, test, "-o", tmp / "no/dir/out"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from transformer_cli.config import Config
+from transformer_cli.config import Config, DecodingConfig, validate_config
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.errors import CheckpointError
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash
@@ -30,11 +30,12 @@ class LoadedRun:
     def translator(self, overrides: Mapping[str, Any] | None = None) -> Translator:
         """A translator with the run's decoding options, some of them replaced."""
         given = {k: v for k, v in (overrides or {}).items() if v is not None}
-        options = type(self.config.decoding).model_validate({**self.config.decoding.model_dump(), **given})
+        values = {**self.config.decoding.model_dump(), **given}
+        options = validate_config({"decoding": values}, "decoding options").decoding
         return make_translator(self.config, self.model, self.vocabularies, options)
 
 
-def make_translator(config: Config, model: Seq2Seq, vocabularies: Vocabularies, options: Any) -> Translator:
+def make_translator(config: Config, model: Seq2Seq, vocabularies: Vocabularies, options: DecodingConfig) -> Translator:
     """The translator of a model that `config` describes."""
     learned = config.model.positions == "learned"
     return Translator(

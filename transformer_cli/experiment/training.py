@@ -22,12 +22,7 @@ from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import pick_device, pick_precision, tune_process
-from transformer_cli.training.checkpoint import (
-    CheckpointStore,
-    check_identity,
-    load_training,
-    verify,
-)
+from transformer_cli.training.checkpoint import CheckpointStore, check_identity, load_training, read_manifest
 from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.state import Progress, TrainState
@@ -84,10 +79,6 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         if run.exists:
             run.refuse_other_config(config)
         vocabularies = _vocabularies(run, config, text, request.tokenizer, say)
-        # From here on the directory is a run: its configuration stands in it.
-        run.write_config(config)
-        train_data = _encoded(run, "train", text, vocabularies, config, say)
-        valid_data = _encoded(run, "valid", valid, vocabularies, config, say)
         identity = {
             "tokenizer": vocabularies.hash,
             "model": model_hash(config),
@@ -95,10 +86,17 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
             "validation text": text_hash(valid.src, valid.tgt),
         }
         store = CheckpointStore(run.checkpoints, identity)
+        newest = _newest_checkpoint(store, say)
+        # From here on the directory is this run's, and files in it are replaced.
+        durable.make_directory(store.directory)
+        run.write_config(config)
+        train_data = _encoded(run, "train", text, vocabularies, config, say)
+        valid_data = _encoded(run, "valid", valid, vocabularies, config, say)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
         state = TrainState(model, config.optim, config.training)
-        _resume(store, state, say)
+        if newest is not None:
+            _resume(store, newest, state, say)
         _announce(config, model, train_data, device, say)
         stream = BatchStream(train_data, config.data.batch_tokens, config.training.seed, state.progress.position)
         validator = _Validator(run, config, model, vocabularies, valid, valid_data, device, say)
@@ -186,14 +184,17 @@ def _encoded(
     return corpus
 
 
-def _resume(store: CheckpointStore, state: TrainState, say: Say) -> None:
-    durable.make_directory(store.directory)
+def _newest_checkpoint(store: CheckpointStore, say: Say) -> Path | None:
+    """The checkpoint to resume from. Raises: CheckpointError if it was made with other inputs."""
     newest, problems = store.newest_valid()
     for problem in problems:
         say(f"warning: {problem}; going back to an older checkpoint")
-    if newest is None:
-        return
-    check_identity(newest, verify(newest), store.identity)
+    if newest is not None:
+        check_identity(newest, read_manifest(newest), store.identity)
+    return newest
+
+
+def _resume(store: CheckpointStore, newest: Path, state: TrainState, say: Say) -> None:
     for path in store.steps():
         if path.name > newest.name:
             store.discard(path)

@@ -1,0 +1,77 @@
+"""Lines keep their number and order, whatever their length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_cli.batch import Ids
+from transformer_cli.config import DecodingConfig, ModelConfig
+from transformer_cli.decoding.translator import Translator
+from transformer_cli.models.registry import build_model
+
+
+class Letters:
+    """One id a letter; id 4 is `a`."""
+
+    def encode(self, lines: Sequence[str]) -> list[Ids]:
+        return [np.array([4 + (ord(c) - 97) % 26 for c in line.strip()], dtype=np.int64) for line in lines]
+
+    def decode(self, sentences: Sequence[Ids]) -> list[str]:
+        return ["".join(chr(93 + int(i)) for i in ids) for ids in sentences]
+
+
+def translator(max_length: int = 50, **options: float) -> Translator:
+    torch.manual_seed(0)
+    sizes = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_layers=1)
+    model = build_model(sizes, 30, 30).double()
+    return Translator(model, Letters(), Letters(), DecodingConfig(**options), max_length=max_length)  # type: ignore[arg-type]
+
+
+LINES = ["abc", "", "hello", "z", "   ", "thequickbrownfox", "jumps", "overthelazydog", "a"]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_order_batching_and_neighbours_change_nothing(beam: int) -> None:
+    whole = translator(beam=beam).translate(LINES)
+    assert [t.status for t in whole] == ["ok", "empty", "ok", "ok", "empty", "ok", "ok", "ok", "ok"]
+    for tokens in (1, 20, 10_000):
+        assert [t.text for t in translator(beam=beam, batch_tokens=tokens).translate(LINES)] == [t.text for t in whole]
+    backwards = translator(beam=beam).translate(LINES[::-1])[::-1]
+    assert [t.text for t in backwards] == [t.text for t in whole]
+    alone = [translator(beam=beam).translate([line])[0].text for line in LINES]
+    assert alone == [t.text for t in whole]
+
+
+def test_blank_lines_never_reach_the_model() -> None:
+    t = translator()
+    t.model.encode = lambda *_: pytest.fail("the model was called")  # type: ignore[method-assign, assignment]
+    assert [x.text for x in t.translate(["", " ", "\t"])] == ["", "", ""]
+    assert t.translate([]) == []
+
+
+def test_long_lines_are_split_at_sentence_ends_and_nothing_is_dropped() -> None:
+    t = translator(max_length=12)
+    line = "abcde fgh. ijkl mno. " + "x" * 40
+    parts = t._split(line, t.src_tokenizer.encode([line])[0])
+    assert all(len(p) <= 11 for p in parts)
+    assert np.concatenate(parts).tolist() == [
+        i for s in ("abcde fgh.", "ijkl mno.", "x" * 40) for i in Letters().encode([s])[0].tolist()
+    ]
+    answer, other = t.translate([line, "abc"])
+    assert (answer.status, other.status) == ("split", "ok")
+
+
+def test_length_is_bounded() -> None:
+    limit = translator(max_length_ratio=1.0, beam=1)
+    for line, found in zip(LINES, limit.translate(LINES), strict=True):
+        assert len(found.text) < len(line.strip()) + 10
+
+
+def test_progress_counts_every_piece() -> None:
+    done: list[int] = []
+    translator(batch_tokens=20).translate(LINES, done.append)
+    assert sum(done) == 7

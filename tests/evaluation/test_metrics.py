@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformer_cli.evaluation.metrics import corpus_scores, quick_scores
+from transformer_cli.evaluation.report import draw_curves
+
+REFERENCES = ["Zwei junge Männer sind im Freien.", "Ein Hund läuft über die Wiese."]
+
+
+def test_scores_carry_their_signatures() -> None:
+    scores = {s.name: s for s in corpus_scores(REFERENCES, REFERENCES)}
+    assert [scores[n].value for n in ("BLEU", "chrF2", "TER")] == [100.0, 100.0, 0.0] or (
+        abs(scores["BLEU"].value - 100) < 1e-6
+    )
+    assert "tok:13a" in scores["BLEU"].signature and "case:mixed" in scores["BLEU"].signature
+    assert all("version:" in s.signature for s in scores.values())
+
+
+def test_known_value_and_case() -> None:
+    hypotheses = ["Zwei junge Frauen sind im Freien.", "ein Hund läuft über die Wiese."]
+    bleu, chrf = quick_scores(hypotheses, REFERENCES)
+    # 14 words and full stops: precisions 12/14, 9/12, 6/10, 4/8; no brevity penalty.
+    expected = 100 * (12 / 14 * 9 / 12 * 6 / 10 * 4 / 8) ** 0.25
+    assert abs(bleu - expected) < 1e-6
+    assert 0 < chrf < 100
+
+
+def test_curves_are_drawn_even_from_nothing(tmp_path: Path) -> None:
+    metrics, picture = tmp_path / "m.jsonl", tmp_path / "c.png"
+    metrics.write_text("")
+    draw_curves(metrics, picture)
+    lines = [
+        {"kind": "train", "step": 5, "loss": 2.0, "lr": 0.1},
+        {"kind": "validation", "step": 10, "loss": 1.5, "bleu": 20.0, "chrf": 40.0},
+    ]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    draw_curves(metrics, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
