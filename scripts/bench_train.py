@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Training speed: non-padding target tokens per second, and the share of what the matrix product gives.
 
-The matrix product is probed before, between and after the timed rounds of the same run, for machines are shared and
-their speed swings. Warm-up is discarded, start-up reported apart, the median and the spread printed.
+The matrix product is probed before, between and after the timed rounds of the same run, for machines are
+shared and their speed swings. Warm-up is discarded, start-up reported apart, the median and the spread printed.
 
     scripts/bench_train.py --src train.en --tgt train.de
 """
@@ -61,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--src", type=Path, default=ROOT / "data/sample/train.en")
     parser.add_argument("--tgt", type=Path, default=ROOT / "data/sample/train.de")
-    parser.add_argument("--set", action="append", default=[], help="configuration, as for train; default: the small model")
+    parser.add_argument(
+        "--set", action="append", default=[], help="configuration, as for train; default: the small model"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12, help="updates a round")

@@ -22,7 +22,9 @@ class Failing:
         self.log: list[str] = []
 
     def ops(self) -> FileOps:
-        return FileOps(self._wrap("write", os.write), self._wrap("fsync", os.fsync), self._wrap("replace", os.replace))
+        return FileOps(
+            self._wrap("write", os.write), self._wrap("fsync", os.fsync), self._wrap("replace", os.replace)
+        )
 
     def _wrap(self, name: str, operation: Any) -> Any:
         def call(*args: Any) -> Any:

@@ -91,7 +91,8 @@ class ModelConfig(Section):
     def _expand_preset(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        preset = PRESETS.get(values.get("preset", cls.model_fields["preset"].default), {})
+        name = values.get("preset", cls.model_fields["preset"].default)
+        preset = PRESETS.get(name, {}) if isinstance(name, str) else {}
         return {**preset, **values}
 
     @model_validator(mode="after")
@@ -135,7 +136,7 @@ class TrainingConfig(Section):
     """Decay of the moving average of the weights; 0 = off. With it, validation and the model use the average."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of matrix products while training; `auto` is bf16 where CUDA has it, fp32 elsewhere."""
-    seed: CountOrZero = 1
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     log_every: Count = 50
 
 

@@ -42,7 +42,8 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
     Raises:
         DiskError: the file system refused; the old content is intact.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    # Of this process alone: a neighbour's file of a similar name is not ours to overwrite.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     with _disk_errors(path, len(content)):
         try:
             _write_synced(temporary, content, ops)
@@ -107,6 +108,15 @@ def make_directory(path: Path) -> None:
     """Create a directory and its parents. Raises: DiskError."""
     with _disk_errors(path, 0):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete what a killed process left unfinished in a directory of ours."""
+    for path in directory.glob(f"*{TEMPORARY}") if directory.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path, ops: FileOps = OPS) -> None:

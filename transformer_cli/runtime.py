@@ -29,9 +29,12 @@ def pick_device(name: str) -> torch.device:
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not has_mps):
         raise ConfigError(f"--device {name}: this machine or this torch has none", hint="use --device auto")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"--device {name}: not a device name") from None
+    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
 
 
 def pick_precision(device: torch.device, precision: str) -> str:

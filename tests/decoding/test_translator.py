@@ -39,7 +39,9 @@ def test_order_batching_and_neighbours_change_nothing(beam: int) -> None:
     whole = translator(beam=beam).translate(LINES)
     assert [t.status for t in whole] == ["ok", "empty", "ok", "ok", "empty", "ok", "ok", "ok", "ok"]
     for tokens in (1, 20, 10_000):
-        assert [t.text for t in translator(beam=beam, batch_tokens=tokens).translate(LINES)] == [t.text for t in whole]
+        assert [t.text for t in translator(beam=beam, batch_tokens=tokens).translate(LINES)] == [
+            t.text for t in whole
+        ]
     backwards = translator(beam=beam).translate(LINES[::-1])[::-1]
     assert [t.text for t in backwards] == [t.text for t in whole]
     alone = [translator(beam=beam).translate([line])[0].text for line in LINES]

@@ -69,12 +69,16 @@ def test_packed_equals_padded_and_sentence_by_sentence(kernel: object, causal: b
     packed = attend(q, k, v, q_packed, k_packed, causal=causal, kernel=kernel)  # type: ignore[arg-type]
     q_padded, k_padded = Layout.padded(q_lengths), Layout.padded(k_lengths)
     padded = attend(
-        q_packed.pad(q), k_packed.pad(k), k_packed.pad(v), q_padded, k_padded, causal=causal, kernel=kernel  # type: ignore[arg-type]
+        q_packed.pad(q),
+        k_packed.pad(k),
+        k_packed.pad(v),
+        q_padded,
+        k_padded,
+        causal=causal,
+        kernel=kernel,  # type: ignore[arg-type]
     )
     torch.testing.assert_close(q_padded.flatten(padded), packed)
     for b in range(3):
         rows, keys = (slice(*x.cu_seqlens[b : b + 2].tolist()) for x in (q_packed, k_packed))
-        alone = reference_attention(
-            *(x.transpose(0, 1)[None] for x in (q[rows], k[keys], v[keys])), None, causal
-        )
+        alone = reference_attention(*(x.transpose(0, 1)[None] for x in (q[rows], k[keys], v[keys])), None, causal)
         torch.testing.assert_close(packed[rows], alone[0].transpose(0, 1))

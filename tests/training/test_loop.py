@@ -19,14 +19,21 @@ from transformer_cli.training.checkpoint import CheckpointStore, load_training
 from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
 from transformer_cli.training.state import TrainState
 
-SMALL = ["model.d_model=16", "model.num_heads=2", "model.d_ff=16", "model.encoder_layers=1", "model.decoder_layers=1"]
+SMALL = [
+    "model.d_model=16",
+    "model.num_heads=2",
+    "model.d_ff=16",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+]
 VOCAB = 15
+START = Position()
 
 
 class Numbers:
     """Endless random batches; each depends on its position alone."""
 
-    def __init__(self, position: Position = Position(), pairs: int = 6) -> None:
+    def __init__(self, position: Position = START, pairs: int = 6) -> None:
         self.position = position
         self.pairs = pairs
 
@@ -37,11 +44,15 @@ class Numbers:
 
     def make(self, index: int) -> Batch:
         rng = np.random.default_rng(index)
-        sides = ([np.append(rng.integers(4, VOCAB, rng.integers(1, 9)), EOS) for _ in range(self.pairs)] for _ in "st")
+        sides = (
+            [np.append(rng.integers(4, VOCAB, rng.integers(1, 9)), EOS) for _ in range(self.pairs)] for _ in "st"
+        )
         return collate(*sides)
 
 
-def trainer(tmp_path: Path, *settings: str, scores: Any = None, stream: Any = None, resume: bool = False) -> Trainer:
+def trainer(
+    tmp_path: Path, *settings: str, scores: Any = None, stream: Any = None, resume: bool = False
+) -> Trainer:
     config: Config = load_config(None, [*SMALL, *settings])
     torch.manual_seed(1)
     state = TrainState(build_model(config.model, VOCAB, VOCAB), config.optim, config.training)
@@ -91,7 +102,13 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
 @pytest.mark.parametrize("settings", [[], ["training.accumulate=2", "training.ema=0.9"]])
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 10])
 def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop_at: int) -> None:
-    common = ["training.max_steps=12", "training.validate_every=5", "training.save_every=3", "model.dropout=0.3", *settings]
+    common = [
+        "training.max_steps=12",
+        "training.validate_every=5",
+        "training.save_every=3",
+        "model.dropout=0.3",
+        *settings,
+    ]
     whole = trainer(tmp_path / "whole", *common)
     whole.run()
 
@@ -117,11 +134,14 @@ def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop
         assert left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
         left, right = a.state.model_tensors(), b.state.model_tensors()
         assert all(torch.equal(left[k], right[k]) for k in left)
-    ignore = {"seconds"}
+    ignore = {"seconds", "reserve"}
     facts = [{k: v for k, v in t.state.progress.to_json().items() if k not in ignore} for t in (rest, whole)]
     assert facts[0] == facts[1]
     lines = [
-        [{k: v for k, v in json.loads(x).items() if "second" not in k} for x in (tmp_path / d / "metrics.jsonl").open()]
+        [
+            {k: v for k, v in json.loads(x).items() if "second" not in k}
+            for x in (tmp_path / d / "metrics.jsonl").open()
+        ]
         for d in ("part", "whole")
     ]
     assert lines[0] == lines[1]
@@ -130,7 +150,10 @@ def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop
 def test_early_stopping_and_best(tmp_path: Path) -> None:
     bleu = {2: 5.0, 4: 9.0, 6: 7.0, 8: 8.0, 10: 99.0}
     t = trainer(
-        tmp_path, "training.validate_every=2", "training.patience=2", scores=lambda s: Validation(1.0, bleu[s], 0.0)
+        tmp_path,
+        "training.validate_every=2",
+        "training.patience=2",
+        scores=lambda s: Validation(1.0, bleu[s], 0.0),
     )
     assert t.run() == "no better bleu in 2 validations"
     assert (t.state.progress.step, t.state.progress.best_step, t.state.progress.best_score) == (8, 4, 9.0)

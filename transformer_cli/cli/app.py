@@ -5,7 +5,6 @@ torch and everything that needs it are imported inside the commands, so that `--
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -13,7 +12,7 @@ import typer
 
 from transformer_cli import __version__
 from transformer_cli.cli import average, check, evaluate, tokenizer, train, translate
-from transformer_cli.errors import UserError
+from transformer_cli.errors import DiskError, UserError
 
 app = typer.Typer(
     name="transformer-cli",
@@ -31,15 +30,21 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("average")(average.average)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"transformer-cli {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end."),
+    ] = False,
 ) -> None:
     """Two text files in, a translator out."""
-    if version:
-        typer.echo(f"transformer-cli {__version__}")
-        raise typer.Exit
 
 
 MANY = ("--src", "--tgt", "--input")
@@ -51,7 +56,8 @@ def spread(arguments: list[str]) -> list[str]:
 
     A configuration (`*.yaml`) is an argument of its own wherever it stands.
     """
-    if arguments[:1] not in (["train"], ["check"], ["tokenizer"]):
+    commands = [a for a in arguments if not a.startswith("-")]
+    if commands[:1] not in (["train"], ["check"], ["tokenizer"]):
         return arguments
     found: list[str] = []
     option, values = "", 0
@@ -68,6 +74,9 @@ def spread(arguments: list[str]) -> list[str]:
     return found
 
 
+OUT_OF_MEMORY = "error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)"
+
+
 def main() -> NoReturn:
     """Run the command line; every way out has its exit code.
 
@@ -77,18 +86,15 @@ def main() -> NoReturn:
         app(args=spread(sys.argv[1:]))
     except UserError as error:
         _fail(f"error: {error}", error.exit_code)
-    except BrokenPipeError:
-        # The reader has gone (`| head -1`): end quietly. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", DiskError.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except MemoryError:
-        _fail(
-            "error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)",
-            1,
-        )
+        _fail(OUT_OF_MEMORY, 1)
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+            _fail(OUT_OF_MEMORY, 1)
         _fail(
             f"error: this is a defect: {type(error).__name__}: {error}\n  run again with --debug for details",
             1,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import print_json
+from transformer_cli.cli.output import print_json, tell
 
 
 def check(
@@ -41,15 +41,15 @@ def check(
     if json:
         print_json(asdict(report))
         return
-    typer.echo(f"{report.pairs:,} pairs")
+    tell(f"{report.pairs:,} pairs")
     for side, words, types, longest in zip(
         ("source", "target"), report.words, report.types, report.longest, strict=True
     ):
-        typer.echo(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
+        tell(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
     for note in report.notes:
-        typer.echo(f"- {note}")
+        tell(f"- {note}")
     for finding in report.findings:
         lines = ", ".join(map(str, finding.lines)) + (", ..." if finding.count > len(finding.lines) else "")
-        typer.echo(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
+        tell(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
     if not report.findings and not report.notes:
-        typer.echo("nothing wrong was found")
+        tell("nothing wrong was found")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import print_json, say
+from transformer_cli.cli.output import print_json, say, tell
 
 
 def evaluate(
@@ -64,6 +64,6 @@ def evaluate(
         print_json({"scores": [asdict(score) for score in scores], "lines": len(references), **details})
         return
     for score in scores:
-        typer.echo(str(score))
+        tell(str(score))
     for key, value in details.items():
-        typer.echo(f"{key}: {value}")
+        tell(f"{key}: {value}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import typer
+from transformer_cli import durable
+from transformer_cli.errors import DataError, DiskError
 
 
 def say(message: str) -> None:
@@ -16,23 +19,49 @@ def say(message: str) -> None:
     tqdm.write(message, file=sys.stderr)
 
 
+def tell(text: str) -> None:
+    """One line of a result on stdout."""
+    write_stdout((text + "\n").encode())
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    tell(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def write_stdout(content: bytes) -> None:
-    """Bytes to stdout at once, whatever the locale."""
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    """Bytes to stdout at once, whatever the locale. Raises: DiskError; ends quietly if the reader has gone."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # What is still buffered must not fail a second time when the interpreter flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0) from None
+        raise DiskError(f"standard output: cannot be written: {error.strerror}") from None
+
+
+def check_output(path: Path | None) -> None:
+    """Raises: DiskError if nothing could be written to `path`; asked before the work, not after it."""
+    if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise DiskError(f"{path}: cannot be written: no such directory, or no permission")
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Replace a file all at once; write straight into what is no plain file, such as a pipe. Raises: DiskError."""
+    target = path.resolve()
+    if not target.exists() or target.is_file():
+        durable.write_bytes(target, content)
+        return
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def existing(path: Path) -> Path:
     """The path, if there is a file. Raises: DataError."""
-    from transformer_cli.errors import DataError
-
-    if not path.is_file():
-        raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
+    if not path.exists() or path.is_dir():
+        raise DataError(f"{path}: {'is a directory' if path.exists() else 'no such file'}")
     return path

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import existing, say, write_stdout
+from transformer_cli.cli.output import check_output, existing, say, write_output, write_stdout
 
 CHUNK = 4096
 """Lines translated at a time from a file; a terminal or pipe gives what it has."""
@@ -39,7 +39,6 @@ def translate(
     """Translate text line by line: one output line for each input line, in order, always."""
     from tqdm import tqdm
 
-    from transformer_cli import durable
     from transformer_cli.cli.lines import chunks, render
     from transformer_cli.data.text import LineReport, iter_lines, read_lines
     from transformer_cli.errors import ConfigError
@@ -48,6 +47,7 @@ def translate(
 
     if format not in ("text", "jsonl"):
         raise ConfigError(f"--format {format}: unknown; known: text, jsonl")
+    check_output(output)
     tune_process()
     report = LineReport()
     if input is not None:
@@ -69,7 +69,7 @@ def translate(
             else:
                 written += content
     if output is not None:
-        durable.write_bytes(output, bytes(written))
+        write_output(output, bytes(written))
     for message in report.messages(str(input or "stdin")):
         say(f"warning: {message}")
     if split:

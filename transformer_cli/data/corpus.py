@@ -171,6 +171,12 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
     )
 
 
+def one_sided_blanks(text: ParallelText) -> list[int]:
+    """Line numbers (from 1) where one side is blank and the other is not."""
+    sides = zip(text.src, text.tgt, strict=True)
+    return [i for i, (s, t) in enumerate(sides, start=1) if bool(s.strip()) != bool(t.strip())]
+
+
 def _lopsided(src: str, tgt: str) -> bool:
     long, short = max(len(src), len(tgt)), min(len(src), len(tgt))
     return long > MISALIGNED_RATIO * short and long > 20

@@ -102,11 +102,14 @@ def _reject(src: int, tgt: int, config: DataConfig) -> str:
 def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str, str]) -> None:
     """Write the store `name` into `directory`, replacing an older one. Raises: DiskError."""
     durable.make_directory(directory)
+    (directory / f"{name}.{INDEX}").unlink(missing_ok=True)  # arrays half replaced belong to no index
+    hashes = {}
     for file, array in _arrays(corpus, name).items():
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         durable.write_bytes(directory / file, buffer.getvalue())
-    index = {"key": key, "left_out": corpus.left_out, "pairs": len(corpus)}
+        hashes[file] = durable.sha256(buffer.getbuffer())
+    index = {"key": key, "left_out": corpus.left_out, "pairs": len(corpus), "sha256": hashes}
     durable.write_json(directory / f"{name}.{INDEX}", index)
 
 
@@ -120,13 +123,14 @@ def load_corpus(directory: Path, name: str, key: dict[str, str]) -> EncodedCorpu
         index = json.loads((directory / f"{name}.{INDEX}").read_text(encoding="utf-8"))
         if index["key"] != key:
             return None
-        arrays = [
-            np.load(directory / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
-            for part in ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets")
-        ]
+        files = [f"{name}.{part}.npy" for part in ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets")]
+        for file in files:
+            if durable.sha256_file(directory / file) != index["sha256"][file]:
+                raise ValueError(f"{file} does not match its SHA-256")
+        arrays = [np.load(directory / file, mmap_mode="r", allow_pickle=False) for file in files]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise CheckpointError(
             f"{directory}: the encoded corpus is damaged ({error})", hint=f"delete {directory} and run again"
         ) from None

@@ -129,20 +129,14 @@ class Translator:
         return limit if self.max_target is None else min(limit, self.max_target)
 
     def _split(self, line: str, ids: Ids) -> list[Ids]:
-        """The line as pieces that fit: at sentence ends where possible, else between pieces."""
+        """The line as it is if it fits; else sentence by sentence, as in training, and what is longer still cut.
+
+        A model trained on sentences that is given a paragraph tends to translate its beginning and stop.
+        """
         room = self.max_length - 1
         if len(ids) <= room:
             return [ids]
-        parts: list[Ids] = []
-        joined = ""
-        for sentence in _sentences(line):
-            longer = joined + sentence
-            if joined and len(self.src_tokenizer.encode([longer])[0]) > room:
-                parts.extend(self._cut(joined, room))
-                joined = sentence
-            else:
-                joined = longer
-        return parts + self._cut(joined, room)
+        return [part for sentence in _sentences(line) for part in self._cut(sentence, room)]
 
     def _cut(self, text: str, room: int) -> list[Ids]:
         (ids,) = self.src_tokenizer.encode([text])

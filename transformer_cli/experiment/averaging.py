@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -11,12 +10,14 @@ from transformer_cli.errors import CheckpointError
 from transformer_cli.experiment.rundir import RunDirectory
 from transformer_cli.training.checkpoint import (
     AVERAGE,
+    MANIFEST,
     MODEL,
     STATE,
     CheckpointStore,
     json_bytes,
     load_tensors,
     read_tensors,
+    remove_checkpoint,
     tensor_bytes,
     verify,
     write_checkpoint,
@@ -36,7 +37,7 @@ def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
     run.load_config()
     with run.locked():
         store = CheckpointStore(run.checkpoints, {})
-        chosen = store.steps()[-(last or 0) :]
+        chosen = [step for step in store.steps() if (step / MANIFEST).exists()][-(last or 0) :]
         if not chosen or (last and len(chosen) < last):
             raise CheckpointError(
                 f"{path}: {len(chosen)} checkpoints are kept, {last or 1} were asked for",
@@ -51,8 +52,9 @@ def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
         mean = {name: (t / len(chosen)).to(torch.float32) for name, t in total.items()}
         names = [checkpoint.name for checkpoint in chosen]
         target = run.checkpoints / AVERAGE
-        if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
+        remove_checkpoint(target)
+        if target.exists():
+            raise CheckpointError(f"{target}: holds other files; move them away first")
         files = {MODEL: tensor_bytes(mean), STATE: json_bytes({"average_of": names})}
         write_checkpoint(target, files, manifests[-1]["identity"])
     return names, target

@@ -35,7 +35,9 @@ class LoadedRun:
         return make_translator(self.config, self.model, self.vocabularies, options)
 
 
-def make_translator(config: Config, model: Seq2Seq, vocabularies: Vocabularies, options: DecodingConfig) -> Translator:
+def make_translator(
+    config: Config, model: Seq2Seq, vocabularies: Vocabularies, options: DecodingConfig
+) -> Translator:
     """The translator of a model that `config` describes."""
     learned = config.model.positions == "learned"
     return Translator(

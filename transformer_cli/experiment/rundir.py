@@ -125,12 +125,15 @@ class RunDirectory:
             os.close(descriptor)
             raise CheckpointError(f"{self.path}: another training is running in this directory") from None
         try:
+            for directory in (self.path, self.data, self.checkpoints, self.samples):
+                durable.remove_leftovers(directory)
             yield
         finally:
             os.close(descriptor)
 
     def _entries(self) -> Iterator[Path]:
-        return (p for p in self.path.iterdir() if p.name != ".lock")
+        ours = (".lock", durable.TEMPORARY)
+        return (p for p in self.path.iterdir() if not p.name.endswith(ours))
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import torch
 from transformer_cli import durable
 from transformer_cli.config import Config, load_config
 from transformer_cli.data.batching import BatchStream, batches_in_order
-from transformer_cli.data.corpus import ParallelText, hold_out, read_parallel
+from transformer_cli.data.corpus import ParallelText, hold_out, one_sided_blanks, read_parallel
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.errors import ConfigError, DataError
+from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.experiment.inference import make_translator
 from transformer_cli.experiment.recipe import choose_recipe
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash, text_hash
-from transformer_cli.models.registry import build_model
+from transformer_cli.models.registry import build_model, check_architecture
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import pick_device, pick_precision, tune_process
 from transformer_cli.training.checkpoint import CheckpointStore, check_identity, load_training, read_manifest
@@ -66,18 +66,21 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
     tune_process()
     device = pick_device(request.device)
     run = RunDirectory(request.run)
-    if request.config is not None:
-        load_config(request.config, request.settings)  # a typo is said before anything is read
+    # A typo is said before anything is read.
+    check_architecture(load_config(request.config, request.settings).model)
     run.refuse_foreign()
     text, valid = _read(request, say)
-    config = _configure(request, text, device, say)
+    config = _configure(request, run, text, device, say)
     if request.valid_src is None:
         text, valid = hold_out(text, config.training.seed)
         seed = config.training.seed
         say(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
+    _warn_of_overlap(text, valid, say)
     with run.locked():
-        if run.exists:
+        if has_checkpoints(run):
             run.refuse_other_config(config)
+        else:
+            run.write_config(config)  # nothing has been learned yet: all may still change
         vocabularies = _vocabularies(run, config, text, request.tokenizer, say)
         identity = {
             "tokenizer": vocabularies.hash,
@@ -114,16 +117,33 @@ def _read(request: TrainRequest, say: Say) -> tuple[ParallelText, ParallelText]:
         valid = read_parallel([request.valid_src], [request.valid_tgt], strict_utf8=request.strict_utf8)
     for note in [*text.notes, *valid.notes]:
         say(f"warning: {note}")
+    for name, side in (("training", text), ("validation", valid)):
+        lines = one_sided_blanks(side)
+        if lines:
+            shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
+            say(f"warning: {len(lines):,} {name} pairs are blank on one side (lines {shown}): check the alignment")
+    return text, valid
+
+
+def _warn_of_overlap(text: ParallelText, valid: ParallelText, say: Say) -> None:
     seen = set(zip(text.src, text.tgt, strict=True))
     overlap = sum(pair in seen for pair in zip(valid.src, valid.tgt, strict=True))
     if overlap:
         say(f"warning: {overlap:,} validation pairs also stand in the training text")
-    return text, valid
 
 
-def _configure(request: TrainRequest, text: ParallelText, device: torch.device, say: Say) -> Config:
+def has_checkpoints(run: RunDirectory) -> bool:
+    """Whether anything has been learned in this directory."""
+    return bool(CheckpointStore(run.checkpoints, {}).steps())
+
+
+def _configure(
+    request: TrainRequest, run: RunDirectory, text: ParallelText, device: torch.device, say: Say
+) -> Config:
     if request.config is not None:
         return load_config(request.config, request.settings)
+    if has_checkpoints(run):
+        return load_config(run.config, request.settings)  # the recipe that this run was started with
     words = sum(len(line.split()) for line in text.tgt)
     recipe = choose_recipe(len(text), words, on_gpu=device.type != "cpu")
     say(f"no configuration given; recipe for {len(text):,} pairs:")
@@ -137,8 +157,14 @@ def _vocabularies(
 ) -> Vocabularies:
     """The run's vocabularies; trained on the training text (or taken from `given`) the first time."""
     c = config.tokenizer
-    if all(path.exists() for path in run.tokenizer_paths(joint=c.joint)):
-        return Vocabularies.load(run, joint=c.joint)
+    if has_checkpoints(run):
+        kept = Vocabularies.load(run, joint=c.joint)
+        if given is not None and Tokenizer.load(given).hash != kept.src.hash:
+            raise CheckpointError(
+                f"{given}: is not the tokenizer that {run.path} was started with",
+                hint="leave --tokenizer out to go on with the run's own, or choose another --run",
+            )
+        return kept
     if given is not None:
         tokenizer = Tokenizer.load(given)
         found = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
@@ -199,6 +225,14 @@ def _resume(store: CheckpointStore, newest: Path, state: TrainState, say: Say) -
         if path.name > newest.name:
             store.discard(path)
     load_training(newest, state)
+    store.repair_names(newest, state.progress)
+    made = read_manifest(newest)
+    here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    for name, value in here.items():
+        if made.get(name) != value:
+            say(
+                f"warning: saved with {name} {made.get(name)}, now {value}: results will differ in the last digits"
+            )
     say(f"resuming from {newest.name}")
 
 

@@ -38,6 +38,12 @@ def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int) -> Seq2Seq:
     )
 
 
+def check_architecture(config: ModelConfig) -> None:
+    """Raises: ConfigError if `config` names an architecture that is not there."""
+    _lookup(ENCODERS, "model.encoder", config.encoder)
+    _lookup(DECODERS, "model.decoder", config.decoder)
+
+
 def _lookup(known: Mapping[str, T], key: str, name: str) -> T:
     if name in known:
         return known[name]

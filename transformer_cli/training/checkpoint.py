@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from transformer_cli import __version__, durable
+from transformer_cli.durable import OPS, FileOps
 from transformer_cli.errors import CheckpointError
 from transformer_cli.training.state import Progress, TrainState
 
@@ -48,6 +49,7 @@ class CheckpointStore:
 
     directory: Path
     identity: Mapping[str, str]
+    ops: FileOps = OPS
 
     def save(self, state: TrainState, *, best: bool, keep_last: int) -> Path:
         """Write the state under its step, move the names, delete what is no longer kept.
@@ -65,10 +67,11 @@ class CheckpointStore:
                     STATE: json_bytes(state.progress.to_json()),
                 },
                 self.identity,
+                self.ops,
             )
-        durable.point(self.directory / LAST, path.name)
+        durable.point(self.directory / LAST, path.name, self.ops)
         if best:
-            durable.point(self.directory / BEST, path.name)
+            durable.point(self.directory / BEST, path.name, self.ops)
         self._prune(keep_last)
         return path
 
@@ -86,16 +89,34 @@ class CheckpointStore:
         return sorted(p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
 
     def newest_valid(self) -> tuple[Path | None, list[str]]:
-        """The newest checkpoint whose files are whole, and what is wrong with newer ones."""
+        """The newest checkpoint whose files are whole (None: there is none), and what is wrong with newer ones.
+
+        Raises:
+            CheckpointError: there are checkpoints and none of them is whole; or one of a newer format.
+        """
         problems = []
         for path in reversed(self.steps()):
             try:
                 verify(path)
+            except FormatError:
+                raise
             except CheckpointError as error:
                 problems.append(error.what)
             else:
                 return path, problems
-        return None, problems
+        if problems:
+            raise CheckpointError(
+                f"{self.directory}: no checkpoint is whole:\n  " + "\n  ".join(problems),
+                hint="nothing was changed; restore one from a copy, or start a new run in another directory",
+            )
+        return None, []
+
+    def repair_names(self, newest: Path, progress: Progress) -> None:
+        """A crash between a checkpoint and its names leaves them behind; the state says where they belong."""
+        best = self.directory / f"step_{progress.best_step:09d}"
+        for name, path in ((LAST, newest), (BEST, best)):
+            if path.is_dir() and self.named(name) != path:
+                durable.point(self.directory / name, path.name, self.ops)
 
     def discard(self, path: Path) -> None:
         """Move a damaged checkpoint out of the way, so that its step can be saved again."""
@@ -107,15 +128,24 @@ class CheckpointStore:
         kept = {*self.steps()[-keep_last:], self.named(BEST), self.named(LAST)}
         for path in self.steps():
             if path not in kept:
-                # Only what a manifest lists is deleted; anything else in there stays, and so does its directory.
-                with contextlib.suppress(OSError, CheckpointError):
-                    files = [*read_manifest(path)["files"], MANIFEST]
-                    for name in files:
-                        (path / name).unlink(missing_ok=True)
-                    path.rmdir()
+                remove_checkpoint(path)
 
 
-def write_checkpoint(path: Path, files: Mapping[str, bytes], identity: Mapping[str, str]) -> None:
+def remove_checkpoint(path: Path) -> None:
+    """Delete what the manifest lists; anything else in there stays, and so does then the directory."""
+    with contextlib.suppress(OSError, CheckpointError):
+        for name in [*read_manifest(path)["files"], MANIFEST]:
+            (path / name).unlink(missing_ok=True)
+        path.rmdir()
+
+
+class FormatError(CheckpointError):
+    """Written by another version of this program: not damaged, so never passed over or replaced."""
+
+
+def write_checkpoint(
+    path: Path, files: Mapping[str, bytes], identity: Mapping[str, str], ops: FileOps = OPS
+) -> None:
     """A new directory of these files and their manifest, all at once. Raises: DiskError."""
     manifest = {
         "format": FORMAT,
@@ -127,7 +157,7 @@ def write_checkpoint(path: Path, files: Mapping[str, bytes], identity: Mapping[s
             name: {"sha256": durable.sha256(content), "bytes": len(content)} for name, content in files.items()
         },
     }
-    with durable.new_directory(path) as write:
+    with durable.new_directory(path, ops) as write:
         for name, content in files.items():
             write(name, content)
         write(MANIFEST, json_bytes(manifest))
@@ -145,7 +175,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AssertionError):
         raise CheckpointError(f"{path}: {MANIFEST} is damaged") from None
     if version != FORMAT:
-        raise CheckpointError(
+        raise FormatError(
             f"{path}: written in checkpoint format {version}; this program reads format {FORMAT}",
             hint=f"it was written by transformer-cli {manifest.get('version', '?')}",
         )

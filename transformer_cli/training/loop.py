@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from transformer_cli import durable
 from transformer_cli.batch import Batch, Position
 from transformer_cli.config import Config
 from transformer_cli.errors import UserError
@@ -68,7 +69,7 @@ class MetricsLog:
 
     def __init__(self, path: Path, step: int) -> None:
         kept = [line for line in _lines(path) if line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        durable.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._stream: TextIO = path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **values: Any) -> None:
@@ -108,13 +109,14 @@ class Trainer:
         """Train; returns why it ended. On return the newest state is saved."""
         c, progress = self.config.training, self.state.progress
         self._started = time.monotonic() - progress.seconds
-        self._reserve = 0.0  # seconds that the closing validation and save will take
         self._skipped = 0
         self._recent = Recent()
         self.state.model.train()
         reason = self._reason_to_end()
         bar = tqdm(total=c.max_steps, initial=progress.step, unit="step", dynamic_ncols=True, desc="train")
         try:
+            if reason and not self.stop.signal and 0 < progress.step != progress.validated_step:
+                self._validate()  # stopped by a signal before, and now at its limit
             while not reason:
                 updated = self._step()
                 reason = self._reason_to_end()
@@ -142,7 +144,7 @@ class Trainer:
             return f"signal {self.stop.signal}"
         if progress.step >= c.max_steps:
             return f"max_steps {c.max_steps}"
-        if c.max_minutes and progress.seconds + self._reserve >= 60 * c.max_minutes:
+        if c.max_minutes and progress.seconds + progress.reserve >= 60 * c.max_minutes:
             return f"max_minutes {c.max_minutes:g}"
         if c.patience and progress.bad_validations >= c.patience:
             return f"no better {c.metric} in {c.patience} validations"
@@ -192,7 +194,7 @@ class Trainer:
         c, progress = self.config.training, self.state.progress
         if not c.max_minutes:
             return c.max_steps
-        share = progress.seconds / max(60 * c.max_minutes - self._reserve, 1e-9)
+        share = progress.seconds / max(60 * c.max_minutes - progress.reserve, 1e-9)
         return min(c.max_steps, max(progress.step, round(progress.step / max(share, 1e-9))))
 
     def _skip(self, norm: float) -> None:
@@ -224,6 +226,7 @@ class Trainer:
     def _validate(self) -> None:
         """Measure, compare with the best, save."""
         progress, began = self.state.progress, time.monotonic()
+        progress.validated_step = progress.step
         if self.state.average is not None:
             self.state.average.swap(self.state.model)
         self.state.model.eval()
@@ -241,7 +244,8 @@ class Trainer:
             )
         else:
             progress.bad_validations += 1
-        self._save(best=best)
+        progress.seconds = time.monotonic() - self._started
+        # Before the save: a crash between the two leaves a line too many, which resuming drops.
         self.log.write(
             "validation",
             step=progress.step,
@@ -250,7 +254,8 @@ class Trainer:
             best=best,
             seconds=progress.seconds,
         )
-        self._reserve = max(self._reserve, time.monotonic() - began)
+        self._save(best=best)
+        progress.reserve = max(progress.reserve, time.monotonic() - began)
         self._recent = Recent()
 
     def _save(self, *, best: bool) -> None:

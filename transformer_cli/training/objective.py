@@ -67,7 +67,8 @@ class _SmoothedLoss(torch.autograd.Function):
         grad_h = torch.empty_like(h) if wants_gradient else None
         grad_w = torch.zeros_like(w) if wants_gradient else None
         mean_w = w.mean(dim=0)
-        totals = torch.zeros(2, dtype=torch.float64, device=h.device)  # Σ -log p(y), Σ -mean log p
+        sums = torch.float64 if device == "cpu" else full
+        totals = torch.zeros(2, dtype=sums, device=h.device)  # Σ -log p(y), Σ -mean log p
         rows = min(len(h), CPU_ROWS if device == "cpu" else GPU_ROWS)
         logits, probabilities = (h.new_empty(rows, len(w), dtype=t) for t in (dtype, full))
         for start in range(0, len(h), rows):

@@ -19,7 +19,8 @@ class Progress:
     """Numbers of a run; all of it goes into `state.json`.
 
     `step` counts optimizer updates, `tokens` target tokens seen, `seconds` the time spent in training (validation
-    and saving included); `position` is the next batch; `best_score` is the metric, higher is better.
+    and saving included); `position` is the next batch; `best_score` is the metric, higher is better;
+    `reserve` is how many seconds a validation and its save take, kept free at the end of a time limit.
     """
 
     step: int = 0
@@ -29,6 +30,8 @@ class Progress:
     best_step: int = 0
     best_score: float | None = None
     bad_validations: int = 0
+    validated_step: int = -1
+    reserve: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,7 +62,9 @@ class TrainState:
         tensors = {"rng.cpu": torch.get_rng_state()}
         device = next(self.model.parameters()).device
         if device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(device)
+            tensors["rng.device"] = torch.cuda.get_rng_state(device)
+        elif device.type == "mps":
+            tensors["rng.device"] = torch.mps.get_rng_state()
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"{key}.{name}"] = value.detach()
@@ -80,6 +85,9 @@ class TrainState:
                 key: optimizer[f"{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
             }
         torch.set_rng_state(optimizer["rng.cpu"].cpu())
-        if "rng.cuda" in optimizer and torch.cuda.is_available():
-            torch.cuda.set_rng_state(optimizer["rng.cuda"].cpu())
+        device = next(self.model.parameters()).device
+        if "rng.device" in optimizer and device.type == "cuda":
+            torch.cuda.set_rng_state(optimizer["rng.device"].cpu(), device)
+        elif "rng.device" in optimizer and device.type == "mps":
+            torch.mps.set_rng_state(optimizer["rng.device"].cpu())
         self.progress = progress
