@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from transformer_cli.durable import FileOps
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,3 +71,26 @@ TINY_RUN = [
     "training.log_every=5",
 ]
 """Settings of a run of a few seconds."""
+
+
+class Failing:
+    """File operations of which the N-th (from 1) fails with `code`."""
+
+    def __init__(self, n: int, code: int = errno.ENOSPC) -> None:
+        self.left, self.code = n, code
+        self.log: list[str] = []
+
+    def ops(self) -> FileOps:
+        return FileOps(
+            self._wrap("write", os.write), self._wrap("fsync", os.fsync), self._wrap("replace", os.replace)
+        )
+
+    def _wrap(self, name: str, operation: Any) -> Any:
+        def call(*args: Any) -> Any:
+            self.left -= 1
+            self.log.append(name)
+            if self.left == 0:
+                raise OSError(self.code, os.strerror(self.code))
+            return operation(*args)
+
+        return call

@@ -5,36 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
+from conftest import Failing
 
 from transformer_cli import durable
 from transformer_cli.durable import FileOps
 from transformer_cli.errors import DiskError
-
-
-class Failing:
-    """File operations of which the N-th (from 1) fails with `code`."""
-
-    def __init__(self, n: int, code: int = errno.ENOSPC) -> None:
-        self.left, self.code = n, code
-        self.log: list[str] = []
-
-    def ops(self) -> FileOps:
-        return FileOps(
-            self._wrap("write", os.write), self._wrap("fsync", os.fsync), self._wrap("replace", os.replace)
-        )
-
-    def _wrap(self, name: str, operation: Any) -> Any:
-        def call(*args: Any) -> Any:
-            self.left -= 1
-            self.log.append(name)
-            if self.left == 0:
-                raise OSError(self.code, os.strerror(self.code))
-            return operation(*args)
-
-        return call
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])

@@ -17,6 +17,7 @@ from transformer_cli.batch import BOS, EOS, Batch, collate
 from transformer_cli.config import ModelConfig
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.training.objective import smoothed_loss
@@ -37,6 +38,7 @@ CASES = [
     )
 ]
 every_model = pytest.mark.parametrize(("encoder", "decoder", "variant"), CASES)
+both_layouts = pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 
 
 def model_of(encoder: str, decoder: str, variant: dict[str, Any], **more: Any) -> Seq2Seq:
@@ -56,11 +58,19 @@ def logits_of(model: Seq2Seq, batch: Batch) -> Tensor:
     return model.decode(batch.tgt_in, batch.tgt_layout, model.encode(batch.src, batch.src_layout))
 
 
+def memory_of(model: Seq2Seq, packed: bool) -> Memory:
+    batch = collate(*sentences(), packed=packed)
+    return model.encode(batch.src, batch.src_layout)
+
+
+@both_layouts
 @every_model
-def test_1_stepwise_equals_teacher_forcing(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+def test_1_stepwise_equals_teacher_forcing(
+    encoder: str, decoder: str, variant: dict[str, Any], packed: bool
+) -> None:
     model, batch = model_of(encoder, decoder, variant), collate(*sentences())
     width = 3
-    state = model.init_state(model.encode(batch.src, batch.src_layout), width)
+    state = model.init_state(memory_of(model, packed), width)
     steps = []
     for t in range(batch.tgt_layout.longest):
         logits, state = model.decode_step(batch.tgt_in[:, t, None].expand(-1, width), state)
@@ -86,33 +96,40 @@ def test_2_packed_equals_padded_with_gradients(encoder: str, decoder: str, varia
         torch.testing.assert_close(packed_value, padded)
 
 
+@both_layouts
 @every_model
-def test_3_neighbours_and_padding_change_nothing(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+def test_3_neighbours_and_padding_change_nothing(
+    encoder: str, decoder: str, variant: dict[str, Any], packed: bool
+) -> None:
     model = model_of(encoder, decoder, variant)
     src, tgt = sentences()
-    together = logits_of(model, collate(src, tgt)).split([len(t) for t in tgt])
+    together = logits_of(model, collate(src, tgt, packed=packed)).split([len(t) for t in tgt])
     for s, t, expected in zip(src, tgt, together, strict=True):
-        torch.testing.assert_close(logits_of(model, collate([s], [t])), expected)
+        torch.testing.assert_close(logits_of(model, collate([s], [t], packed=packed)), expected)
 
 
+@both_layouts
 @every_model
-def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str, Any], packed: bool) -> None:
     model = model_of(encoder, decoder, variant)
     (src, *_), (tgt, *_) = sentences()
-    before = logits_of(model, collate([src], [tgt]))
+    before = logits_of(model, collate([src], [tgt], packed=packed))
     for t in range(len(tgt) - 1):
         changed = tgt.copy()
         changed[t:-1] = 4 + (changed[t:-1] - 3) % (VOCAB - 4)
-        after = logits_of(model, collate([src], [changed]))
+        after = logits_of(model, collate([src], [changed], packed=packed))
         assert torch.equal(after[: t + 1], before[: t + 1])
         assert not torch.allclose(after[t + 1 :], before[t + 1 :])
 
 
+@both_layouts
 @every_model
-def test_5_reorder_and_keep_commute_with_steps(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+def test_5_reorder_and_keep_commute_with_steps(
+    encoder: str, decoder: str, variant: dict[str, Any], packed: bool
+) -> None:
     """A search that reorders and drops gives the logits of the histories that it ends up with."""
-    model, batch = model_of(encoder, decoder, variant), collate(*sentences())
-    memory, width = model.encode(batch.src, batch.src_layout), 3
+    model, width = model_of(encoder, decoder, variant), 3
+    memory = memory_of(model, packed)
     state, rows = model.init_state(memory, width), torch.arange(len(LENGTHS))
     history = torch.full((len(LENGTHS), width, 1), BOS)
     for t in range(4):
@@ -142,10 +159,11 @@ def test_6_every_parameter_learns(encoder: str, decoder: str, variant: dict[str,
     assert not still
 
 
+@both_layouts
 @every_model
-def test_7_beam_of_one_is_greedy(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
-    model, batch = model_of(encoder, decoder, variant), collate(*sentences())
-    memory, limits = model.encode(batch.src, batch.src_layout), torch.tensor([9, 4, 12, 1])
+def test_7_beam_of_one_is_greedy(encoder: str, decoder: str, variant: dict[str, Any], packed: bool) -> None:
+    model, limits = model_of(encoder, decoder, variant), torch.tensor([9, 4, 12, 1])
+    memory = memory_of(model, packed)
     with torch.no_grad():
         greedy = greedy_search(model, memory, limits)
         beam = [found[0] for found in beam_search(model, memory, limits, beam=1)]

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import Failing
+
 from transformer_cli.config import ModelConfig, OptimConfig, TrainingConfig
-from transformer_cli.errors import CheckpointError
+from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.models.registry import build_model
 from transformer_cli.training.checkpoint import (
     MANIFEST,
@@ -128,6 +130,35 @@ def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: Checkpoin
     found, problems = store.newest_valid()
     assert found == paths[0]
     assert len(problems) == 2 and MODEL in problems[0] and MANIFEST in problems[1]
+
+
+def test_a_crash_at_any_point_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    """Every file operation of a save fails in turn; names left behind are repaired from the state."""
+    for n in range(1, 60):
+        directory = tmp_path / str(n)
+        directory.mkdir()
+        state = make_state()
+        first = CheckpointStore(directory, IDENTITY).save(state, best=True, keep_last=3)
+        advance(state)
+        state.progress.best_step = 1
+        failing = Failing(n)
+        store = CheckpointStore(directory, IDENTITY, failing.ops())
+        try:
+            store.save(state, best=True, keep_last=3)
+            break
+        except (OSError, DiskError):
+            assert failing.left <= 0
+        newest, problems = CheckpointStore(directory, IDENTITY).newest_valid()
+        assert newest is not None and not problems
+        restored = make_state(seed=3)
+        load_training(newest, restored)
+        whole = CheckpointStore(directory, IDENTITY)
+        whole.repair_names(newest, restored.progress)
+        assert newest in (first, directory / "step_000000001")
+        assert whole.named("last") == whole.named("best") == newest
+    else:
+        pytest.fail("the save never came through")
+    assert n > 12
 
 
 def test_another_identity_is_refused(store: CheckpointStore) -> None:
