@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from conftest import Failing
 
 from transformer_cli.config import ModelConfig, OptimConfig, TrainingConfig

@@ -81,9 +81,11 @@ class TrainState:
                 parameter.copy_(optimizer[f"weight.{name}"])
             else:
                 parameter.copy_(model[name])
-            self.optimizer.state[parameter] = {
-                key: optimizer[f"{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            if progress.step:  # before the first update there are no moments
+                self.optimizer.state[parameter] = {
+                    key: optimizer[f"{key}.{name}"].to(parameter.device)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                }
         torch.set_rng_state(optimizer["rng.cpu"].cpu())
         device = next(self.model.parameters()).device
         if "rng.device" in optimizer and device.type == "cuda":
