@@ -21,7 +21,7 @@ from typing import Any
 from transformer_cli.errors import DiskError
 
 TEMPORARY = ".tmp"
-"""Suffix of what is not finished; whatever carries it may be deleted."""
+"""Suffix of what is not finished. Its name also begins with a dot: a user's own `notes.tmp` is not ours."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def new_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, byt
     Raises:
         DiskError: the file system refused; there is no directory of that name and no leftover.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with _disk_errors(path, 0):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -96,7 +96,7 @@ def new_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, byt
 
 def point(link: Path, target: str, ops: FileOps = OPS) -> None:
     """Make `link` a name of `target`, a neighbour in the same directory, all at once."""
-    temporary = link.with_name(link.name + TEMPORARY)
+    temporary = link.with_name(f".{link.name}{TEMPORARY}")
     with _disk_errors(link, 0):
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
@@ -112,7 +112,7 @@ def make_directory(path: Path) -> None:
 
 def remove_leftovers(directory: Path) -> None:
     """Delete what a killed process left unfinished in a directory of ours."""
-    for path in directory.glob(f"*{TEMPORARY}") if directory.is_dir() else ():
+    for path in directory.glob(f".*{TEMPORARY}") if directory.is_dir() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

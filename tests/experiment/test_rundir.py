@@ -46,7 +46,7 @@ def test_a_run_may_change_its_limits_but_not_its_model(tmp_path: Path) -> None:
 
 def test_an_empty_directory_is_no_stranger(tmp_path: Path) -> None:
     RunDirectory(tmp_path).refuse_foreign()
-    (tmp_path / "x").touch()
+    (tmp_path / "notes.tmp").touch()
     with pytest.raises(CheckpointError, match="nothing in it was touched"):
         RunDirectory(tmp_path).refuse_foreign()
 

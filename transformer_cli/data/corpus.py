@@ -141,7 +141,7 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
     filled = [i for i, sides in enumerate(blank) if not any(sides)]
     checks: list[tuple[str, list[int], str]] = [
         ("blank on both sides", [i for i, b in enumerate(blank) if all(b)], "left out of training"),
-        ("blank on one side", [i for i, b in enumerate(blank) if b[0] != b[1]],
+        ("blank on one side", [i - 1 for i in one_sided_blanks(text)],
          "left out of training; check that the files are aligned"),
         ("repeated pairs", duplicates, "kept; data.filters.duplicates: true leaves them out"),
         ("source equals target", [i for i in filled if pairs[i][0].strip() == pairs[i][1].strip()],

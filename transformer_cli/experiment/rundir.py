@@ -133,7 +133,7 @@ class RunDirectory:
 
     def _entries(self) -> Iterator[Path]:
         ours = (".lock", durable.TEMPORARY)
-        return (p for p in self.path.iterdir() if not p.name.endswith(ours))
+        return (p for p in self.path.iterdir() if not (p.name.startswith(".") and p.name.endswith(ours)))
 
 
 @dataclass(frozen=True)
