@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,17 @@ TINY_RUN = [
 """Settings of a run of a few seconds."""
 
 
+CLI = [sys.executable, "-m", "transformer_cli"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def cli(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    """A command as a user runs it."""
+    return subprocess.run(
+        [*CLI, *map(str, arguments)], input=stdin, capture_output=True, env={**ENVIRONMENT, **env}, timeout=300
+    )
+
+
 class Failing:
     """File operations of which the N-th (from 1) fails with `code`."""
 
@@ -94,3 +107,22 @@ class Failing:
             return operation(*args)
 
         return call
+
+
+@pytest.fixture(scope="session")
+def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned some of the toy language: seconds of training. Not to be changed by a test."""
+    from transformer_cli.experiment.training import TrainRequest, run_training
+    from transformer_cli.training.loop import StopRequest
+
+    run = tmp_path_factory.mktemp("toy_run") / "run"
+    settings = [*TINY_RUN, "training.max_steps=500", "training.validate_every=250", "training.save_every=250"]
+    sides = [[toy / f"train.{side}"] for side in ("en", "de")]
+    request = TrainRequest(run, *sides, toy / "valid.en", toy / "valid.de", settings=settings, device="cpu")
+    run_training(request, lambda message: None, StopRequest())
+    return run
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    """Every file below and its content."""
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from transformer_cli.config import Config, dump_config, flat_items, load_config
+from transformer_cli.config import dump_config, flat_items, load_config
 from transformer_cli.errors import ConfigError
+from transformer_cli.schema import Config
 
 
 def test_dumped_config_reads_back_equal(tmp_path: Path) -> None:

@@ -57,6 +57,22 @@ def test_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (path / "a").read_bytes() == b"1"
 
 
+def test_a_directory_that_others_fill_is_synced_and_appears_whole(tmp_path: Path) -> None:
+    log: list[str] = []
+    for n in range(1, 9):
+        path, failing = tmp_path / str(n) / "d", Failing(n)
+        try:
+            with durable.filled_directory(path, failing.ops()) as directory:
+                (directory / "a").write_bytes(b"1")
+                (directory / "b").write_bytes(b"2")
+        except (DiskError, OSError):
+            assert path.exists() == (n == 5) and [p for p in path.parent.iterdir() if p != path] == []
+        else:
+            log = failing.log
+            assert sorted(p.name for p in path.iterdir()) == ["a", "b"]
+    assert log == ["fsync", "fsync", "fsync", "replace", "fsync"]
+
+
 def test_short_writes_are_continued(tmp_path: Path) -> None:
     ops = FileOps(write=lambda fd, data: os.write(fd, data[:3]))
     durable.write_bytes(tmp_path / "f", b"0123456789", ops)

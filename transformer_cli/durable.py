@@ -75,17 +75,40 @@ def new_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, byt
     Raises:
         DiskError: the file system refused; there is no directory of that name and no leftover.
     """
+    with _unfinished(path, ops) as temporary:
+
+        def write(name: str, content: bytes) -> None:
+            with _disk_errors(path / name, len(content)):
+                _write_synced(temporary / name, content, ops)
+
+        yield write
+
+
+@contextlib.contextmanager
+def filled_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
+    """`new_directory` for files that a library writes itself.
+
+    Yields:
+        The directory under its temporary name; the plain files in it are synced before it gets its own.
+
+    Raises:
+        DiskError: the file system refused; there is no directory of that name and no leftover.
+    """
+    with _unfinished(path, ops) as temporary:
+        yield temporary
+        for file in sorted(temporary.iterdir()):
+            _sync(file, ops)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, ops: FileOps) -> Iterator[Path]:
+    """A directory under a temporary name, which becomes `path` at the end or is deleted."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with _disk_errors(path, 0):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-
-            def write(name: str, content: bytes) -> None:
-                with _disk_errors(path / name, len(content)):
-                    _write_synced(temporary / name, content, ops)
-
-            yield write
+            yield temporary
             sync_directory(temporary, ops)
             ops.replace(temporary, path)
         except BaseException:
@@ -121,11 +144,7 @@ def remove_leftovers(directory: Path) -> None:
 
 def sync_directory(path: Path, ops: FileOps = OPS) -> None:
     """Make renames in this directory last."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        ops.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(path, ops)
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -137,6 +156,14 @@ def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path, ops: FileOps) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        ops.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_synced(path: Path, content: bytes, ops: FileOps) -> None:

@@ -62,9 +62,10 @@ def tune_process() -> None:
     """
     torch.zeros(1).exp_()
     if sys.platform == "linux":
-        m_trim_threshold, m_mmap_threshold = -1, -3
+        m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8
         with contextlib.suppress(OSError, AttributeError):
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(m_mmap_threshold, 1 << 30)
             libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+            libc.mallopt(m_arena_max, 1)  # else each thread has a heap of its own, which is given back
     torch.set_flush_denormal(True)

@@ -7,25 +7,16 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY_RUN, toy_pairs, write_pairs
+from conftest import CLI, ENVIRONMENT, TINY_RUN, cli, toy_pairs, tree, write_pairs
 
-from transformer_cli.config import TokenizerConfig
 from transformer_cli.data.tokenizer import train_tokenizer
+from transformer_cli.schema import TokenizerConfig
 
-CLI = [sys.executable, "-m", "transformer_cli"]
 SETTINGS = [part for setting in TINY_RUN for part in ("--set", setting)]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def cli(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*CLI, *map(str, arguments)], input=stdin, capture_output=True, env={**ENVIRONMENT, **env}, timeout=300
-    )
 
 
 def train_arguments(toy: Path, run: Path, *more: object) -> list[object]:
@@ -42,11 +33,6 @@ def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = cli(*train_arguments(toy, directory, "--max-steps", 700, "--set", "training.validate_every=100"))
     assert done.returncode == 0, done.stderr.decode()
     return directory
-
-
-def tree(directory: Path) -> dict[str, bytes]:
-    """Every file below and its content."""
-    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
 def test_help_is_quick() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transformer_cli.batch import EOS, Position
-from transformer_cli.config import DataConfig, FiltersConfig
+from transformer_cli.schema import DataConfig, FiltersConfig
 from transformer_cli.data.batching import BatchStream, batches_in_order, cut, plan_epoch
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus, Sentences, encode_corpus, load_corpus, save_corpus

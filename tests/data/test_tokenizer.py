@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import toy_pairs
 
-from transformer_cli.config import TokenizerConfig
+from transformer_cli.schema import TokenizerConfig
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import CheckpointError, DataError
 

@@ -4,74 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from toys import VOCAB, Toy
 
-from transformer_cli.batch import BOS, EOS
 from transformer_cli.decoding.beam import beam_search, top_k
 from transformer_cli.decoding.greedy import greedy_search
-from transformer_cli.decoding.search import length_penalty
-
-VOCAB = 7  # three words: 4, 5, 6
-
-
-@dataclass
-class History:
-    """A state that is the tokens themselves: reorder and keep are what they say."""
-
-    tokens: Tensor  # [B, W, t]
-    sentences: Tensor  # [B]
-
-    def reorder(self, parents: Tensor) -> History:
-        return History(self.tokens.gather(1, parents[..., None].expand_as(self.tokens)), self.sentences)
-
-    def keep(self, rows: Tensor) -> History:
-        return History(self.tokens[rows], self.sentences[rows])
-
-
-class Toy:
-    """Logits that depend on the sentence and on every earlier token, by a table of random numbers."""
-
-    def __init__(self, sentences: int, logits: Any = None) -> None:
-        self.sentences = sentences
-        self.table = torch.randn(997, VOCAB, generator=torch.Generator().manual_seed(3)) * 2
-        self.fixed = logits
-
-    def init_state(self, memory: Any, beam: int) -> History:
-        empty = torch.empty(self.sentences, beam, 0, dtype=torch.int64)
-        return History(empty, torch.arange(self.sentences))
-
-    def decode_step(self, tokens: Tensor, state: History) -> tuple[Tensor, History]:
-        history = torch.cat([state.tokens, tokens[..., None]], dim=-1)
-        if self.fixed is not None:
-            logits = torch.tensor(self.fixed).expand(*tokens.shape, VOCAB).clone()
-        else:
-            logits = self.table[self.key(history, state.sentences[:, None])].clone()
-        return logits, History(history, state.sentences)
-
-    def key(self, history: Tensor, sentence: Tensor) -> Tensor:
-        powers = 11 ** torch.arange(history.shape[-1]) % 997
-        return ((history * powers).sum(-1) + 31 * sentence) % 997
-
-    def log_prob(self, sentence: int, words: tuple[int, ...]) -> float:
-        """Log-probability of the words and EOS, computed one by one."""
-        total, said = 0.0, [BOS]
-        for word in [*words, EOS]:
-            logits = self.table[self.key(torch.tensor(said), torch.tensor(sentence))]
-            total += float(logits.log_softmax(-1)[word])
-            said.append(word)
-        return total
+from transformer_cli.decoding.search import Scorer, length_penalty
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_a_wide_beam_finds_what_exhaustive_search_finds(alpha: float) -> None:
     model, limit = Toy(4), 5
     every = [w for n in range(limit) for w in itertools.product((4, 5, 6), repeat=n)]
-    found = beam_search(model, None, torch.full((4,), limit), beam=len(every), alpha=alpha)
+    found = beam_search(model, None, torch.full((4,), limit), beam=len(every), scorer=Scorer(alpha))
     for sentence, hypotheses in enumerate(found):
         score = {w: model.log_prob(sentence, w) / length_penalty(len(w) + 1, alpha) for w in every}
         best = max(score, key=score.__getitem__)
@@ -123,10 +70,45 @@ def test_strange_models_end_with_finite_scores(logits: list[float], beam: int) -
 
 
 @pytest.mark.parametrize("columns", [7, 64, 640, 8000, 4001])
-@pytest.mark.parametrize("k", [1, 4, 10])
-def test_two_stage_top_k_is_exact(columns: int, k: int) -> None:
-    scores = torch.randn(6, columns)
-    top, index = top_k(scores, k)
-    expected = scores.topk(min(k, columns)).values
+@pytest.mark.parametrize(("width", "k"), [(1, 1), (1, 4), (3, 6), (5, 10)])
+def test_two_stage_top_k_is_exact(columns: int, width: int, k: int) -> None:
+    scores, log_probs = torch.randn(6, width), torch.randn(6, width, columns)
+    top, index = top_k(scores, log_probs, k)
+    sums = (log_probs + scores[..., None]).flatten(1)
+    expected = sums.topk(min(k, width * columns)).values
     assert torch.equal(top, expected)
-    assert torch.equal(scores.gather(1, index), expected)
+    assert torch.equal(sums.gather(1, index), expected)
+
+
+def test_log_probabilities_of_the_tokens_are_the_models_own() -> None:
+    model = Toy(6)
+    limits = torch.full((6,), 6)
+    hypotheses = [(i, h) for i, found in enumerate(beam_search(model, None, limits, beam=3)) for h in found]
+    hypotheses += list(enumerate(greedy_search(model, None, limits)))
+    for sentence, h in hypotheses:
+        assert len(h.token_log_probs) == len(h.tokens) + 1
+        for said, expected in zip(h.token_log_probs, model.log_probs(sentence, tuple(h.tokens)), strict=True):
+            assert math.isclose(said, expected, abs_tol=1e-4)
+
+
+def test_without_scores_greedy_says_the_same() -> None:
+    limits = torch.full((6,), 8)
+    bare = greedy_search(Toy(6), None, limits, scored=False)
+    assert [h.tokens for h in bare] == [h.tokens for h in greedy_search(Toy(6), None, limits)]
+    assert all(math.isnan(h.log_prob) and not h.token_log_probs for h in bare)
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 6])
+def test_the_n_best_are_sorted_distinct_and_enough(wanted: int) -> None:
+    for found in beam_search(Toy(5), None, torch.full((5,), 8), beam=6, wanted=wanted):
+        scores = [h.score for h in found]
+        assert len(found) >= wanted and scores == sorted(scores, reverse=True)
+        assert len({tuple(h.tokens) for h in found}) == len(found)
+
+
+def test_a_search_in_float64_stays_in_float64() -> None:
+    model = Toy(4)
+    model.table = model.table.double()
+    for found in beam_search(model, None, torch.full((4,), 6), beam=3):
+        for h in found:
+            assert abs(sum(h.token_log_probs) - h.log_prob) < 1e-12

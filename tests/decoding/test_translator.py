@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from transformer_cli.batch import Ids
-from transformer_cli.config import DecodingConfig, ModelConfig
+from transformer_cli.decoding.lines import pieces_of
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.models.registry import build_model
+from transformer_cli.schema import DecodingConfig, ModelConfig
 
 
 class Letters:
@@ -22,6 +23,9 @@ class Letters:
 
     def decode(self, sentences: Sequence[Ids]) -> list[str]:
         return ["".join(chr(93 + int(i)) for i in ids) for ids in sentences]
+
+    def surfaces(self) -> list[bytes]:
+        return [b""] * 4 + [bytes([97 + i]) for i in range(26)]
 
 
 def translator(max_length: int = 50, **options: float) -> Translator:
@@ -58,13 +62,15 @@ def test_blank_lines_never_reach_the_model() -> None:
 def test_long_lines_are_split_at_sentence_ends_and_nothing_is_dropped() -> None:
     t = translator(max_length=12)
     line = "abcde fgh. ijkl mno. " + "x" * 40
-    parts = t._split(line, t.src_tokenizer.encode([line])[0])
+    pieces = pieces_of(line, t.src_tokenizer.encode([line])[0], t.src_tokenizer, 11)
+    parts = [p.ids for p in pieces]
     assert all(len(p) <= 11 for p in parts)
+    assert [p.is_cut for p in pieces] == [False, False, True, True, True, True]
     assert np.concatenate(parts).tolist() == [
         i for s in ("abcde fgh.", "ijkl mno.", "x" * 40) for i in Letters().encode([s])[0].tolist()
     ]
-    answer, other = t.translate([line, "abc"])
-    assert (answer.status, other.status) == ("split", "ok")
+    answer, split, other = t.translate([line, "abcde fgh. ijkl mno.", "abc"])
+    assert (answer.status, split.status, other.status) == ("cut", "split", "ok")
 
 
 def test_length_is_bounded() -> None:

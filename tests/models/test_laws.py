@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from transformer_cli.batch import BOS, EOS, Batch, collate
-from transformer_cli.config import ModelConfig
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.greedy import greedy_search
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.schema import ModelConfig
 from transformer_cli.training.objective import smoothed_loss
 
 VOCAB = 23

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from transformer_cli.config import PRESETS, ModelConfig
 from transformer_cli.errors import ConfigError
 from transformer_cli.models.registry import build_model
+from transformer_cli.schema import PRESETS, ModelConfig
 
 
 def test_unknown_architecture_names_the_nearest() -> None:

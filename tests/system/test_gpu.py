@@ -10,10 +10,10 @@ import torch
 from conftest import TINY_RUN
 
 from transformer_cli.batch import EOS, collate
-from transformer_cli.config import ModelConfig
 from transformer_cli.experiment.inference import load_run
 from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.models.registry import build_model
+from transformer_cli.schema import ModelConfig
 from transformer_cli.training.loop import StopRequest
 from transformer_cli.training.objective import smoothed_loss
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import Failing
 
-from transformer_cli.config import ModelConfig, OptimConfig, TrainingConfig
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.models.registry import build_model
+from transformer_cli.schema import ModelConfig, OptimConfig, TrainingConfig
 from transformer_cli.training.checkpoint import (
     MANIFEST,
     MODEL,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import torch
+from conftest import TINY_RUN
 from torch import nn
 
-from transformer_cli.config import OptimConfig
+from transformer_cli.config import load_config
+from transformer_cli.models.registry import build_model
+from transformer_cli.schema import OptimConfig
 from transformer_cli.training.optimizer import MovingAverage, build_optimizer, clip_gradient
 
 
@@ -32,3 +35,14 @@ def test_moving_average_by_hand_and_swap() -> None:
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.1]]))
     average.swap(model)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[2.0]]))
+
+
+def test_muon_takes_the_linear_maps_of_the_layers_and_adamw_the_rest() -> None:
+    model = build_model(load_config(None, TINY_RUN).model, 20, 20)
+    optimizers = build_optimizer(model, OptimConfig(algorithm="muon"))
+    muon, adamw = optimizers.parts
+    maps = {id(p) for group in muon.param_groups for p in group["params"]}
+    rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert maps | rest == set(names) and not maps & rest
+    assert {names[p] for p in rest} == {n for n in names.values() if "norm" in n or "embedding" in n}

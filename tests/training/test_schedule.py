@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from transformer_cli.config import OptimConfig
+from transformer_cli.schema import OptimConfig
 from transformer_cli.training.schedule import learning_rate
 
 HORIZON = 1000

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from transformer_cli import __version__
-from transformer_cli.cli import average, check, evaluate, tokenizer, train, translate
+from transformer_cli.cli import average, check, evaluate, export, inspect, score, tokenizer, train, translate
 from transformer_cli.errors import DiskError, UserError
 
 app = typer.Typer(
@@ -27,7 +27,10 @@ app.command("check")(check.check)
 app.command("train")(train.train)
 app.command("translate")(translate.translate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("score")(score.score)
+app.command("inspect")(inspect.inspect)
 app.command("average")(average.average)
+app.command("export")(export.export)
 
 
 def _print_version(wanted: bool) -> None:

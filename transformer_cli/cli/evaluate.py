@@ -12,7 +12,9 @@ from transformer_cli.cli.output import print_json, say, tell
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="The run directory (or give --hyp).")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="The run directory or a bundle (or give --hyp).")
+    ] = None,
     src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text of the test set.")] = None,
     ref: Annotated[Path | None, typer.Option("--ref", metavar="FILE", help="Reference translation.")] = None,
     hyp: Annotated[

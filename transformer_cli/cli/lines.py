@@ -1,63 +1,50 @@
-"""Lines on their way through `translate`: gathered into chunks, written as text or JSON."""
+"""Translations as text, as JSON, as a list of the n best, as alignments: what `translate` writes."""
 
 from __future__ import annotations
 
 import json
-import queue
-import threading
-from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformer_cli.data.text import encode_lines, one_line
 
 if TYPE_CHECKING:
     from transformer_cli.decoding.translator import Translation
 
-
-def chunks(lines: Iterator[str], size: int, *, eager: bool) -> Iterator[list[str]]:
-    """Lists of at most `size` lines. `eager` gives what has come so far instead of waiting for more."""
-    if not eager:
-        while chunk := list(islice(lines, size)):
-            yield chunk
-        return
-    waiting: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
-
-    def read() -> None:
-        try:
-            for line in lines:
-                waiting.put(line)
-            waiting.put(None)
-        except BaseException as error:  # raised again where the lines are used
-            waiting.put(error)
-
-    threading.Thread(target=read, daemon=True).start()
-    ended = False
-    while not ended:
-        chunk = []
-        item = waiting.get()
-        while isinstance(item, str):
-            chunk.append(item)
-            if len(chunk) == size:
-                break
-            try:
-                # A moment's grace lets a fast writer fill a batch.
-                item = waiting.get(timeout=0.05)
-            except queue.Empty:
-                break
-        if chunk:
-            yield chunk
-        if isinstance(item, BaseException):
-            raise item
-        ended = item is None
+FORMATS = ("text", "jsonl")
 
 
-def render(sources: list[str], translations: list[Translation], form: str) -> bytes:
-    """One line for each source line, as text or as JSON."""
-    if form == "text":
+def render(
+    sources: list[str], translations: list[Translation], form: str, n_best: int = 1, first: int = 0
+) -> bytes:
+    """One line for each source line; with `n_best` > 1 as text, a line for each of its translations.
+
+    `form` is `text`, `jsonl` or `pharaoh`; `first` is the number of the first source line, from 0.
+    """
+    if form == "jsonl":
+        pairs = zip(sources, translations, strict=True)
+        return encode_lines(json.dumps(_fields(s, t, n_best), ensure_ascii=False) for s, t in pairs)
+    if form == "pharaoh":
+        return encode_lines(" ".join(f"{s}-{t}" for s, t in translation.links) for translation in translations)
+    if n_best == 1:
         return encode_lines(t.text for t in translations)
-    objects = (
-        {"source": source, "translation": one_line(t.text), "score": t.score, "status": t.status}
-        for source, t in zip(sources, translations, strict=True)
+    return encode_lines(
+        f"{number} ||| {one_line(a.text)} ||| {a.score:.6f}"
+        for number, t in enumerate(translations, first)
+        for a in t.alternatives
     )
-    return encode_lines(json.dumps(value, ensure_ascii=False) for value in objects)
+
+
+def _fields(source: str, t: Translation, n_best: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "source": source,
+        "translation": one_line(t.text),
+        "score": t.score,
+        "token_log_probs": [round(p, 6) for p in t.token_log_probs],
+        "status": t.status,
+        "seconds": round(t.seconds, 6),
+    }
+    if n_best > 1:
+        fields["n_best"] = [{"translation": one_line(a.text), "score": a.score} for a in t.alternatives]
+    if t.links:
+        fields["alignment"] = [list(link) for link in t.links]
+    return fields

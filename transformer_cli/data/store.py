@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from transformer_cli import durable
 from transformer_cli.batch import EOS, Ids
-from transformer_cli.config import DataConfig
+from transformer_cli.schema import DataConfig
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError
@@ -81,9 +81,7 @@ def encode_corpus(
             left_out[reason] += 1
         else:
             kept.append(i)
-    return EncodedCorpus(
-        Sentences.pack([src[i] for i in kept]), Sentences.pack([tgt[i] for i in kept]), left_out
-    )
+    return EncodedCorpus(Sentences.pack([src[i] for i in kept]), Sentences.pack([tgt[i] for i in kept]), left_out)
 
 
 def _reject(src: int, tgt: int, config: DataConfig) -> str:
@@ -113,15 +111,17 @@ def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str
     durable.write_json(directory / f"{name}.{INDEX}", index)
 
 
-def load_corpus(directory: Path, name: str, key: dict[str, str]) -> EncodedCorpus | None:
+def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> EncodedCorpus | None:
     """The store `name` memory-mapped; None if there is none or it was made from other inputs.
+
+    `key` names the inputs; None takes what is there.
 
     Raises:
         CheckpointError: the store says it fits but cannot be read.
     """
     try:
         index = json.loads((directory / f"{name}.{INDEX}").read_text(encoding="utf-8"))
-        if index["key"] != key:
+        if key is not None and index["key"] != key:
             return None
         files = [f"{name}.{part}.npy" for part in ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets")]
         for file in files:

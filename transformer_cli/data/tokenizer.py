@@ -16,7 +16,7 @@ import numpy as np
 import sentencepiece as spm
 
 from transformer_cli.batch import BOS, EOS, PAD, UNK, Ids
-from transformer_cli.config import TokenizerConfig
+from transformer_cli.schema import TokenizerConfig
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, DataError
 
@@ -26,7 +26,7 @@ MAX_MODEL_BYTES = 64 << 20
 
 
 class Tokenizer:
-    """One vocabulary. Text in, ids out, and back; nobody outside handles pieces."""
+    """One vocabulary. Text in, ids out, and back."""
 
     def __init__(self, model: bytes, origin: str = "tokenizer") -> None:
         self.model = model
@@ -61,6 +61,11 @@ class Tokenizer:
         """SHA-256 of the model: the name of this vocabulary."""
         return sha256(self.model)
 
+    @property
+    def pieces(self) -> list[str]:
+        """What each id stands for, as other programs want it written down."""
+        return [str(self._processor.IdToPiece(i)) for i in range(self.vocab_size)]
+
     def encode(self, lines: Sequence[str]) -> list[Ids]:
         """Each line -> ids, without BOS and EOS."""
         encoded = self._processor.EncodeAsIds(list(lines), num_threads=os.cpu_count() or 1)
@@ -69,6 +74,18 @@ class Tokenizer:
     def decode(self, sentences: Sequence[Ids]) -> list[str]:
         """Ids -> detokenised text; special ids say nothing."""
         return list(self._processor.DecodeIds([[int(i) for i in ids] for ids in sentences]))
+
+    def surfaces(self) -> list[bytes]:
+        """The bytes that each id stands for in a text; a space where a word begins; nothing for special ids."""
+        p = self._processor
+        return [
+            b""
+            if p.IsControl(i) or p.IsUnknown(i)
+            else bytes([int(piece[3:-1], 16)])
+            if p.IsByte(i)
+            else piece.replace("▁", " ").encode()
+            for i, piece in enumerate(self.pieces)
+        ]
 
 
 def train_tokenizer(

@@ -1,12 +1,14 @@
-"""What search needs of a model, and what it gives back.
+"""What search needs of a model, the seams at which features plug in, and what comes out.
 
-Shapes: B sentences, W beams, V vocabulary. Search sees token ids go in and logits come out; the state is
-opaque but for `reorder` and `keep`.
+Shapes: B sentences, W beams, V vocabulary, t tokens so far. Search sees token ids go in and logits come out; the
+state is opaque but for `reorder` and `keep`. Three seams carry the features: a `Rule` edits the
+log-probabilities of the next token, a `Selector` chooses which hypotheses go on, a `Scorer` ranks those that end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -33,18 +35,85 @@ class StepModel(Protocol):
 
 
 @dataclass(frozen=True)
+class History:
+    """The hypotheses so far.
+
+    Attributes:
+        rows: `[B]` int64, which sentence of the batch each row is; finished sentences leave.
+        tokens: `[B, W, t]` int64, BOS first.
+    """
+
+    rows: Tensor
+    tokens: Tensor
+
+    @property
+    def position(self) -> int:
+        """How many tokens each hypothesis has said."""
+        return self.tokens.shape[-1] - 1
+
+
+class Rule(Protocol):
+    """Says what may come next; knows the sentences of the batch by `history.rows`."""
+
+    def __call__(self, log_probs: Tensor, history: History) -> Tensor:
+        """`[B, W, V]` -> the same, edited in place or anew; -inf = may not come next."""
+        ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one position brings: hypotheses that go on, and hypotheses that end.
+
+    Attributes:
+        scores, parents, choices: `[B, W]`: summed log-probability, beam continued, token added.
+        ended_scores, ended_parents: `[B, E]`: of hypotheses that end here; -inf = none.
+    """
+
+    scores: Tensor
+    parents: Tensor
+    choices: Tensor
+    ended_scores: Tensor
+    ended_parents: Tensor
+
+
+class Selector(Protocol):
+    """Chooses W hypotheses of each sentence among all continuations."""
+
+    def start(self, width: int) -> list[float]:
+        """Scores of the W beams before the first token: all are alike, so only some may branch."""
+        ...
+
+    def __call__(self, scores: Tensor, log_probs: Tensor, history: History) -> Selection:
+        """Scores `[B, W]` and log-probabilities of the next token `[B, W, V]` -> who goes on and who ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The length penalty of GNMT: log-probability / ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14)."""
+
+    alpha: float = 1.0
+
+    def __call__(self, log_prob: float, length: int) -> float:
+        """The score of a hypothesis of `length` tokens, EOS included."""
+        return log_prob / length_penalty(length, self.alpha)
+
+
+@dataclass(frozen=True)
 class Hypothesis:
     """A finished translation.
 
     Attributes:
         tokens: ids without BOS and EOS.
-        log_prob: sum of the log-probabilities of the tokens and of EOS, in nats.
-        score: log_prob divided by the length penalty; what search ranks by.
+        log_prob: sum of the log-probabilities of the tokens and of EOS, in nats; NaN where nobody asked for it.
+        score: what search ranks by: log_prob under the length penalty.
+        token_log_probs: of each token and of EOS; empty where nobody asked for them.
     """
 
     tokens: list[int]
     log_prob: float
     score: float
+    token_log_probs: list[float] = field(default_factory=list)
 
 
 def length_penalty(length: int, alpha: float) -> float:
@@ -52,13 +121,24 @@ def length_penalty(length: int, alpha: float) -> float:
     return float(((5.0 + length) / 6.0) ** alpha)
 
 
+def next_log_probs(logits: Tensor, history: History, limits: Tensor, rules: Sequence[Rule]) -> Tensor:
+    """Logits `[B, W, V]` -> log-probabilities of what may come next, the same shape.
+
+    Half precision is widened; float64 stays. PAD, UNK and BOS are never said; at its limit `[B]` a sentence ends.
+    """
+    log_probs = logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    for rule in rules:
+        log_probs = rule(log_probs, history)
+    return allow(log_probs, limits[history.rows] == history.position + 1)
+
+
 def allow(logits: Tensor, last: Tensor) -> Tensor:
     """Forbid what no translation holds: PAD, UNK, BOS; and, where `last` `[B]`, all but EOS. In place."""
-    ending = logits[..., EOS].clone()
-    logits[..., : UNK + 2] = -torch.inf
     if last.any():
+        ending = logits[last, ..., EOS]
         logits[last] = -torch.inf
-        logits[..., EOS] = ending
+        logits[last, ..., EOS] = ending
+    logits[..., : UNK + 2] = -torch.inf
     return logits
 
 

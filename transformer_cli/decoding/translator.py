@@ -1,4 +1,4 @@
-"""Text in, text out: batching by length, search, and the order of the lines restored.
+"""Text in, text out: batching by length, search on one thread or several, and the order of the lines restored.
 
 Every line gives one translation. Blank lines never reach the model; a line longer than the model was trained
 for is translated in pieces and joined.
@@ -7,45 +7,65 @@ for is translated in pieces and joined.
 from __future__ import annotations
 
 import math
-import re
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, Ids, lay
-from transformer_cli.config import DecodingConfig
-from transformer_cli.decoding.beam import beam_search
-from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.batch import EOS, UNK, Ids, lay
+from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
+from transformer_cli.decoding.lines import Piece, TextCodec, Wishes, pieces_of
 from transformer_cli.decoding.search import Hypothesis
+from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
+from transformer_cli.decoding.workers import each_batch
+from transformer_cli.errors import DataError
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.schema import DecodingConfig
 
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
-SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"')\]»“”]*\s*")
 
 
-class TextCodec(Protocol):
-    """What the translator needs of a tokenizer."""
+@dataclass(frozen=True)
+class Alternative:
+    """Another translation of a line. `score` as in `Translation`."""
 
-    def encode(self, lines: Sequence[str]) -> list[Ids]: ...
-
-    def decode(self, sentences: Sequence[Ids]) -> list[str]: ...
+    text: str
+    score: float
 
 
 @dataclass(frozen=True)
 class Translation:
     """One line of output.
 
-    `score` is the length-normalised log-probability (the mean over the pieces of a split line, 0 for an
-    empty one); `status` is `ok`, `empty` (blank in, blank out) or `split` (translated in pieces).
+    Attributes:
+        text: the translation.
+        score: length-normalised log-probability; the mean over the pieces of a split line, 0 for an empty one.
+        status: `ok`, `empty` (blank in, blank out), `split` (translated sentence by sentence) or `cut` (a sentence
+            longer than the model takes was cut in the middle).
+        token_log_probs: of each piece of the translation and of its end.
+        alternatives: the n best, the translation itself first; distinct texts, best first.
+        links: word alignment (source word, target word), if it was asked for.
+        seconds: what its batch took, divided by the sentences in it.
     """
 
     text: str
     score: float
     status: str
+    token_log_probs: list[float] = field(default_factory=list)
+    alternatives: list[Alternative] = field(default_factory=list)
+    links: list[tuple[int, int]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What search found for one source: hypotheses, best first, and the seconds that it took."""
+
+    hypotheses: list[Hypothesis]
+    seconds: float
 
 
 class Translator:
@@ -60,6 +80,7 @@ class Translator:
         *,
         max_length: int,
         max_target: int | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
         """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound."""
         self.model = model
@@ -68,54 +89,92 @@ class Translator:
         self.options = options
         self.max_length = max_length
         self.max_target = max_target
+        self.wishes = wishes or Wishes()
+        self.strategy = build_strategy(
+            options,
+            device=next(model.parameters()).device,
+            decode=tgt_tokenizer.decode,
+            wanted=self.wishes.n_best,
+            scored=self.wishes.scored or bool(options.coverage_penalty),
+            everywhere=self.wishes.rules(tgt_tokenizer),
+        )
 
     def translate(
-        self, lines: Sequence[str], progress: Callable[[int], object] = lambda done: None
+        self,
+        lines: Sequence[str],
+        progress: Callable[[int], object] = lambda done: None,
+        *,
+        prefixes: Sequence[str] = (),
+        first: int = 0,
     ) -> list[Translation]:
-        """One translation a line, in order. `progress` is told how many pieces each batch finished."""
-        encoded = self.src_tokenizer.encode(lines)
-        pieces: list[Ids] = []
-        owners: list[list[int]] = []  # which pieces make up each line
-        for line, ids in zip(lines, encoded, strict=True):
-            parts = [] if not line.strip() or not len(ids) else self._split(line, ids)
-            owners.append(list(range(len(pieces), len(pieces) + len(parts))))
-            pieces.extend(parts)
-        found = self.search(pieces, progress)
-        texts = self.tgt_tokenizer.decode([np.array(h.tokens, dtype=np.int64) for h in found])
-        return [_join([found[i] for i in own], [texts[i] for i in own]) for own in owners]
+        """One translation a line, in order.
 
-    @torch.inference_mode()
+        Args:
+            progress: told how many pieces each batch finished.
+            prefixes: what each translation begins with, one a line, if there are any.
+            first: number of the first line in the whole text; sampling is seeded by it.
+
+        Raises:
+            DataError: a prefix that cannot be said.
+        """
+        encoded = self.src_tokenizer.encode(lines)
+        starts = self.tgt_tokenizer.encode(prefixes) if prefixes else [NOTHING] * len(lines)
+        for number, start in enumerate(starts, first + 1):
+            if UNK in start:
+                raise DataError(f"the prefix of line {number} holds characters that the vocabulary cannot say")
+        pieces: list[Piece] = []
+        sources: list[Source] = []
+        owners: list[list[int]] = []  # which pieces make up each line
+        for number, (line, ids) in enumerate(zip(lines, encoded, strict=True), first):
+            parts = pieces_of(line, ids, self.src_tokenizer, self.max_length - 1)
+            owners.append(list(range(len(pieces), len(pieces) + len(parts))))
+            for i, part in enumerate(parts):
+                sources.append(self.source(part, number, starts[number - first] if i == 0 else NOTHING))
+            pieces.extend(parts)
+        found = self.search(sources, progress)
+        links = self._align(sources, found)
+        best = self.tgt_tokenizer.decode([_ids(f.hypotheses[0]) for f in found])
+        results = list(zip(pieces, found, best, links, strict=True))
+        return [self._join([results[i] for i in own]) for own in owners]
+
     def search(
-        self, sources: Sequence[Ids], progress: Callable[[int], object] = lambda done: None
-    ) -> list[Hypothesis]:
-        """The best hypothesis of each source (ids without EOS), in order."""
+        self, sources: Sequence[Source], progress: Callable[[int], object] = lambda done: None
+    ) -> list[Found]:
+        """The hypotheses of each source, in order."""
         was_training = self.model.training
         self.model.eval()
-        device = next(self.model.parameters()).device
-        order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
-        found: dict[int, Hypothesis] = {}
-        for batch in self._batches(order, sources):
-            ids, layout = lay([np.append(sources[i], EOS) for i in batch])
-            limits = torch.tensor([self._limit(len(sources[i])) for i in batch], device=device)
-            memory = self.model.encode(ids.to(device), layout.to(device))
-            for i, best in zip(batch, self._search(memory, limits), strict=True):
-                found[i] = best
+        order = sorted(range(len(sources)), key=lambda i: -len(sources[i].ids))
+        found: dict[int, Found] = {}
+        batches = self._batches(order, sources)
+        for batch, results in each_batch(
+            batches, lambda batch: self._run([sources[i] for i in batch]), self.threads
+        ):
+            found.update(zip(batch, results, strict=True))
             progress(len(batch))
         self.model.train(was_training)
-        return [found[i] for i in range(len(sources))]
+        return self._cover(sources, [found[i] for i in range(len(sources))])
 
-    def _search(self, memory: object, limits: torch.Tensor) -> list[Hypothesis]:
-        beam, alpha = self.options.beam, self.options.length_penalty
-        if beam == 1:
-            return greedy_search(self.model, memory, limits, alpha=alpha)
-        found = beam_search(self.model, memory, limits, beam=beam, alpha=alpha)
-        return [hypotheses[0] for hypotheses in found]
+    @property
+    def threads(self) -> int:
+        """Workers of one thread each; 1 means here and now, with torch's own threads."""
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        return (self.options.threads or torch.get_num_threads()) if on_cpu else 1
 
-    def _batches(self, order: Sequence[int], sources: Sequence[Ids]) -> list[list[int]]:
+    def _run(self, sources: Sequence[Source]) -> list[Found]:
+        began = time.perf_counter()
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            ids, layout = lay([np.append(s.ids, EOS) for s in sources])
+            memory = self.model.encode(ids.to(device), layout.to(device))
+            found = self.strategy(self.model, memory, sources)
+        seconds = (time.perf_counter() - began) / len(sources)
+        return [Found(hypotheses, seconds) for hypotheses in found]
+
+    def _batches(self, order: Sequence[int], sources: Sequence[Source]) -> list[list[int]]:
         batches: list[list[int]] = []
         room = 0
         for i in order:  # longest first, so the first of a batch sets its width
-            width = len(sources[i]) + 1
+            width = len(sources[i].ids) + 1
             if not batches or room < width:
                 batches.append([])
                 room = max(self.options.batch_tokens, width)
@@ -124,34 +183,84 @@ class Translator:
             room -= first
         return batches
 
-    def _limit(self, source: int) -> int:
-        limit = math.ceil(self.options.max_length_ratio * source) + EXTRA_LENGTH
-        return limit if self.max_target is None else min(limit, self.max_target)
+    def source(self, piece: Piece, number: int = 0, prefix: Ids = NOTHING) -> Source:
+        """What search takes for a piece of text: its bounds on length and what its translation must hold."""
+        phrases = self.wishes.phrases(piece.text, self.tgt_tokenizer)
+        demanded = len(prefix) + sum(map(len, phrases))
+        o, length = self.options, len(piece.ids)
+        limit = math.ceil(o.max_length_ratio * length) + EXTRA_LENGTH + demanded
+        if self.max_target is not None:
+            limit = max(min(limit, self.max_target), demanded + 1)
+        minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
+        return Source(piece.ids, limit, minimum, number, prefix, phrases)
 
-    def _split(self, line: str, ids: Ids) -> list[Ids]:
-        """The line as it is if it fits; else sentence by sentence, as in training, and what is longer still cut.
+    def _cover(self, sources: Sequence[Source], found: list[Found]) -> list[Found]:
+        """Finished hypotheses ranked anew with GNMT's coverage penalty."""
+        beta = self.options.coverage_penalty
+        if not beta:
+            return found
+        ranked = []
+        for source, one in zip(sources, found, strict=True):
+            targets = [_ids(h) for h in one.hypotheses]
+            weights = cross_attention(self.model, [source.ids] * len(targets), targets)
+            scored = [
+                replace(h, score=h.score + beta * coverage(w))
+                for h, w in zip(one.hypotheses, weights, strict=True)
+            ]
+            ranked.append(replace(one, hypotheses=sorted(scored, key=lambda h: -h.score)))
+        return ranked
 
-        A model trained on sentences that is given a paragraph tends to translate its beginning and stop.
-        """
-        room = self.max_length - 1
-        if len(ids) <= room:
-            return [ids]
-        return [part for sentence in _sentences(line) for part in self._cut(sentence, room)]
+    def _align(self, sources: Sequence[Source], found: Sequence[Found]) -> list[list[tuple[int, int]]]:
+        if not self.wishes.align:
+            return [[] for _ in found]
+        src_surfaces, tgt_surfaces = self.src_tokenizer.surfaces(), self.tgt_tokenizer.surfaces()
+        links = []
+        for source, one in zip(sources, found, strict=True):
+            target = _ids(one.hypotheses[0])
+            (weights,) = cross_attention(self.model, [source.ids], [target])
+            links.append(
+                align_words(weights, [src_surfaces[i] for i in source.ids], [tgt_surfaces[i] for i in target])
+            )
+        return links
 
-    def _cut(self, text: str, room: int) -> list[Ids]:
-        (ids,) = self.src_tokenizer.encode([text])
-        return [ids[i : i + room] for i in range(0, len(ids), room)]
+    def _join(self, parts: Sequence[tuple[Piece, Found, str, list[tuple[int, int]]]]) -> Translation:
+        if not parts:
+            return Translation("", 0.0, "empty", alternatives=[Alternative("", 0.0)])
+        pieces, found, texts, links = zip(*parts, strict=True)
+        best = [f.hypotheses[0] for f in found]
+        score = sum(h.score for h in best) / len(best)
+        text = " ".join(t.strip() for t in texts)
+        status = "cut" if any(p.is_cut for p in pieces) else "ok" if len(pieces) == 1 else "split"
+        alternatives = [Alternative(text, score)] if len(pieces) > 1 else self._alternatives(found[0])
+        return Translation(
+            text,
+            score,
+            status,
+            [p for h in best for p in h.token_log_probs],
+            alternatives,
+            _shift(links, pieces, texts),
+            sum(f.seconds for f in found),
+        )
+
+    def _alternatives(self, found: Found) -> list[Alternative]:
+        """Distinct texts: two hypotheses may spell the same words in different pieces."""
+        texts = self.tgt_tokenizer.decode([_ids(h) for h in found.hypotheses])
+        scores: dict[str, float] = {}
+        for text, hypothesis in zip(texts, found.hypotheses, strict=True):
+            scores.setdefault(text.strip(), hypothesis.score)
+        return [Alternative(text, score) for text, score in list(scores.items())[: self.wishes.n_best]]
 
 
-def _sentences(line: str) -> list[str]:
-    ends = [match.end() for match in SENTENCE_END.finditer(line)] + [len(line)]
-    starts = [0, *ends]
-    return [line[a:b] for a, b in zip(starts, ends, strict=False) if b > a]
+def _ids(hypothesis: Hypothesis) -> Ids:
+    return np.array(hypothesis.tokens, dtype=np.int64)
 
 
-def _join(found: list[Hypothesis], texts: list[str]) -> Translation:
-    if not found:
-        return Translation("", 0.0, "empty")
-    score = sum(h.score for h in found) / len(found)
-    text = " ".join(t.strip() for t in texts)
-    return Translation(text, score, "ok" if len(found) == 1 else "split")
+def _shift(
+    links: Sequence[Sequence[tuple[int, int]]], pieces: Sequence[Piece], texts: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Links of the pieces of a line, counted over the whole line."""
+    shifted, source, target = [], 0, 0
+    for own, piece, text in zip(links, pieces, texts, strict=True):
+        shifted += [(s + source, t + target) for s, t in own]
+        source, target = source + len(piece.text.split()), target + len(text.split())
+    return shifted

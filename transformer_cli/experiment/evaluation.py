@@ -14,7 +14,6 @@ from transformer_cli import durable
 from transformer_cli.data.corpus import read_parallel
 from transformer_cli.data.text import encode_lines
 from transformer_cli.experiment.inference import load_run
-from transformer_cli.experiment.rundir import RunDirectory
 from transformer_cli.runtime import pick_device, tune_process
 
 
@@ -47,7 +46,7 @@ def evaluate_run(
         hypotheses = [t.text for t in translator.translate(text.src, bar.update)]
     seconds = time.perf_counter() - began
     beam = translator.options.beam
-    target = output or RunDirectory(path).evaluation / f"{src.name}.beam{beam}.txt"
+    target = output or loaded.evaluation / f"{src.name}.beam{beam}.txt"
     durable.make_directory(target.parent)
     durable.write_bytes(target, encode_lines(hypotheses))
     return (

@@ -1,74 +1,125 @@
-"""From a run directory to a translator."""
+"""From a run directory or a bundle to a translator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from transformer_cli.config import Config, DecodingConfig, validate_config
+from transformer_cli.config import validate_config
+from transformer_cli.decoding.ensemble import Ensemble
+from transformer_cli.decoding.lines import Wishes
 from transformer_cli.decoding.translator import Translator
-from transformer_cli.errors import CheckpointError
-from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash
+from transformer_cli.errors import CheckpointError, ConfigError
+from transformer_cli.experiment.bundle import BundleSource
+from transformer_cli.experiment.rundir import RunDirectory, Vocabularies
+from transformer_cli.experiment.source import ModelSource, RunSource
+from transformer_cli.models.precision import for_translation
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
-from transformer_cli.training.checkpoint import check_identity, load_weights, verify
+from transformer_cli.schema import Config, DecodingConfig
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run ready to translate."""
+    """A model ready to translate; translations of test sets go to `evaluation`."""
 
     config: Config
     vocabularies: Vocabularies
     model: Seq2Seq
     checkpoint: Path
+    evaluation: Path
 
-    def translator(self, overrides: Mapping[str, Any] | None = None) -> Translator:
-        """A translator with the run's decoding options, some of them replaced."""
+    def translator(self, overrides: Mapping[str, Any] | None = None, wishes: Wishes | None = None) -> Translator:
+        """A translator with the run's decoding options, some of them replaced. Raises: ConfigError."""
         given = {k: v for k, v in (overrides or {}).items() if v is not None}
         values = {**self.config.decoding.model_dump(), **given}
         options = validate_config({"decoding": values}, "decoding options").decoding
-        return make_translator(self.config, self.model, self.vocabularies, options)
+        wishes = wishes or Wishes()
+        _check_wishes(options, wishes)
+        return make_translator(self.config, self.model, self.vocabularies, options, wishes)
 
 
 def make_translator(
-    config: Config, model: Seq2Seq, vocabularies: Vocabularies, options: DecodingConfig
+    config: Config,
+    model: Seq2Seq,
+    vocabularies: Vocabularies,
+    options: DecodingConfig,
+    wishes: Wishes | None = None,
 ) -> Translator:
     """The translator of a model that `config` describes."""
     learned = config.model.positions == "learned"
     return Translator(
-        model,
+        for_translation(model, options.precision),
         vocabularies.src,
         vocabularies.tgt,
         options,
         max_length=config.data.max_length,
         max_target=config.model.max_positions if learned else None,
+        wishes=wishes,
     )
 
 
-def load_run(path: Path, device: torch.device, checkpoint: str = "best") -> LoadedRun:
-    """Load a checkpoint of a run: `best`, `last`, `average` or a step's name. Every hash is verified first.
+def _check_wishes(options: DecodingConfig, wishes: Wishes) -> None:
+    """Raises: ConfigError where options and wishes exclude each other."""
+    searched = options.beam > 1 and not options.sample and not options.mbr_samples
+    if wishes.terms and not searched:
+        raise ConfigError(
+            "--terms needs beam search", hint="give --beam 5 or more, without --sample and --mbr-samples"
+        )
+    if wishes.n_best > 1 and not options.sample and wishes.n_best > max(options.beam, options.mbr_samples):
+        raise ConfigError(
+            f"--n-best {wishes.n_best} is more than the beam of {options.beam}", hint=f"add --beam {wishes.n_best}"
+        )
+
+
+def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: torch.device) -> LoadedRun:
+    """`load_run`, and `others` (RUN or RUN@CHECKPOINT) as members of an ensemble with it.
 
     Raises:
-        CheckpointError: no run, no such checkpoint, damaged files, another tokenizer or model.
+        CheckpointError: as `load_run`, or a member with other vocabularies.
     """
-    run = RunDirectory(path)
-    config = run.load_config()
-    chosen = run.checkpoints / checkpoint
-    if Path(checkpoint).name != checkpoint or not chosen.is_dir():
-        known = sorted(p.name for p in run.checkpoints.glob("*")) if run.checkpoints.is_dir() else []
-        raise CheckpointError(
-            f"{path}: no checkpoint '{checkpoint}'",
-            hint=f"there are: {', '.join(known)}" if known else "train it first: transformer-cli train",
-        )
-    chosen = chosen.resolve()
-    manifest = verify(chosen)
-    vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
-    check_identity(chosen, manifest, {"tokenizer": vocabularies.hash, "model": model_hash(config)})
-    model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size)
-    load_weights(chosen, model)
-    return LoadedRun(config, vocabularies, model.to(device).eval(), chosen)
+    first = load_run(path, device, checkpoint)
+    members = [first]
+    for other in others:
+        name, at, chosen = other.rpartition("@")
+        member = load_run(Path(name if at else other), device, chosen if at else "best")
+        if member.vocabularies.hash != first.vocabularies.hash:
+            raise CheckpointError(
+                f"{other}: has other vocabularies than {path}", hint="members of an ensemble share their tokenizer"
+            )
+        members.append(member)
+    if len(members) == 1:
+        return first
+    model: Any = Ensemble([m.model for m in members])
+    return replace(first, model=model.eval())
+
+
+def load_run(path: Path, device: torch.device, checkpoint: str = "best") -> LoadedRun:
+    """Load a checkpoint of a run (`best`, `last`, `average` or a step's name), or the model of a bundle.
+
+    Every hash is verified first.
+
+    Raises:
+        CheckpointError: no run or bundle, no such checkpoint, damaged files, another tokenizer or model.
+    """
+    return load_source(open_source(path, checkpoint), device)
+
+
+def open_source(path: Path, checkpoint: str) -> ModelSource:
+    """A run directory or a bundle, verified. Raises: CheckpointError."""
+    if path.is_file() or RunDirectory(path).is_bundle:
+        return BundleSource.open(path, checkpoint)
+    return RunSource.open(path, checkpoint)
+
+
+def load_source(source: ModelSource, device: torch.device) -> LoadedRun:
+    """Build the model of a source. Raises: CheckpointError if its weights do not fit."""
+    vocabularies = source.vocabularies
+    model = build_model(source.config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size)
+    source.load_into(model)
+    model = model.to(device).eval()
+    return LoadedRun(source.config, vocabularies, model, source.checkpoint, source.evaluation)

@@ -30,11 +30,12 @@ class _Row:
     lr: float
     batch_tokens: int
     epochs: int
+    algorithm: str = "adamw"
 
 
 _CPU = [
     _Row(5_000, 1000, "tiny", 0.3, 2e-3, 2048, 80),
-    _Row(100_000, 4000, "tiny", 0.15, 4e-3, 3000, 25),
+    _Row(100_000, 4000, "tiny", 0.15, 4e-3, 3000, 20, "muon"),
     _Row(1_000_000, 8000, "small", 0.15, 2e-3, 4096, 10),
     _Row(float("inf"), 32_000, "base", 0.1, 1e-3, 4096, 3),
 ]
@@ -57,6 +58,7 @@ def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool) -> Recipe:
         "model": {"preset": row.preset, "dropout": row.dropout},
         "data": {"batch_tokens": row.batch_tokens},
         "optim": {
+            "algorithm": row.algorithm,
             "lr": row.lr,
             "schedule": "linear",
             "warmup_steps": min(400, max(20, steps // 8)),
@@ -73,6 +75,8 @@ def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool) -> Recipe:
         f"tokenizer.vocab_size {row.vocab_size}: {pairs:,} pairs show each piece often enough",
         f"model.preset {row.preset}: learns most from {pairs:,} pairs in the time that {where} gives",
         f"model.dropout {row.dropout}: the smaller the corpus, the more",
+        f"optim.algorithm {row.algorithm}: "
+        + ("fewer updates to the same score (docs/log.md)" if row.algorithm == "muon" else "the field's standard"),
         f"optim.lr {row.lr:g}, linear to the end: the rate for a model of this width over a known budget",
         f"data.batch_tokens {row.batch_tokens}: enough updates in an epoch",
         f"training.max_steps {steps}: about {row.epochs} epochs",

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformer_cli import durable
-from transformer_cli.config import Config, dump_config, flat_items, load_config
+from transformer_cli.config import dump_config, flat_items, load_config
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError, ConfigError, DiskError
+from transformer_cli.schema import Config
+from transformer_cli.training.checkpoint import MANIFEST
 
 MAY_CHANGE = (
     "training.max_steps",
@@ -63,8 +65,13 @@ class RunDirectory:
         return self.path / "evaluation"
 
     @property
+    def is_bundle(self) -> bool:
+        """Whether this is a directory that `export --to bundle` wrote: no run, though it has a configuration."""
+        return self.config.is_file() and (self.path / MANIFEST).is_file()
+
+    @property
     def exists(self) -> bool:
-        return self.config.is_file()
+        return self.config.is_file() and not self.is_bundle
 
     def tokenizer_paths(self, *, joint: bool) -> tuple[Path, Path]:
         """(source, target); one file for both when the vocabulary is joint."""
@@ -76,6 +83,7 @@ class RunDirectory:
         """Raises: CheckpointError if this is no run directory; ConfigError if its config is damaged."""
         if not self.exists:
             what = "is not a run directory (no config.yaml)" if self.path.exists() else "no such run directory"
+            what = "is a bundle, not a run directory" if self.is_bundle else what
             raise CheckpointError(
                 f"{self.path}: {what}", hint="a run is made by: transformer-cli train ... --run DIR"
             )
@@ -89,7 +97,8 @@ class RunDirectory:
             raise CheckpointError(f"{self.path}: is a file, not a run directory", hint="choose another --run")
         if self.path.is_dir() and not self.exists and any(self._entries()):
             raise CheckpointError(
-                f"{self.path}: holds files but no run (no config.yaml); nothing in it was touched",
+                f"{self.path}: holds files but no run{'' if self.is_bundle else ' (no config.yaml)'}; "
+                "nothing in it was touched",
                 hint="choose another --run",
             )
 

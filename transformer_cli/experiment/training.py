@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from transformer_cli import durable
-from transformer_cli.config import Config, load_config
+from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream, batches_in_order
 from transformer_cli.data.corpus import ParallelText, hold_out, one_sided_blanks, read_parallel
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
+from transformer_cli.decoding.lines import Wishes
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.experiment.inference import make_translator
@@ -22,6 +23,7 @@ from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_
 from transformer_cli.models.registry import build_model, check_architecture
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import pick_device, pick_precision, tune_process
+from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore, check_identity, load_training, read_manifest
 from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
 from transformer_cli.training.objective import smoothed_loss
@@ -262,7 +264,8 @@ class _Validator:
     def __call__(self, step: int) -> Validation:
         # Greedy: a third of the time of a beam, and it ranks checkpoints the same way.
         options = self.config.decoding.model_copy(update={"beam": 1})
-        translator = make_translator(self.config, self.model, self.vocabularies, options)
+        wishes = Wishes(scored=False)
+        translator = make_translator(self.config, self.model, self.vocabularies, options, wishes)
         loss = self._loss()
         translations = [t.text for t in translator.translate(self.text.src)]
         bleu, chrf = quick_scores(translations, self.text.tgt)

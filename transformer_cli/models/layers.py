@@ -22,12 +22,19 @@ from transformer_cli.ops.positions import rotate, sinusoids
 Branch = Callable[[Tensor], Tensor]
 
 
-def linear(inputs: int, *outputs: int, gain: float = 1.0) -> nn.Linear:
+class Linear(nn.Linear):
     """Linear maps that read the same input, fused into one; each is initialised by itself (Xavier)."""
-    layer = nn.Linear(inputs, sum(outputs), bias=False)
-    for part in torch.split(layer.weight, list(outputs)):
-        nn.init.xavier_uniform_(part, gain)
-    return layer
+
+    def __init__(self, inputs: int, *outputs: int, gain: float = 1.0) -> None:
+        """`outputs`: the size of each map, all alike. `gain`: scale of the initial weights."""
+        assert len(set(outputs)) == 1
+        self.blocks = len(outputs)
+        self.gain = gain
+        super().__init__(inputs, sum(outputs), bias=False)
+
+    def reset_parameters(self) -> None:
+        for part in self.weight.chunk(self.blocks):
+            nn.init.xavier_uniform_(part, self.gain)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -74,8 +81,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int, activation: Branch, gain: float) -> None:
         super().__init__()
-        self.up = linear(d_model, d_ff)
-        self.down = linear(d_ff, d_model, gain=gain)
+        self.up = Linear(d_model, d_ff)
+        self.down = Linear(d_ff, d_model, gain=gain)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,8 +95,8 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int, gain: float) -> None:
         super().__init__()
-        self.up = linear(d_model, d_ff, d_ff)
-        self.down = linear(d_ff, d_model, gain=gain)
+        self.up = Linear(d_model, d_ff, d_ff)
+        self.down = Linear(d_ff, d_model, gain=gain)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.up(x).chunk(2, dim=-1)  # [..., F] each
@@ -152,8 +159,8 @@ class SelfAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, positions: Positions, kernel: Kernel, gain: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query_key_value = linear(d_model, d_model, d_model, d_model)
-        self.out = linear(d_model, d_model, gain=gain)
+        self.query_key_value = Linear(d_model, d_model, d_model, d_model)
+        self.out = Linear(d_model, d_model, gain=gain)
         self.positions = positions
         self.kernel = kernel
 
@@ -187,9 +194,9 @@ class CrossAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, kernel: Kernel, gain: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = linear(d_model, d_model)
-        self.key_value = linear(d_model, d_model, d_model)
-        self.out = linear(d_model, d_model, gain=gain)
+        self.query = Linear(d_model, d_model)
+        self.key_value = Linear(d_model, d_model, d_model)
+        self.out = Linear(d_model, d_model, gain=gain)
         self.kernel = kernel
 
     def forward(self, x: Tensor, layout: Layout, memory: Memory) -> Tensor:

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from transformer_cli.config import ModelConfig
 from transformer_cli.errors import ConfigError
 from transformer_cli.models.protocol import Decoder, Encoder
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.models.transformer import TransformerDecoder, TransformerEncoder
+from transformer_cli.schema import ModelConfig
 
 T = TypeVar("T")
 

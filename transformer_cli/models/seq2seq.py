@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transformer_cli.batch import Batch
@@ -68,7 +67,8 @@ class Seq2Seq(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """`[..., D]` -> `[..., V]`."""
-        return F.linear(states, self.output_weight)
+        out: Tensor = self.output(states)
+        return out
 
     def init_state(self, memory: Memory, beam: int) -> Any:
         """The decoder's state before the first token."""

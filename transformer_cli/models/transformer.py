@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from transformer_cli.config import ModelConfig
 from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
     CrossAttention,
@@ -27,6 +26,7 @@ from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import KERNELS, key_mask
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
+from transformer_cli.schema import ModelConfig
 
 
 class EncoderLayer(nn.Module):

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from transformer_cli import durable
 from transformer_cli.batch import Batch, Position
-from transformer_cli.config import Config
 from transformer_cli.errors import UserError
 from transformer_cli.runtime import pick_precision, products_in
+from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate

@@ -1,26 +1,60 @@
-"""AdamW (Loshchilov and Hutter 2019), gradient clipping, and the moving average of the weights."""
+"""The optimizers, gradient clipping, and the moving average of the weights."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from transformer_cli.config import OptimConfig
+from transformer_cli.models.layers import Linear
+from transformer_cli.schema import OptimConfig
+from transformer_cli.training.muon import Muon
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters, fused. Only matrices decay: a norm's scale has no reason to shrink."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+class Optimizers:
+    """Several optimizers, each with parameters of its own, that step as one."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+        self._owner = {p: part for part in parts for group in part.param_groups for p in group["params"]}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        """Moments and counts of one parameter; empty before the first step."""
+        state: dict[str, Tensor] = self._owner[parameter].state[parameter]
+        return state
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizers:
+    """AdamW (Loshchilov and Hutter 2019) over all parameters, or Muon for the linear maps and AdamW for the rest.
+
+    Only matrices decay: a norm's scale has no reason to shrink.
+    """
+    maps = {m.weight: m.blocks for m in model.modules() if isinstance(m, Linear) and m.weight.requires_grad}
+    if config.algorithm == "adamw":
+        maps = {}
+    rest = [p for p in model.parameters() if p.requires_grad and p not in maps]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
+    adamw = torch.optim.AdamW(
         [g for g in groups if g["params"]], lr=config.lr, betas=config.betas, eps=1e-9, fused=True
     )
+    if not maps:
+        return Optimizers(adamw)
+    return Optimizers(Muon(maps.items(), lr=config.lr, weight_decay=config.weight_decay), adamw)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: Optimizers, rate: float) -> None:
     """The rate of the next step, for every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from transformer_cli.config import OptimConfig
+from transformer_cli.schema import OptimConfig
 
 
 def learning_rate(config: OptimConfig, d_model: int, step: int, horizon: int) -> float:

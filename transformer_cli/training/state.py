@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from transformer_cli.batch import Position
-from transformer_cli.config import OptimConfig, TrainingConfig
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.schema import OptimConfig, TrainingConfig
 from transformer_cli.training.optimizer import MovingAverage, build_optimizer
 
 
@@ -66,7 +66,7 @@ class TrainState:
         elif device.type == "mps":
             tensors["rng.device"] = torch.mps.get_rng_state()
         for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state[parameter].items():
+            for key, value in self.optimizer.state_of(parameter).items():
                 tensors[f"{key}.{name}"] = value.detach()
             if self.average is not None:
                 tensors[f"weight.{name}"] = parameter.detach()
@@ -75,17 +75,21 @@ class TrainState:
     @torch.no_grad()
     def restore(self, model: dict[str, Tensor], optimizer: dict[str, Tensor], progress: Progress) -> None:
         """Take everything back, in place. The tensors have been checked against the model."""
+        moments: dict[str, list[str]] = {}
+        for key, _, name in (full.partition(".") for full in optimizer):
+            if key not in ("rng", "weight"):
+                moments.setdefault(name, []).append(key)
         for name, parameter in self.model.named_parameters():
             if self.average is not None:
                 self.average.average[name].copy_(model[name])
                 parameter.copy_(optimizer[f"weight.{name}"])
             else:
                 parameter.copy_(model[name])
+            held = self.optimizer.state_of(parameter)
+            held.clear()
             if progress.step:  # before the first update there are no moments
-                self.optimizer.state[parameter] = {
-                    key: optimizer[f"{key}.{name}"].to(parameter.device)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                }
+                keys = moments.pop(name)
+                held.update({key: optimizer[f"{key}.{name}"].to(parameter.device) for key in keys})
         torch.set_rng_state(optimizer["rng.cpu"].cpu())
         device = next(self.model.parameters()).device
         if "rng.device" in optimizer and device.type == "cuda":

@@ -1,0 +1,214 @@
+"""Every option of `translate`, `score` and `inspect`, as a user gives it, does what it promises."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import cli
+
+LINES = ["The cat sees the house today.", "", "My aunt loves the child often.", "A bird finds the horse now."]
+TEXT = "".join(line + "\n" for line in LINES).encode()
+
+
+def said(*arguments: object, stdin: bytes = TEXT) -> list[str]:
+    """The lines of stdout of a command that succeeds."""
+    done = cli(*arguments, stdin=stdin)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().split("\n")[:-1]
+
+
+def objects(*arguments: object) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in said(*arguments, "--format", "jsonl")]
+
+
+def test_jsonl_tells_everything(toy_run: Path) -> None:
+    first, empty, *_ = objects("translate", toy_run)
+    assert list(first) == ["source", "translation", "score", "token_log_probs", "status", "seconds"]
+    assert (empty["status"], empty["translation"], empty["token_log_probs"]) == ("empty", "", [])
+    length = len(first["token_log_probs"])
+    assert math.isclose(first["score"], sum(first["token_log_probs"]) / ((5 + length) / 6), rel_tol=1e-3)
+    assert first["seconds"] > 0
+
+
+def test_n_best_is_sorted_and_distinct(toy_run: Path) -> None:
+    rows = [line.split(" ||| ") for line in said("translate", toy_run, "--n-best", 4, "--beam", 8)]
+    assert {row[0] for row in rows} == {"0", "1", "2", "3"}
+    for number in "023":
+        own = [(text, float(score)) for n, text, score in rows if n == number]
+        assert len({text for text, _ in own}) == len(own) > 1
+        assert [s for _, s in own] == sorted((s for _, s in own), reverse=True)
+    best = said("translate", toy_run, "--beam", 8)
+    assert [next(r[1] for r in rows if r[0] == str(i)) for i in range(4)] == best
+    fields = objects("translate", toy_run, "--n-best", 3)
+    assert all(f["n_best"][0]["translation"] == f["translation"] for f in fields)
+
+
+def test_sampling_is_reproducible_by_seed_and_not_by_batch(toy_run: Path) -> None:
+    sample = ["translate", toy_run, "--sample", "--temperature", 2.5]
+    once = said(*sample)
+    assert once == said(*sample, "--batch-tokens", 1) == said(*sample, "--seed", 1)
+    assert once != said(*sample, "--seed", 2)
+    assert (
+        said(*sample, "--top-k", 1) == said(*sample, "--top-p", 0.001) == said("translate", toy_run, "--beam", 1)
+    )
+
+
+def test_prefix_terms_and_avoid(toy_run: Path, tmp_path: Path) -> None:
+    plain = said("translate", toy_run)
+    prefix, terms, avoid = (tmp_path / name for name in ("prefix", "terms.tsv", "avoid"))
+    prefix.write_text("Jetzt\n\n\nHeute findet\n")
+    forced = said("translate", toy_run, "--prefix", prefix)
+    assert forced[0].startswith("Jetzt") and forced[3].startswith("Heute findet")
+    assert forced[1:3] == plain[1:3]
+    terms.write_text("cat\tder Vogel\nHOUSE\tdas Kind das Kind\n\nbird\tPferd\n")
+    bound = said("translate", toy_run, "--terms", terms)
+    assert "der Vogel" in bound[0] and "das Kind das Kind" in bound[0] and "Pferd" in bound[3]
+    assert bound[1:3] == plain[1:3]
+    avoid.write_text("Heute\ndas Kind\n")
+    free = said("translate", toy_run, "--avoid", avoid)
+    assert not any("Heute" in line or "das Kind" in line for line in free) and any("Heute" in p for p in plain)
+    both = said("translate", toy_run, "--terms", terms, "--prefix", prefix, "--no-repeat-ngram", 1)
+    assert both[0].startswith("Jetzt") and "das Kind das Kind" in both[0] and both[3].startswith("Heute findet")
+
+
+def test_lengths_and_repetition(toy_run: Path) -> None:
+    longer = objects("translate", toy_run, "--min-length-ratio", 1.9)
+    shorter = objects("translate", toy_run)
+    assert all(
+        len(a["token_log_probs"]) > len(b["token_log_probs"])
+        for a, b in zip(longer, shorter, strict=True)
+        if b["source"]
+    )
+    for options in (["--no-repeat-ngram", 1], ["--repetition-penalty", 9], ["--coverage-penalty", 0.5]):
+        assert len(said("translate", toy_run, *options)) == 4
+    for options in (
+        ["--diversity-groups", 5, "--n-best", 5],
+        ["--mbr-samples", 8],
+        ["--mbr-samples", 8, "--n-best", 2],
+    ):
+        assert len(said("translate", toy_run, *options)) >= 4
+
+
+def test_minimum_risk_finds_what_most_samples_say(toy_run: Path) -> None:
+    assert said("translate", toy_run, "--mbr-samples", 16, "--temperature", 0.3) == said("translate", toy_run)
+
+
+@pytest.mark.parametrize(
+    "options", [["--threads", 1], ["--threads", 3], ["--precision", "fp64"], ["--precision", "int8"]]
+)
+def test_threads_and_precision_say_the_same(toy_run: Path, toy: Path, options: list[object]) -> None:
+    text = (toy / "test.en").read_bytes()
+    there = said("translate", toy_run, "--batch-tokens", 60, stdin=text)
+    here = said("translate", toy_run, "--batch-tokens", 60, *options, stdin=text)
+    assert sum(a == b for a, b in zip(there, here, strict=True)) >= (18 if "int8" in options else 20)
+
+
+def test_ensembles(toy_run: Path) -> None:
+    alone = said("translate", toy_run)
+    assert said("translate", toy_run, "--ensemble", toy_run) == alone
+    assert said("translate", toy_run, "--ensemble", f"{toy_run}@last", "--ensemble", toy_run, "--beam", 2)
+
+
+def test_alignments(toy_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "links"
+    translations = said("translate", toy_run, "--alignments", out)
+    links = out.read_text().split("\n")[:-1]
+    assert len(links) == 4 and links[1] == ""
+    for source, target, line in zip(LINES, translations, links, strict=True):
+        for s, t in (map(int, link.split("-")) for link in line.split()):
+            assert s < len(source.split()) and t < len(target.split())
+        assert {t for _, t in (map(int, link.split("-")) for link in line.split())} == set(
+            range(len(target.split()))
+        )
+    assert objects("translate", toy_run, "--alignments", out)[0]["alignment"]
+
+
+def test_check_invariance(toy_run: Path, toy: Path) -> None:
+    done = cli("translate", toy_run, toy / "test.en", "--check-invariance")
+    assert done.returncode == 0 and not done.stdout
+    report = done.stderr.decode()
+    assert "fp64, shuffled, batches of 1: 20 of 20 lines the same" in report
+    assert "fp32, every second line alone: 10 of 10" in report
+
+
+def test_score(toy_run: Path, toy: Path) -> None:
+    done = cli("score", toy_run, "--src", toy / "test.en", "--tgt", toy / "test.de")
+    numbers = [float(line) for line in done.stdout.decode().split()]
+    assert len(numbers) == 20 and all(n < 0 for n in numbers) and b"20 pairs" in done.stderr
+    shuffled = cli("score", toy_run, "--src", toy / "test.en", "--tgt", toy / "test.en").stdout.decode().split()
+    assert sum(map(float, shuffled)) < 5 * sum(numbers)
+    (first, *_) = objects("score", toy_run, "--src", toy / "test.en", "--tgt", toy / "test.de")
+    assert len(first["pieces"]) == len(first["token_log_probs"]) and first["pieces"][-1] == "</s>"
+    assert math.isclose(first["log_prob"], numbers[0], abs_tol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cross", "encoder", "decoder"])
+def test_inspect(toy_run: Path, tmp_path: Path, kind: str) -> None:
+    picture = tmp_path / "attention.png"
+    translation, alignment = said("inspect", toy_run, LINES[0], "-o", picture, "--kind", kind)
+    assert translation.startswith("translation: ") and "-" in alignment
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    forced = said("inspect", toy_run, LINES[0], "-o", tmp_path / "a.svg", "--target", "Ein Hund.")
+    assert forced[0] == "translation: Ein Hund."
+
+
+MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
+    "n-best beyond the beam": (2, "--beam 9", lambda run, tmp: ["translate", run, "--n-best", 9]),
+    "terms without a tab": (3, "line 1", lambda run, tmp: ["translate", run, "--terms", tmp / "words"]),
+    "terms for greedy": (2, "needs beam", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--beam", 1]),
+    "no terms file": (3, "no such file", lambda run, tmp: ["translate", run, "--terms", tmp / "none"]),
+    "terms to avoid": (
+        3, "forbids", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--avoid", tmp / "words"],
+    ),
+    "prefix too short": (3, "has 1 lines", lambda run, tmp: ["translate", run, "--prefix", tmp / "words"]),
+    "prefix unsayable": (3, "cannot say", lambda run, tmp: ["translate", run, "--prefix", tmp / "chinese"]),
+    "groups": (2, "multiple", lambda run, tmp: ["translate", run, "--diversity-groups", 3]),
+    "precision": (2, "precision", lambda run, tmp: ["translate", run, "--precision", "int3"]),
+    "temperature": (2, "temperature", lambda run, tmp: ["translate", run, "--sample", "--temperature", 0]),
+    "ensemble of another vocabulary": (
+        4, "other vocabularies", lambda run, tmp: ["translate", run, "--ensemble", tmp / "other"],
+    ),
+    "ensemble with attention": (
+        2, "need one model",
+        lambda run, tmp: ["translate", run, "--ensemble", run, "--alignments", tmp / "links"],
+    ),
+    "ensemble of nothing": (4, "no such run", lambda run, tmp: ["translate", run, "--ensemble", tmp / "none"]),
+    "invariance of stdin": (3, "INPUT", lambda run, tmp: ["translate", run, "--check-invariance"]),
+    "inspect kind": (2, "known", lambda run, tmp: ["inspect", run, "A cat.", "--kind", "all", "-o", tmp / "x.png"]),
+    "inspect form": (2, "picture", lambda run, tmp: ["inspect", run, "A cat.", "-o", tmp / "x.doc"]),
+    "inspect nothing": (3, "blank", lambda run, tmp: ["inspect", run, " ", "-o", tmp / "x.png"]),
+    "inspect too much": (3, "a picture holds", lambda run, tmp: ["inspect", run, "cat " * 200, "-o", tmp / "x.png"]),
+    "score unequal": (3, "lines", lambda run, tmp: ["score", run, "--src", tmp / "words", "--tgt", tmp / "terms"]),
+    "score format": (2, "jsonl", lambda run, tmp: ["score", run, "--src", "x", "--tgt", "y", "--format", "xml"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(name: str, toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("Vogel\n")
+    (tmp_path / "terms").write_text("cat\tder Vogel\nbird\tPferd\n")
+    (tmp_path / "chinese").write_text("漢\n漢\n漢\n漢\n")
+    shutil.copytree(toy_run, tmp_path / "other", symlinks=True)
+    if name == "ensemble of another vocabulary":
+        _train_another(tmp_path)
+    code, words, make = MISTAKES[name]
+    done = cli(*make(toy_run, tmp_path), stdin=TEXT)
+    assert done.returncode == code, done.stderr.decode()
+    assert words in done.stderr.decode() and "Traceback" not in done.stderr.decode()
+
+
+def _train_another(tmp: Path) -> None:
+    from conftest import TINY_RUN, toy_pairs, write_pairs
+
+    shutil.rmtree(tmp / "other")
+    src, tgt = write_pairs(tmp, "small", toy_pairs(60, seed=9))
+    settings = [part for setting in TINY_RUN for part in ("--set", setting)]
+    sizes = ["--max-steps", 2, "--set", "tokenizer.vocab_size=70"]
+    done = cli("train", "--run", tmp / "other", "--src", src, "--tgt", tgt, *settings, *sizes)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,67 @@
+"""Attention weights are the model's own; alignments count words, not pieces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_cli.batch import EOS, collate
+from transformer_cli.decoding.alignment import align_words, attention_maps, coverage, cross_attention, pharaoh
+from transformer_cli.decoding.ensemble import Ensemble
+from transformer_cli.errors import ConfigError
+from transformer_cli.models.registry import build_model
+from transformer_cli.schema import ModelConfig
+
+SIZES = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=2, decoder_layers=3)
+SOURCES = [torch.randint(4, 30, (n,), generator=torch.Generator().manual_seed(n)).numpy() for n in (4, 7)]
+TARGETS = [torch.randint(4, 30, (n,), generator=torch.Generator().manual_seed(n)).numpy() for n in (6, 3)]
+
+
+def test_maps_of_every_layer_and_nothing_is_left_behind() -> None:
+    model = build_model(SIZES, 30, 30).eval()
+    batch = collate([np.append(s, EOS) for s in SOURCES], [np.append(t, EOS) for t in TARGETS])
+    kernels = [m.kernel for m in model.modules() if hasattr(m, "kernel")]
+    with torch.no_grad():
+        before = model(batch)
+    maps = attention_maps(model, SOURCES, TARGETS)
+    assert len(maps) == 2 + 3 * 2
+    assert maps["encoder.layers.1.self_attention"].shape == (2, 2, 8, 8)
+    assert maps["decoder.layers.0.cross_attention"].shape == (2, 2, 7, 8)
+    for weights in maps.values():
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+    decoder = maps["decoder.layers.2.self_attention"]
+    assert torch.equal(decoder, decoder.tril())
+    assert float(maps["decoder.layers.0.cross_attention"][0, :, :, 5:].abs().max()) == 0.0  # padding
+    assert [m.kernel for m in model.modules() if hasattr(m, "kernel")] == kernels
+    with torch.no_grad():
+        assert torch.equal(model(batch), before)
+
+
+def test_cross_attention_is_the_last_layer_but_one_without_padding() -> None:
+    model = build_model(SIZES, 30, 30).eval()
+    weights = attention_maps(model, SOURCES, TARGETS)["decoder.layers.1.cross_attention"].mean(1)
+    found = cross_attention(model, SOURCES, TARGETS)
+    assert [m.shape for m in found] == [(7, 5), (4, 8)]
+    np.testing.assert_allclose(found[1], weights[1, :4, :8])
+
+
+def test_an_ensemble_has_no_attention_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="ensemble"):
+        attention_maps(Ensemble([build_model(SIZES, 30, 30)]), SOURCES, TARGETS)
+
+
+def test_links_join_words() -> None:
+    src = [b" the", b" ", b"bl", b"ue", b" house"]  # the | blue | house
+    tgt = [b" das", b" bla", b"ue", b" Ha", b"us"]
+    weights = np.zeros((6, 6), dtype=np.float32)
+    for t, s in enumerate((0, 3, 3, 4, 2)):  # row t + 1 reads piece t
+        weights[t + 1, s] = 0.6
+    weights[1:, 5] = 0.9  # EOS draws most attention and does not count
+    assert pharaoh(align_words(weights, src, tgt)) == "0-0 1-1 1-2 2-2"
+    assert align_words(weights, [], tgt) == []
+
+
+def test_coverage_by_hand() -> None:
+    weights = np.array([[0.5, 0.25, 0.25], [0.9, 0.1, 0.0]], dtype=np.float32)
+    assert coverage(weights) == pytest.approx(np.log(0.35))

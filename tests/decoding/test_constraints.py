@@ -1,0 +1,125 @@
+"""Constraints are always met: on random models, random phrases, and on text in every spelling."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+
+import pytest
+import torch
+from conftest import toy_pairs
+from toys import Toy
+
+from transformer_cli.batch import EOS
+from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
+from transformer_cli.decoding.beam import beam_search
+from transformer_cli.decoding.constraints import AvoidedPhrases, Phrase, RequiredPhrases, SharedBeams, standing
+from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.decoding.rules import NoRepeatNgram
+from transformer_cli.decoding.sampling import Sampler, sample_search, uniforms
+from transformer_cli.schema import TokenizerConfig
+
+
+def holds(tokens: list[int], phrase: Phrase) -> bool:
+    return any(tuple(tokens[i : i + len(phrase)]) == phrase for i in range(len(tokens)))
+
+
+def test_standing_by_hand() -> None:
+    phrases: list[Phrase] = [(4, 5), (4, 5, 6), (5,)]
+    assert standing([], phrases).left == 6
+    assert standing([4], phrases).steps == {4: 5, 5: 4}  # 5 is the second token of two phrases
+    done = standing([4, 5, 6], phrases)
+    assert done.left == 0 and done.steps == {}
+
+
+@pytest.mark.parametrize("beam", [1, 2, 4, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_required_phrases_are_always_there(beam: int, seed: int) -> None:
+    rng = random.Random(seed)
+    phrases = [
+        [tuple(rng.choices((4, 5, 6), k=rng.randint(1, 3))) for _ in range(rng.randint(0, 3))] for _ in range(8)
+    ]
+    phrases = [list(dict.fromkeys(p)) for p in phrases]
+    limits = [sum(map(len, p)) + rng.randint(1, 5) for p in phrases]
+    rules = [NoRepeatNgram(1), RequiredPhrases(phrases, limits)]  # the first forbids what the second demands
+    found = beam_search(
+        Toy(8, seed=seed), None, torch.tensor(limits), beam=beam, rules=rules, selector=SharedBeams(phrases)
+    )
+    for hypotheses, wanted, limit in zip(found, phrases, limits, strict=True):
+        assert hypotheses
+        for h in hypotheses:
+            assert all(holds(h.tokens, p) for p in wanted), (h.tokens, wanted)
+            assert len(h.tokens) < limit and EOS not in h.tokens
+
+
+def test_a_sentence_without_phrases_is_searched_as_ever() -> None:
+    limits = torch.full((6,), 7)
+    phrases: list[list[Phrase]] = [[], [(4, 4)], [], [], [(6, 5, 6)], []]
+    bound = beam_search(
+        Toy(6),
+        None,
+        limits,
+        beam=4,
+        rules=[RequiredPhrases(phrases, limits.tolist())],
+        selector=SharedBeams(phrases),
+    )
+    free = beam_search(Toy(6), None, limits, beam=4)
+    for one, other, wanted in zip(bound, free, phrases, strict=True):
+        if not wanted:
+            assert [h.tokens for h in one] == [h.tokens for h in other]
+
+
+def test_a_shared_beam_finds_a_better_way_to_say_it_than_force() -> None:
+    """The best translation that holds the phrase, found by enumeration, for most sentences."""
+    model, limit, phrase = Toy(10), 5, (5, 4)
+    every = [w for n in range(limit) for w in itertools.product((4, 5, 6), repeat=n) if holds(list(w), phrase)]
+    found = beam_search(
+        model,
+        None,
+        torch.full((10,), limit),
+        beam=12,
+        rules=[RequiredPhrases([[phrase]] * 10, [limit] * 10)],
+        selector=SharedBeams([[phrase]] * 10),
+    )
+    best = [max(every, key=lambda w: model.log_prob(i, w) / ((6 + len(w)) / 6)) for i in range(10)]
+    assert sum(tuple(h[0].tokens) == b for h, b in zip(found, best, strict=True)) >= 9
+
+
+@pytest.fixture(scope="module")
+def german() -> Tokenizer:
+    text = [de for _, de in toy_pairs(300)]
+    return train_tokenizer(text, TokenizerConfig(vocab_size=400, model_type="unigram"))[0]
+
+
+@pytest.mark.parametrize(
+    "phrases", [["Hund"], ["die", "das Haus"], ["ö", "der Hund hört"], ["e", "a", "i"], ["."]]
+)
+def test_avoided_phrases_never_appear_in_any_spelling(german: Tokenizer, phrases: list[str]) -> None:
+    """A random model says anything at all, letter by letter and byte by byte too."""
+    surfaces = german.surfaces()
+    rule = AvoidedPhrases(phrases, surfaces)
+    texts = []
+    for seed in range(20):
+        model = Toy(8, vocab=german.vocab_size, seed=seed)
+        limits = torch.full((8,), 24)
+        words = [i for i, s in enumerate(surfaces) if any(p[:1].encode() in s for p in phrases)]
+        model.table[:, words] += 3.0  # a strong wish to say them
+        samples = sample_search(
+            model, None, limits, uniforms(seed, range(8), 3, 24), sampler=Sampler(), rules=[rule]
+        )
+        found = [h for one in samples for h in one] + greedy_search(model, None, limits, rules=[rule])
+        texts += german.decode([torch.tensor(h.tokens).numpy() for h in found])
+    for text, phrase in itertools.product(texts, phrases):
+        assert not re.search(rf"(?<![\w\x80-\U0010ffff]){re.escape(phrase)}", text, re.ASCII), (text, phrase)
+    assert len({t for t in texts if t}) > 100
+
+
+def test_the_same_models_say_them_without_the_rule(german: Tokenizer) -> None:
+    """Else the test above could not fail."""
+    model = Toy(8, vocab=german.vocab_size)
+    hund = german.encode(["Hund"])[0]
+    model.table[:, hund] += 3.0
+    samples = sample_search(model, None, torch.full((8,), 24), uniforms(1, range(8), 9, 24), sampler=Sampler())
+    texts = german.decode([torch.tensor(h.tokens).numpy() for one in samples for h in one])
+    assert any("Hund" in text for text in texts)

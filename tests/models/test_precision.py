@@ -1,0 +1,44 @@
+"""Another precision says nearly the same and leaves the model alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from transformer_cli.batch import lay
+from transformer_cli.models.precision import DynamicInt8Linear, PackedLinear, for_translation
+from transformer_cli.models.registry import build_model
+from transformer_cli.schema import ModelConfig
+
+SIZES = ModelConfig(d_model=64, num_heads=4, d_ff=128, encoder_layers=1, decoder_layers=1)
+
+
+def test_an_int8_product_is_near_the_exact_one() -> None:
+    weight, x = torch.randn(96, 64), torch.randn(3, 5, 64)
+    weight[0] *= 100.0  # each output has a scale of its own, so this spoils no other
+    for_translation(torch.nn.Linear(1, 1, bias=False), "int8")  # chooses the engine
+    found, exact = DynamicInt8Linear(weight)(x), x @ weight.T
+    assert found.shape == exact.shape
+    error = (found - exact).flatten(0, 1).norm(dim=0) / exact.flatten(0, 1).norm(dim=0)
+    assert float(error.max()) < 0.03
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("int8", 0.1), ("bf16", 0.1), ("fp64", 1e-5)])
+def test_a_model_in_another_precision(precision: str, bound: float) -> None:
+    model = build_model(SIZES, 50, 50).eval()
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    other = for_translation(model, precision)
+    ids, layout = lay([torch.randint(4, 50, (n,)).numpy() for n in (5, 9)])
+    tokens = torch.randint(4, 50, (2, 3))
+    with torch.inference_mode():
+        logits, _ = model.decode_step(tokens, model.init_state(model.encode(ids, layout), 3))
+        found, _ = other.decode_step(tokens, other.init_state(other.encode(ids, layout), 3))
+    assert float((found - logits).norm() / logits.norm()) < bound
+    assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
+
+
+@pytest.mark.skipif(not PackedLinear.is_possible(), reason="this torch or processor packs no weights")
+@pytest.mark.parametrize("rows", [1, 3, 64, 500])
+def test_a_packed_product_is_the_product(rows: int) -> None:
+    weight, x = torch.randn(96, 40), torch.randn(2, rows, 40)
+    torch.testing.assert_close(PackedLinear(weight)(x), x @ weight.T)

@@ -1,0 +1,38 @@
+"""`inspect`: a picture of where a model looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transformer_cli.cli.output import check_output, say, tell
+
+
+def inspect(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a bundle.")],
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="A source sentence.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The picture: .png, .svg or .pdf.")
+    ] = Path("attention.png"),
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="Its translation. Default: the model's own."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", help="cross (target to source), encoder or decoder (self-attention).")
+    ] = "cross",
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="best, last, average, or a step's directory name.")
+    ] = "best",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Attention weights of one sentence as heat maps: a row for each layer, a column for each head."""
+    from transformer_cli.experiment.inspection import KINDS, draw_attention
+
+    check_output(output)
+    facts = draw_attention(run, sentence, output, target, kind, checkpoint, device)
+    tell(f"translation: {facts.translation}")
+    tell(f"alignment: {facts.alignment}")
+    say(f"{KINDS[kind]}, {facts.layers} layers x {facts.heads} heads: {output}")

@@ -1,0 +1,120 @@
+"""Where a model looks: attention weights of given pairs, and the word alignments read from them.
+
+Shapes: B sentences, H heads, S source and T target positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transformer_cli.batch import EOS, Ids, collate
+from transformer_cli.errors import ConfigError
+from transformer_cli.ops.attention import Kernel, attention_weights
+
+CROSS = "cross_attention"
+
+
+def attention_maps(model: nn.Module, sources: Sequence[Ids], targets: Sequence[Ids]) -> dict[str, Tensor]:
+    """The weights of every attention layer while the model reads these pairs (teacher forcing).
+
+    Args:
+        sources, targets: ids of B sentences without BOS and EOS.
+
+    Returns:
+        Name of the layer -> `[B, H, queries, keys]`, padded. Source positions are the pieces and EOS; target
+        queries are BOS and the pieces.
+
+    Raises:
+        ConfigError: the model has no attention of this kind.
+    """
+    batch = collate([np.append(s, EOS) for s in sources], [np.append(t, EOS) for t in targets])
+    found: dict[str, Tensor] = {}
+    with torch.inference_mode(), _watched(model, found):
+        model(batch.to(next(model.parameters()).device))
+    if not found:
+        raise ConfigError("this model has no attention weights to show")
+    return found
+
+
+@contextmanager
+def _watched(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
+    """Every attention layer works by the formula in the open and leaves its weights in `found`."""
+    layers: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "kernel")}
+    kernels = {name: layer.kernel for name, layer in layers.items()}
+    try:
+        for name, layer in layers.items():
+            layer.kernel = _watching(name, found)
+        yield
+    finally:
+        for name, layer in layers.items():
+            layer.kernel = kernels[name]
+
+
+def _watching(name: str, found: dict[str, Tensor]) -> Kernel:
+    def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        found[name] = attention_weights(q, k, mask, causal)
+        return found[name] @ v
+
+    return kernel
+
+
+def cross_attention(model: nn.Module, sources: Sequence[Ids], targets: Sequence[Ids]) -> list[NDArray[np.float32]]:
+    """Of each pair `[T + 1, S + 1]`: weights over source pieces and EOS at BOS and at each target piece.
+
+    The mean over the heads of the last decoder layer but one, which aligns best in models of three layers or
+    more (Garg et al. 2019, section 4.1).
+    """
+    maps = [weights for name, weights in attention_maps(model, sources, targets).items() if name.endswith(CROSS)]
+    if not maps:
+        raise ConfigError("this model has no attention from target to source")
+    layer = maps[-2] if len(maps) >= 3 else maps[-1]
+    mean = layer.mean(dim=1).float().cpu().numpy()  # [B, T + 1, S + 1]
+    return [m[: len(t) + 1, : len(s) + 1] for m, s, t in zip(mean, sources, targets, strict=True)]
+
+
+def coverage(weights: NDArray[np.float32]) -> float:
+    """Σ over source pieces of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14)."""
+    attended = np.minimum(weights[:, :-1].sum(axis=0), 1.0)
+    return float(np.log(np.maximum(attended, 1e-9)).sum())
+
+
+def align_words(
+    weights: NDArray[np.float32], src_surfaces: Sequence[bytes], tgt_surfaces: Sequence[bytes]
+) -> list[tuple[int, int]]:
+    """Links (source word, target word), counted from 0, sorted.
+
+    Each target piece is linked to the source piece that it attends to most, once it has been said: the
+    weights of the position that reads it (Chen et al. 2020, section 3.1).
+
+    Args:
+        weights: `[T + 1, S + 1]` of `cross_attention`. surfaces: bytes of each piece; a space begins a word.
+    """
+    if not len(src_surfaces) or not len(tgt_surfaces):
+        return []
+    reading = weights[1:, :-1]  # position t + 1 reads piece t
+    sources, targets = _word_of(src_surfaces), _word_of(tgt_surfaces)
+    return sorted({(sources[int(row.argmax())], targets[t]) for t, row in enumerate(reading)})
+
+
+def pharaoh(links: Sequence[tuple[int, int]]) -> str:
+    """`0-0 1-2 2-1`: the format of Pharaoh and Moses."""
+    return " ".join(f"{s}-{t}" for s, t in links)
+
+
+def _word_of(surfaces: Sequence[bytes]) -> list[int]:
+    """The word that each piece belongs to; words are what blanks separate."""
+    words, word, blank = [], -1, True
+    for surface in surfaces:
+        if surface.startswith(b" "):
+            blank = True
+        if blank and surface.strip():
+            word, blank = word + 1, False
+        words.append(max(word, 0))
+    return words

@@ -1,0 +1,192 @@
+"""What a translation must say and must not say.
+
+`RequiredPhrases` lets no translation end before its phrases are said, and keeps enough room to say them.
+`SharedBeams` is dynamic beam allocation (Post and Vilar 2018): the beam is shared out among hypotheses by how much
+of their phrases they have said, so that a costly phrase is not outbid before it is complete.
+`AvoidedPhrases` looks at the bytes that tokens stand for, not at tokens: a phrase has many spellings in pieces.
+
+Shapes: B sentences, W beams, V vocabulary, t tokens so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from transformer_cli.batch import EOS
+from transformer_cli.decoding.beam import TopBeams
+from transformer_cli.decoding.rules import UNWILLING
+from transformer_cli.decoding.search import WORST, History, Selection
+
+Phrase = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far one hypothesis is with its phrases.
+
+    `left` counts the tokens still to say if the phrase in progress is abandoned; `steps` maps each token that
+    brings it forward to the count left after it.
+    """
+
+    left: int
+    steps: dict[int, int]
+
+
+def standing(said: Sequence[int], phrases: Sequence[Phrase]) -> Standing:
+    """`said` without BOS. A phrase is met once its tokens stand in a row, wherever that is."""
+    words = tuple(said)
+    unmet = [p for p in phrases if not _holds(words, p)]
+    left = sum(len(p) for p in unmet)
+    steps = {p[0]: left - 1 for p in unmet}
+    for p in unmet:
+        for k in range(1, len(p)):
+            if words[-k:] == p[:k]:
+                steps[p[k]] = min(steps.get(p[k], left), left - k - 1)
+    return Standing(left, steps)
+
+
+class RequiredPhrases:
+    """Rule: each translation holds the token sequences `phrases[sentence]`."""
+
+    def __init__(self, phrases: Sequence[Sequence[Phrase]], limits: Sequence[int]) -> None:
+        """`limits`: most tokens of each sentence, EOS included; the phrases fit into them."""
+        self.phrases, self.limits = phrases, limits
+        assert all(sum(map(len, p)) < limit for p, limit in zip(phrases, limits, strict=True))
+
+    def __call__(self, log_probs: Tensor, history: History) -> Tensor:
+        for row, sentence in enumerate(history.rows.tolist()):
+            # What may still be said after this token, EOS left out.
+            room = self.limits[sentence] - 2 - history.position
+            for beam, said in enumerate(history.tokens[row, :, 1:].tolist()) if self.phrases[sentence] else ():
+                now = standing(said, self.phrases[sentence])
+                if not now.left:
+                    continue
+                options = log_probs[row, beam]
+                options[EOS] = -torch.inf
+                # None only in a beam that is dead already.
+                steps = torch.tensor([t for t, left in now.steps.items() if left <= room], dtype=torch.int64)
+                willing = options[steps].clamp_min(UNWILLING)
+                if now.left > room:
+                    options.fill_(-torch.inf)
+                options[steps] = willing
+        return log_probs
+
+
+class SharedBeams:
+    """Selector: as `TopBeams` for sentences without phrases; for the others the beam is shared out."""
+
+    def __init__(self, phrases: Sequence[Sequence[Phrase]]) -> None:
+        self.phrases = phrases
+        self.unbound = TopBeams()
+
+    def start(self, width: int) -> list[float]:
+        return self.unbound.start(width)
+
+    def __call__(self, scores: Tensor, log_probs: Tensor, history: History) -> Selection:
+        chosen = self.unbound(scores, log_probs, history)
+        for row, sentence in enumerate(history.rows.tolist()):
+            if phrases := self.phrases[sentence]:
+                said = history.tokens[row, :, 1:].tolist()
+                _share_out(phrases, said, scores[row], log_probs[row], row, chosen)
+        return chosen
+
+
+def _share_out(
+    phrases: Sequence[Phrase],
+    said: list[list[int]],
+    scores: Tensor,
+    log_probs: Tensor,
+    row: int,
+    out: Selection,
+) -> None:
+    """Fill `row` of `out`: hypotheses of each stage of completion get their share of the beam.
+
+    Args:
+        said: tokens of each beam. scores: `[W]`. log_probs: `[W, V]`.
+    """
+    width = len(said)
+    candidates: dict[tuple[int, int], tuple[float, int]] = {}  # (beam, token) -> (score, tokens left)
+    out.ended_scores[row] = -torch.inf
+    for beam, (base, options) in enumerate(zip(scores.tolist(), log_probs, strict=True)):
+        if base <= WORST / 2:
+            continue
+        best = options.topk(min(width + 1, len(options))).indices.tolist()
+        for token in {*best, *standing(said[beam], phrases).steps}:
+            gain = float(options[token])
+            if token == EOS and gain > -torch.inf:
+                out.ended_scores[row, beam], out.ended_parents[row, beam] = base + gain, beam
+            elif gain > -torch.inf:
+                candidates[beam, token] = base + gain, standing([*said[beam], token], phrases).left
+    ranked = sorted(candidates.items(), key=lambda item: -item[1][0])
+    quota = max(1, width // (1 + sum(map(len, phrases))))
+    taken = []
+    for stage in sorted({left for _, (_, left) in ranked}):
+        taken += [c for c in ranked if c[1][1] == stage][:quota]
+    taken = (taken + [c for c in ranked if c not in taken])[:width]
+    for slot in range(width):
+        (beam, token), (score, _) = taken[slot] if slot < len(taken) else ((0, EOS + 1), (WORST, 0))
+        out.scores[row, slot], out.parents[row, slot], out.choices[row, slot] = score, beam, token
+
+
+class AvoidedPhrases:
+    """No translation holds one of these phrases as a word, as words, or as the beginning of a word."""
+
+    def __init__(self, phrases: Sequence[str], surfaces: Sequence[bytes]) -> None:
+        """`surfaces`: the bytes that each token stands for, `[V]`; a space where a word begins."""
+        self.surfaces = surfaces
+        self.phrases = [p.encode() for p in phrases]
+        self.longest = max(len(p) for p in self.phrases)
+        # Tokens that complete a phrase of which the text already ends with the first k bytes.
+        self.completing = [
+            [[t for t, s in enumerate(surfaces) if s.startswith(p[k:])] for k in range(len(p))]
+            for p in self.phrases
+        ]
+        self.containing = sorted(
+            {t for t, s in enumerate(surfaces) for p in self.phrases if _begins_word(s, p, from_byte=1)}
+        )
+
+    def __call__(self, log_probs: Tensor, history: History) -> Tensor:
+        for row, beams in enumerate(history.tokens[:, :, 1:].tolist()):
+            for beam, said in enumerate(beams):
+                if forbidden := self.forbidden(said):
+                    log_probs[row, beam, forbidden] = -torch.inf
+        return log_probs
+
+    def forbidden(self, said: Sequence[int]) -> list[int]:
+        """Tokens that would complete a phrase after these."""
+        tail = b""
+        for token in reversed(said):
+            tail = self.surfaces[token] + tail
+            if len(tail) > self.longest:
+                break
+        else:
+            tail = b" " + tail  # the text begins, which is where a word may begin
+        found = set(self.containing)
+        for phrase, completing in zip(self.phrases, self.completing, strict=True):
+            for k, tokens in enumerate(completing):
+                before = len(tail) - k
+                if tail[before:] == phrase[:k] and before > 0 and not _is_word(tail[before - 1]):
+                    found.update(tokens)
+        return sorted(found)
+
+
+def _holds(words: Phrase, phrase: Phrase) -> bool:
+    return any(words[i : i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
+
+
+def _is_word(byte: int) -> bool:
+    return byte >= 0x80 or chr(byte).isalnum() or byte == ord("_")
+
+
+def _begins_word(surface: bytes, phrase: bytes, from_byte: int) -> bool:
+    """Whether the phrase stands in the surface from that byte on, after something that is not a word."""
+    at = surface.find(phrase, from_byte)
+    while at >= 0:
+        if not _is_word(surface[at - 1]):
+            return True
+        at = surface.find(phrase, at + 1)
+    return False

@@ -1,0 +1,205 @@
+"""How a batch is searched: greedy, beam, sampling or minimum Bayes risk, with the rules that the options ask for.
+
+Shapes: B sentences of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from transformer_cli.batch import Ids
+from transformer_cli.decoding.beam import TopBeams, beam_search
+from transformer_cli.decoding.constraints import Phrase, RequiredPhrases, SharedBeams
+from transformer_cli.decoding.diverse import DiverseGroups
+from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.decoding.mbr import least_risk
+from transformer_cli.decoding.rules import MinimumLength, NoRepeatNgram, RepetitionPenalty, TargetPrefix
+from transformer_cli.decoding.sampling import Sampler, sample_search, uniforms
+from transformer_cli.decoding.search import Hypothesis, Rule, Scorer, Selector, StepModel
+from transformer_cli.schema import DecodingConfig
+
+NOTHING: Ids = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One sentence to translate.
+
+    Attributes:
+        ids: `[S]`, without EOS.
+        limit: most tokens of a translation, EOS included. minimum: fewest, EOS not counted.
+        number: its place in the whole text, which sampling is seeded by.
+        prefix: tokens that the translation begins with. phrases: token sequences that it must hold.
+    """
+
+    ids: Ids
+    limit: int
+    minimum: int = 0
+    number: int = 0
+    prefix: Ids = field(default_factory=lambda: NOTHING)
+    phrases: tuple[Phrase, ...] = ()
+
+
+class Strategy(Protocol):
+    """Searches one batch."""
+
+    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+        """The hypotheses of each sentence, best first, at least one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of a batch; `everywhere` are those that do not look at the sentence."""
+
+    options: DecodingConfig
+    everywhere: Sequence[Rule] = ()
+
+    def of(self, sources: Sequence[Source], device: torch.device) -> list[Rule]:
+        """Rules that express a wish first; those that keep a promise last, for they have the last word."""
+        o, rules = self.options, list(self.everywhere)
+        if o.repetition_penalty > 1.0:
+            rules.append(RepetitionPenalty(o.repetition_penalty))
+        if o.no_repeat_ngram:
+            rules.append(NoRepeatNgram(o.no_repeat_ngram))
+        if any(s.minimum for s in sources):
+            rules.append(MinimumLength(torch.tensor([s.minimum for s in sources], device=device)))
+        if any(s.phrases for s in sources):
+            rules.append(RequiredPhrases([s.phrases for s in sources], [s.limit for s in sources]))
+        if any(len(s.prefix) for s in sources):
+            rules.append(TargetPrefix([s.prefix for s in sources], device))
+        return rules
+
+
+@dataclass(frozen=True)
+class GreedyStrategy:
+    """See `greedy_search`."""
+
+    rules: Rules
+    scorer: Scorer
+    scored: bool
+    device: torch.device
+
+    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+        found = greedy_search(
+            model,
+            memory,
+            limits_of(sources, self.device),
+            scorer=self.scorer,
+            rules=self.rules.of(sources, self.device),
+            scored=self.scored,
+        )
+        return [[hypothesis] for hypothesis in found]
+
+
+@dataclass(frozen=True)
+class BeamStrategy:
+    """See `beam_search`."""
+
+    rules: Rules
+    scorer: Scorer
+    beam: int
+    wanted: int
+    selector: Selector
+    device: torch.device
+
+    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+        bound = any(s.phrases for s in sources)
+        return beam_search(
+            model,
+            memory,
+            limits_of(sources, self.device),
+            beam=self.beam,
+            wanted=self.wanted,
+            scorer=self.scorer,
+            rules=self.rules.of(sources, self.device),
+            selector=SharedBeams([s.phrases for s in sources]) if bound else self.selector,
+        )
+
+
+@dataclass(frozen=True)
+class SamplingStrategy:
+    """See `sample_search`; samples of a sentence are ranked by score, equal ones once."""
+
+    rules: Rules
+    scorer: Scorer
+    sampler: Sampler
+    samples: int
+    seed: int
+    device: torch.device
+
+    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+        return [_distinct(drawn) for drawn in self.draw(model, memory, sources)]
+
+    def draw(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+        """The samples as they were drawn."""
+        limits = limits_of(sources, self.device)
+        return sample_search(
+            model,
+            memory,
+            limits,
+            uniforms(self.seed, [s.number for s in sources], self.samples, int(limits.max())),
+            sampler=self.sampler,
+            scorer=self.scorer,
+            rules=self.rules.of(sources, self.device),
+        )
+
+
+@dataclass(frozen=True)
+class MinimumRiskStrategy:
+    """Samples, of which the one most like the others comes first; see `mbr`."""
+
+    sampling: SamplingStrategy
+    decode: Callable[[Sequence[Ids]], list[str]]
+
+    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+        return [self._choose(drawn) for drawn in self.sampling.draw(model, memory, sources)]
+
+    def _choose(self, drawn: list[Hypothesis]) -> list[Hypothesis]:
+        texts = self.decode([np.array(h.tokens, dtype=np.int64) for h in drawn])
+        chosen = drawn[least_risk(texts)]
+        return [chosen, *(h for h in _distinct(drawn) if h.tokens != chosen.tokens)]
+
+
+def build_strategy(
+    options: DecodingConfig,
+    *,
+    device: torch.device,
+    decode: Callable[[Sequence[Ids]], list[str]],
+    wanted: int = 1,
+    scored: bool = True,
+    everywhere: Sequence[Rule] = (),
+) -> Strategy:
+    """The strategy that the options describe.
+
+    Args:
+        decode: ids -> text, for what compares texts. wanted: how many hypotheses of a sentence will be used.
+        scored: whether anybody will look at log-probabilities. everywhere: rules for all sentences.
+    """
+    rules, scorer = Rules(options, everywhere), Scorer(options.length_penalty)
+    sampler = Sampler(options.temperature, options.top_k, options.top_p)
+    if options.mbr_samples:
+        sampling = SamplingStrategy(rules, scorer, sampler, options.mbr_samples, options.seed, device)
+        return MinimumRiskStrategy(sampling, decode)
+    if options.sample:
+        return SamplingStrategy(rules, scorer, sampler, wanted, options.seed, device)
+    if options.beam == 1:
+        return GreedyStrategy(rules, scorer, scored, device)
+    groups = options.diversity_groups
+    selector = DiverseGroups(groups, options.diversity_strength) if groups > 1 else TopBeams()
+    return BeamStrategy(rules, scorer, options.beam, wanted, selector, device)
+
+
+def limits_of(sources: Sequence[Source], device: torch.device) -> torch.Tensor:
+    """`[B]` int64."""
+    return torch.tensor([s.limit for s in sources], device=device)
+
+
+def _distinct(drawn: list[Hypothesis]) -> list[Hypothesis]:
+    by_tokens = {tuple(h.tokens): h for h in drawn}
+    return sorted(by_tokens.values(), key=lambda h: -h.score)

@@ -1,0 +1,77 @@
+"""The work behind `score` and `inspect`: given pairs through a model."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from transformer_cli.data.corpus import read_parallel
+from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
+from transformer_cli.errors import ConfigError
+from transformer_cli.experiment.inference import load_run
+from transformer_cli.runtime import pick_device, tune_process
+
+
+@dataclass(frozen=True)
+class ScoredPair:
+    """One pair and what the model thinks of it."""
+
+    src: str
+    tgt: str
+    pieces: list[str]
+    score: Score
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.src,
+            "target": self.tgt,
+            "log_prob": self.score.log_prob,
+            "perplexity": self.score.perplexity,
+            "pieces": self.pieces,
+            "token_log_probs": [round(p, 6) for p in self.score.token_log_probs],
+        }
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """All pairs; `pieces` counts the end of each sentence too."""
+
+    pairs: list[ScoredPair]
+    pieces: int
+    perplexity: float
+
+
+def score_files(
+    run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str
+) -> ScoredText:
+    """Force the model through the pairs of two files.
+
+    Raises:
+        UserError: files or a run that cannot be used.
+    """
+    tune_process()
+    text = read_parallel([src], [tgt])
+    loaded = load_run(run, pick_device(device), checkpoint)
+    if batch_tokens is not None and batch_tokens < 1:
+        raise ConfigError(f"--batch-tokens {batch_tokens}: must be 1 or more")
+    sources = loaded.vocabularies.src.encode(text.src)
+    targets = loaded.vocabularies.tgt.encode(text.tgt)
+    bound = loaded.config.model.max_positions if loaded.config.model.positions == "learned" else None
+    longest = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1
+    if bound is not None and longest > bound:
+        raise ConfigError(f"a sentence of {longest} pieces is longer than model.max_positions {bound}")
+    names = loaded.vocabularies.tgt.pieces
+    with tqdm(total=len(text), desc="score", unit="line", disable=None, file=sys.stderr) as bar:
+        scores = score_pairs(
+            loaded.model, sources, targets, batch_tokens or loaded.config.data.batch_tokens, bar.update
+        )
+    pairs = [
+        ScoredPair(s, t, [names[i] for i in ids] + ["</s>"], score)
+        for s, t, ids, score in zip(text.src, text.tgt, targets, scores, strict=True)
+    ]
+    return ScoredText(pairs, sum(len(s.token_log_probs) for s in scores), perplexity(scores))

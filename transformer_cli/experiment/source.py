@@ -1,0 +1,113 @@
+"""Where a model lies, and what it takes to read it: a run directory here, a bundle in `bundle`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from transformer_cli.data.store import load_corpus
+from transformer_cli.errors import CheckpointError
+from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash
+from transformer_cli.schema import Config
+from transformer_cli.training.checkpoint import MODEL, STATE, check_identity, load_weights, verify
+
+METRICS = ("step", "best_step", "best_score", "average_of")
+"""What a checkpoint's state says of its quality."""
+
+
+class ModelSource(Protocol):
+    """A model as it is kept: every hash verified, nothing built yet."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def vocabularies(self) -> Vocabularies: ...
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the weights are from; its last part is the checkpoint's name."""
+        ...
+
+    @property
+    def evaluation(self) -> Path:
+        """Where translations of test sets go."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Hashes of what the model was made from."""
+        ...
+
+    def metrics(self) -> dict[str, Any]:
+        """Step and score. Raises: CheckpointError."""
+        ...
+
+    def weights(self) -> bytes:
+        """The content of a safetensors file."""
+        ...
+
+    def load_into(self, model: nn.Module) -> None:
+        """Give a model of this configuration its weights. Raises: CheckpointError if they do not fit."""
+        ...
+
+    def validation_lines(self) -> list[str]:
+        """Source text that the model was validated on; empty where it is not kept. Raises: CheckpointError."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunSource:
+    """A checkpoint of a run directory."""
+
+    run: RunDirectory
+    checkpoint: Path
+    config: Config
+    vocabularies: Vocabularies
+    identity: Mapping[str, str]
+
+    @staticmethod
+    def open(path: Path, checkpoint: str) -> RunSource:
+        """Raises: CheckpointError: no run, no such checkpoint, damaged files, another tokenizer or model."""
+        run = RunDirectory(path)
+        config = run.load_config()
+        chosen = run.checkpoints / checkpoint
+        if Path(checkpoint).name != checkpoint or not chosen.is_dir():
+            known = sorted(p.name for p in run.checkpoints.glob("*")) if run.checkpoints.is_dir() else []
+            raise CheckpointError(
+                f"{path}: no checkpoint '{checkpoint}'",
+                hint=f"there are: {', '.join(known)}" if known else "train it first: transformer-cli train",
+            )
+        chosen = chosen.resolve()
+        manifest = verify(chosen)
+        vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
+        check_identity(chosen, manifest, {"tokenizer": vocabularies.hash, "model": model_hash(config)})
+        return RunSource(run, chosen, config, vocabularies, manifest["identity"])
+
+    @property
+    def evaluation(self) -> Path:
+        return self.run.evaluation
+
+    def metrics(self) -> dict[str, Any]:
+        try:
+            state = json.loads((self.checkpoint / STATE).read_text(encoding="utf-8"))
+            return {key: state[key] for key in METRICS if key in state}
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.checkpoint / STATE}: cannot be read: {error}") from None
+
+    def weights(self) -> bytes:
+        return (self.checkpoint / MODEL).read_bytes()
+
+    def load_into(self, model: nn.Module) -> None:
+        load_weights(self.checkpoint, model)
+
+    def validation_lines(self) -> list[str]:
+        corpus = load_corpus(self.run.data, "valid", None)
+        if corpus is None:
+            return []
+        return self.vocabularies.src.decode([corpus.src[i] for i in range(len(corpus))])

@@ -1,0 +1,176 @@
+"""The work behind `translate`: lines through a model as they come, and what a user wishes of the translations."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tqdm import tqdm
+
+from transformer_cli.data.text import LineReport, iter_lines, read_lines
+from transformer_cli.decoding.invariance import check_invariance
+from transformer_cli.decoding.lines import Wishes
+from transformer_cli.decoding.translator import Translation
+from transformer_cli.errors import DataError, UserError
+from transformer_cli.experiment.inference import LoadedRun, load_ensemble
+from transformer_cli.runtime import pick_device, tune_process
+
+Say = Callable[[str], object]
+LEAST_SAME = {"fp64": 1.0, "fp32": 0.999}
+"""Share of lines that no batch may change."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `translate` was asked for. `overrides` are decoding options; `input` None is stdin."""
+
+    run: Path
+    checkpoint: str
+    ensemble: list[str]
+    device: str
+    overrides: Mapping[str, Any]
+    wishes: Wishes
+    input: Path | None = None
+    prefix: Path | None = None
+    strict_utf8: bool = False
+
+    def load(self) -> LoadedRun:
+        """Raises: UserError."""
+        tune_process()
+        return load_ensemble(self.run, self.checkpoint, self.ensemble, pick_device(self.device))
+
+
+def read_wishes(terms: Path | None, avoid: Path | None, **others: Any) -> Wishes:
+    """Wishes with the phrases of a terminology file and of a file of what to avoid.
+
+    Raises:
+        DataError: no such file, a line of terms without a tab or with an empty side, a term to avoid and to say.
+    """
+    pairs = []
+    for number, line in enumerate(read_lines(terms)[0] if terms else [], 1):
+        source, _, target = (part.strip() for part in line.partition("\t"))
+        if not line.strip():
+            continue
+        if not (source and line.count("\t") == 1 and target):
+            raise DataError(f"{terms}: line {number} is not 'source TAB target': {line!r}")
+        pairs.append((source, target))
+    forbidden = [line.strip() for line in (read_lines(avoid)[0] if avoid else []) if line.strip()]
+    for _, target in pairs:
+        for phrase in forbidden:
+            if phrase in target:
+                raise DataError(f"{avoid}: forbids '{phrase}', which {terms} demands in '{target}'")
+    return Wishes(terms=tuple(pairs), avoid=tuple(forbidden), **others)
+
+
+def translate_lines(
+    request: Request, stdin: BinaryIO, size: int, say: Say
+) -> Iterator[tuple[int, list[str], list[Translation]]]:
+    """(number of the first line, source lines, their translations), chunk by chunk, as the lines come.
+
+    Raises:
+        UserError: a file, a run or options that cannot be used.
+    """
+    report = LineReport()
+    if request.input is not None:
+        lines, report = read_lines(request.input, strict_utf8=request.strict_utf8)
+        source = iter(lines)
+    else:
+        source = iter_lines(stdin, report, strict_utf8=request.strict_utf8)
+    prefixes = read_lines(request.prefix)[0] if request.prefix else []
+    translator = request.load().translator(request.overrides, request.wishes)
+    first, unusual = 0, {"split": 0, "cut": 0}
+    with tqdm(desc="translate", unit="line", disable=None, file=sys.stderr) as bar:
+        for chunk in chunks(source, size, eager=request.input is None):
+            starts = prefixes[first : first + len(chunk)]
+            if request.prefix and len(starts) < len(chunk):
+                raise DataError(f"{request.prefix}: has {len(prefixes)} lines, the text has more")
+            translations = translator.translate(chunk, bar.update, prefixes=starts, first=first)
+            for translation in translations:
+                if translation.status in unusual:
+                    unusual[translation.status] += 1
+            yield first, chunk, translations
+            first += len(chunk)
+    if request.prefix and len(prefixes) > first:
+        say(f"warning: {request.prefix}: has {len(prefixes)} lines, the text only {first}")
+    for message in report.messages(str(request.input or "stdin")):
+        say(f"warning: {message}")
+    if unusual["split"]:
+        say(f"note: {unusual['split']} lines were too long for the model and were translated in pieces")
+    if unusual["cut"]:
+        say(f"warning: {unusual['cut']} lines held a sentence longer than the model takes, which was cut")
+
+
+def prove_invariance(request: Request, say: Say) -> None:
+    """Translate the text in several orders and batches, in fp32 and in fp64, and print what stayed the same.
+
+    Raises:
+        UserError: no text, or more lines changed than may.
+    """
+    lines = [line for line in read_lines(request.input)[0] if line.strip()] if request.input else []
+    if not lines:
+        raise DataError("--check-invariance needs an INPUT file with text in it")
+    loaded = request.load()
+    average = sum(map(len, loaded.vocabularies.src.encode(lines))) / len(lines) + 1
+    bad = []
+    for precision, least in LEAST_SAME.items():
+
+        def work(some: Any, batch_tokens: int, precision: str = precision) -> list[str]:
+            overrides = {**request.overrides, "precision": precision, "batch_tokens": batch_tokens}
+            with tqdm(
+                desc=f"{precision}, {batch_tokens} tokens", total=len(some), disable=None, leave=False
+            ) as bar:
+                return [t.text for t in loaded.translator(overrides, request.wishes).translate(some, bar.update)]
+
+        for found in check_invariance(work, lines, average):
+            where = f", the first is line {found.first_difference}" if found.first_difference else ""
+            say(f"{precision}, {found.name}: {found.same} of {found.lines} lines the same{where}")
+            if found.share < least:
+                bad.append(f"{precision}, {found.name}")
+    if bad:
+        raise UserError(
+            "the batch changed more translations than rounding explains: " + "; ".join(bad),
+            hint="fp32 may change 1 line in 1,000, where two hypotheses score alike to seven digits; fp64 none",
+        )
+
+
+def chunks(lines: Iterator[str], size: int, *, eager: bool) -> Iterator[list[str]]:
+    """Lists of at most `size` lines. `eager` gives what has come so far instead of waiting for more."""
+    if not eager:
+        while chunk := list(islice(lines, size)):
+            yield chunk
+        return
+    waiting: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                waiting.put(line)
+            waiting.put(None)
+        except BaseException as error:  # raised again where the lines are used
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    ended = False
+    while not ended:
+        chunk = []
+        item = waiting.get()
+        while isinstance(item, str):
+            chunk.append(item)
+            if len(chunk) == size:
+                break
+            try:
+                # A moment's grace lets a fast writer fill a batch.
+                item = waiting.get(timeout=0.05)
+            except queue.Empty:
+                break
+        if chunk:
+            yield chunk
+        if isinstance(item, BaseException):
+            raise item
+        ended = item is None

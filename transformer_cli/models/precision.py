@@ -1,0 +1,109 @@
+"""A model for translation only: weights packed for the processor, and other precisions.
+
+int8 and packed fp32 products are for a CPU, bf16 is for a GPU, float64 for proofs.
+Shapes: I inputs, O outputs of a linear map.
+"""
+
+from __future__ import annotations
+
+import copy
+import platform
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from transformer_cli.errors import ConfigError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
+"""torch's engines for int8, best first; which are there depends on the processor."""
+
+
+class DynamicInt8Linear(nn.Module):
+    """A linear map without bias whose product is done in int8.
+
+    Weights are rounded once, symmetrically, with a scale for each output; inputs at each call, with one scale for
+    the whole tensor.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        """`weight`: `[O, I]` float32."""
+        super().__init__()
+        scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127.0
+        zeros = torch.zeros(len(weight), dtype=torch.int64)
+        with warnings.catch_warnings():
+            # The type of this tensor is deprecated; the packed product that it is made for has no other way in.
+            warnings.simplefilter("ignore", UserWarning)
+            rounded = torch.quantize_per_channel(weight, scales.double(), zeros, axis=0, dtype=torch.qint8)
+            self.packed = torch.ops.quantized.linear_prepack(rounded, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., I]` -> `[..., O]`."""
+        out: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, False)
+        return out
+
+
+class PackedLinear(nn.Module):
+    """A linear map without bias whose weights are laid out once as oneDNN's product reads them.
+
+    The general product rearranges the weights at every call, which costs as much as the product itself when
+    the input has few rows, as in decoding.
+    """
+
+    ROWS = 64
+    """The number of rows that the layout is chosen for; any number works."""
+
+    def __init__(self, weight: Tensor) -> None:
+        """`weight`: `[O, I]` float32."""
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, self.ROWS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., I]` -> `[..., O]`."""
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, None, "none", [], "")
+        return out
+
+    @staticmethod
+    def is_possible() -> bool:
+        """Whether this torch and this processor have it."""
+        has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        return has_onednn and platform.machine() in ("x86_64", "AMD64")
+
+
+def for_translation(model: Model, precision: str) -> Model:
+    """A copy of the model that computes in this precision; not to be trained. May be the model itself.
+
+    Raises:
+        ConfigError: int8 on what is not a CPU, or without an engine for it.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if precision == "fp32":
+        fast = on_cpu and next(model.parameters()).dtype == torch.float32 and PackedLinear.is_possible()
+        return _replaced(model, PackedLinear) if fast else model
+    if precision == "int8":
+        _choose_engine(on_cpu)
+        return _replaced(model, DynamicInt8Linear)
+    return copy.deepcopy(model).eval().to({"bf16": torch.bfloat16, "fp64": torch.float64}[precision])
+
+
+def _choose_engine(on_cpu: bool) -> None:
+    if not on_cpu:
+        raise ConfigError("precision int8 is for a CPU", hint="use --device cpu, or --precision bf16")
+    engine = next((e for e in ENGINES if e in torch.backends.quantized.supported_engines), None)
+    if engine is None:
+        raise ConfigError("precision int8: this torch has no engine for it", hint="use --precision fp32")
+    torch.backends.quantized.engine = engine
+
+
+def _replaced(model: Model, kind: Callable[[Tensor], nn.Module]) -> Model:
+    """A copy whose linear maps are of another kind."""
+    model = copy.deepcopy(model).eval()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, kind(child.weight.detach()))
+    return model
