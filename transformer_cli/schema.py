@@ -145,14 +145,14 @@ class DecodingConfig(Section):
     no_repeat_ngram: CountOrZero = 0
     """No n pieces in a row are said twice; 0 = they may."""
     repetition_penalty: Annotated[float, Field(ge=1.0, le=100.0)] = 1.0
-    """Log-probabilities of pieces already said are multiplied by this; 1 = left alone."""
+    """Log-probabilities of pieces already said are multiplied by this, in scores too; 1 = left alone."""
     diversity_groups: Count = 1
     """Diverse beam search: groups of beams that avoid each other's words."""
     diversity_strength: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
     """Log-probability that a piece loses for each beam of an earlier group that says it."""
     sample: bool = False
     """Draw translations at random instead of searching for the best."""
-    temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
     """Of sampling: below 1 safer, above 1 wilder."""
     top_k: CountOrZero = 0
     """Of sampling: only the k likeliest pieces; 0 = all."""
@@ -160,12 +160,12 @@ class DecodingConfig(Section):
     """Of sampling: only the likeliest pieces that together have this probability."""
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     """Of sampling: the same seed draws the same translations, however they are batched."""
-    mbr_samples: CountOrZero = 0
+    mbr_samples: Annotated[int, Field(ge=0, le=1024)] = 0
     """Minimum Bayes risk: draw so many samples and choose the one most like the others by chrF; 0 = off."""
     batch_tokens: Annotated[int, Field(ge=1)] = 2048
     """Source tokens of a decoding batch, padding included."""
     precision: Literal["fp32", "int8", "bf16", "fp64"] = "fp32"
-    """Of matrix products: int8 is for a CPU, bf16 for a GPU, fp64 for proofs."""
+    """Of matrix products: int8 is for a CPU and rounds by the batch, bf16 is for a GPU, fp64 for proofs."""
     threads: CountOrZero = 0
     """CPU workers of one thread each; 0 = as many as there are cores."""
 
@@ -173,8 +173,11 @@ class DecodingConfig(Section):
     def _check(self) -> Self:
         if self.beam % self.diversity_groups:
             raise ValueError(f"beam {self.beam} is not a multiple of diversity_groups {self.diversity_groups}")
-        if self.sample and self.diversity_groups > 1:
-            raise ValueError("sample and diversity_groups exclude each other")
+        for name in ("sample", "mbr_samples"):
+            if getattr(self, name) and self.diversity_groups > 1:
+                raise ValueError(f"{name} and diversity_groups exclude each other")
+        if self.mbr_samples and self.coverage_penalty:
+            raise ValueError("mbr_samples and coverage_penalty exclude each other: each ranks in its own way")
         if self.min_length_ratio > self.max_length_ratio:
             raise ValueError(
                 f"min_length_ratio {self.min_length_ratio} is above max_length_ratio {self.max_length_ratio}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import cli
+from conftest import CLI, ENVIRONMENT, cli
 
 LINES = ["The cat sees the house today.", "", "My aunt loves the child often.", "A bird finds the horse now."]
 TEXT = "".join(line + "\n" for line in LINES).encode()
@@ -39,6 +41,12 @@ def test_jsonl_tells_everything(toy_run: Path) -> None:
 def test_n_best_is_sorted_and_distinct(toy_run: Path) -> None:
     rows = [line.split(" ||| ") for line in said("translate", toy_run, "--n-best", 4, "--beam", 8)]
     assert {row[0] for row in rows} == {"0", "1", "2", "3"}
+    groups = said("translate", toy_run, "--n-best", 5, "--diversity-groups", 5)
+    assert (
+        len({line for line in groups if line.startswith("0 ")})
+        == len([x for x in groups if x.startswith("0 ")])
+        > 1
+    )
     for number in "023":
         own = [(text, float(score)) for n, text, score in rows if n == number]
         assert len({text for text, _ in own}) == len(own) > 1
@@ -129,6 +137,51 @@ def test_alignments(toy_run: Path, tmp_path: Path) -> None:
     assert objects("translate", toy_run, "--alignments", out)[0]["alignment"]
 
 
+def test_one_line_is_enough_for_check_invariance(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("\nThe cat sees the house today.\n")
+    assert cli("translate", toy_run, tmp_path / "one", "--check-invariance").returncode == 0
+
+
+def test_an_interrupt_while_waiting_for_stdin_ends_as_it_should(toy_run: Path) -> None:
+    with subprocess.Popen(
+        [*CLI, "translate", str(toy_run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(LINES[0].encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip()
+        process.send_signal(signal.SIGINT)  # the pipe stays open
+        assert process.wait(timeout=30) == 130
+        assert b"Fatal" not in process.stderr.read()
+
+
+def test_a_reader_that_leaves_while_stdin_stays_open(toy_run: Path) -> None:
+    with subprocess.Popen(
+        [*CLI, "translate", str(toy_run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(LINES[0].encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip()
+        process.stdout.close()
+        process.stdin.write(LINES[0].encode() + b"\n")
+        process.stdin.flush()
+        assert process.wait(timeout=30) == 0
+        assert b"Fatal" not in process.stderr.read()
+
+
+def test_a_long_line_keeps_its_terms(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "terms").write_text("cat\tder Vogel\ntoday\tJetzt jetzt\n")
+    long = " ".join([*LINES] * 40)
+    (answer,) = [json.loads(line) for line in said(
+        "translate", toy_run, "--terms", tmp_path / "terms", "--format", "jsonl", stdin=long.encode()
+    )]  # fmt: skip
+    assert answer["status"] == "split" and answer["translation"].count("der Vogel") == 40
+    assert answer["translation"].count("Jetzt jetzt") == 40
+
+
 def test_check_invariance(toy_run: Path, toy: Path) -> None:
     done = cli("translate", toy_run, toy / "test.en", "--check-invariance")
     assert done.returncode == 0 and not done.stdout
@@ -167,6 +220,24 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
         3, "forbids", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--avoid", tmp / "words"],
     ),
     "prefix too short": (3, "has 1 lines", lambda run, tmp: ["translate", run, "--prefix", tmp / "words"]),
+    "term unsayable": (3, "cannot say", lambda run, tmp: ["translate", run, "--terms", tmp / "exotic"]),
+    "prefix to avoid": (
+        3, "to be avoided", lambda run, tmp: ["translate", run, "--prefix", tmp / "starts", "--avoid", tmp / "words"],
+    ),
+    "terms in groups": (
+        2, "exclude each other", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--diversity-groups", 5],
+    ),
+    "risk and coverage": (
+        2, "exclude each other", lambda run, tmp: ["translate", run, "--mbr-samples", 4, "--coverage-penalty", 1],
+    ),
+    "n-best beyond the samples": (
+        2, "--mbr-samples 5", lambda run, tmp: ["translate", run, "--mbr-samples", 2, "--n-best", 5],
+    ),
+    "invariance of samples": (
+        2, "number of its line",
+        lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--sample"],
+    ),
+    "output is a directory": (5, "is a directory", lambda run, tmp: ["translate", run, "-o", tmp]),
     "prefix unsayable": (3, "cannot say", lambda run, tmp: ["translate", run, "--prefix", tmp / "chinese"]),
     "groups": (2, "multiple", lambda run, tmp: ["translate", run, "--diversity-groups", 3]),
     "precision": (2, "precision", lambda run, tmp: ["translate", run, "--precision", "int3"]),
@@ -193,6 +264,8 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
 def test_mistakes(name: str, toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "words").write_text("Vogel\n")
     (tmp_path / "terms").write_text("cat\tder Vogel\nbird\tPferd\n")
+    (tmp_path / "exotic").write_text("cat\t漢\n")
+    (tmp_path / "starts").write_text("Vogel\n" * 4)
     (tmp_path / "chinese").write_text("漢\n漢\n漢\n漢\n")
     shutil.copytree(toy_run, tmp_path / "other", symlinks=True)
     if name == "ensemble of another vocabulary":

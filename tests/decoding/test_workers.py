@@ -11,7 +11,7 @@ import torch
 from transformer_cli.decoding.workers import each_batch
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [0, 1, 2, 3])
 def test_every_batch_once_with_its_own_result(threads: int) -> None:
     batches = [[i] for i in range(20)]
     found = list(each_batch(batches, lambda b: b[0] ** 2, threads))

@@ -44,6 +44,8 @@ def write_stdout(content: bytes) -> None:
 
 def check_output(path: Path | None) -> None:
     """Raises: DiskError if nothing could be written to `path`; asked before the work, not after it."""
+    if path is not None and path.is_dir():
+        raise DiskError(f"{path}: cannot be written: is a directory")
     if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise DiskError(f"{path}: cannot be written: no such directory, or no permission")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -240,7 +239,7 @@ def translate(
         prove_invariance(request, say)
         return
     written, aligned = bytearray(), bytearray()
-    for first, sources, translations in translate_lines(request, sys.stdin.buffer, CHUNK, say):
+    for first, sources, translations in translate_lines(request, CHUNK, say):
         content = render(sources, translations, format, n_best, first)
         if output is None:
             write_stdout(content)

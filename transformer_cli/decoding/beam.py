@@ -95,6 +95,8 @@ class Finished:
         self.done = False
 
     def add(self, tokens: list[int], log_prob: float, gains: list[float]) -> None:
+        if any(h.tokens == tokens for h in self.hypotheses):
+            return  # groups of beams may say the same
         score = self.scorer(log_prob, len(tokens) + 1)
         self.hypotheses.append(Hypothesis(tokens, log_prob, score, gains))
 

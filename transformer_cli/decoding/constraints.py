@@ -10,6 +10,7 @@ Shapes: B sentences, W beams, V vocabulary, t tokens so far.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,13 @@ from transformer_cli.decoding.rules import UNWILLING
 from transformer_cli.decoding.search import WORST, History, Selection
 
 Phrase = tuple[int, ...]
+
+LONGEST_CHARACTER = 4
+"""Bytes of a character in UTF-8, at most."""
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of scripts that put no blank between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,9 @@ class RequiredPhrases:
                 willing = options[steps].clamp_min(UNWILLING)
                 if now.left > room:
                     options.fill_(-torch.inf)
-                options[steps] = willing
+                if not options[EOS + 1 :].max() > -torch.inf:
+                    # Nothing else is left to say: what other rules forbid is said all the same.
+                    options[steps] = willing
         return log_probs
 
 
@@ -110,18 +120,25 @@ def _share_out(
     """
     width = len(said)
     candidates: dict[tuple[int, int], tuple[float, int]] = {}  # (beam, token) -> (score, tokens left)
-    out.ended_scores[row] = -torch.inf
+    endings: list[tuple[float, int]] = []  # (score, beam)
     for beam, (base, options) in enumerate(zip(scores.tolist(), log_probs, strict=True)):
         if base <= WORST / 2:
             continue
         best = options.topk(min(width + 1, len(options))).indices.tolist()
-        for token in {*best, *standing(said[beam], phrases).steps}:
+        now = standing(said[beam], phrases)
+        for token in {*best, *now.steps}:
             gain = float(options[token])
             if token == EOS and gain > -torch.inf:
-                out.ended_scores[row, beam], out.ended_parents[row, beam] = base + gain, beam
+                endings.append((base + gain, beam))
             elif gain > -torch.inf:
-                candidates[beam, token] = base + gain, standing([*said[beam], token], phrases).left
+                candidates[beam, token] = base + gain, now.steps.get(token, now.left)
     ranked = sorted(candidates.items(), key=lambda item: -item[1][0])
+    # As in `TopBeams`, only an end among the W best finishes; it competes with what has said all of its phrases.
+    complete = [(score, -1) for score, left in candidates.values() if not left]
+    out.ended_scores[row] = -torch.inf
+    for score, beam in sorted([*endings, *complete], reverse=True)[:width]:
+        if beam >= 0:
+            out.ended_scores[row, beam], out.ended_parents[row, beam] = score, beam
     quota = max(1, width // (1 + sum(map(len, phrases))))
     taken = []
     for stage in sorted({left for _, (_, left) in ranked}):
@@ -139,6 +156,7 @@ class AvoidedPhrases:
         """`surfaces`: the bytes that each token stands for, `[V]`; a space where a word begins."""
         self.surfaces = surfaces
         self.phrases = [p.encode() for p in phrases]
+        self.apart = [begins_a_word(p) for p in phrases]
         self.longest = max(len(p) for p in self.phrases)
         # Tokens that complete a phrase of which the text already ends with the first k bytes.
         self.completing = [
@@ -146,7 +164,12 @@ class AvoidedPhrases:
             for p in self.phrases
         ]
         self.containing = sorted(
-            {t for t, s in enumerate(surfaces) for p in self.phrases if _begins_word(s, p, from_byte=1)}
+            {
+                t
+                for t, s in enumerate(surfaces)
+                for p, apart in zip(self.phrases, self.apart, strict=True)
+                if _stands_inside(s, p, apart)
+            }
         )
 
     def __call__(self, log_probs: Tensor, history: History) -> Tensor:
@@ -161,15 +184,15 @@ class AvoidedPhrases:
         tail = b""
         for token in reversed(said):
             tail = self.surfaces[token] + tail
-            if len(tail) > self.longest:
+            if len(tail) > self.longest + LONGEST_CHARACTER:
                 break
         else:
             tail = b" " + tail  # the text begins, which is where a word may begin
         found = set(self.containing)
-        for phrase, completing in zip(self.phrases, self.completing, strict=True):
+        for phrase, apart, completing in zip(self.phrases, self.apart, self.completing, strict=True):
             for k, tokens in enumerate(completing):
                 before = len(tail) - k
-                if tail[before:] == phrase[:k] and before > 0 and not _is_word(tail[before - 1]):
+                if tail[before:] == phrase[:k] and not (apart and _ends_in_word(tail[:before])):
                     found.update(tokens)
         return sorted(found)
 
@@ -178,15 +201,28 @@ def _holds(words: Phrase, phrase: Phrase) -> bool:
     return any(words[i : i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
 
 
-def _is_word(byte: int) -> bool:
-    return byte >= 0x80 or chr(byte).isalnum() or byte == ord("_")
+def begins_a_word(phrase: str) -> bool:
+    """Whether the phrase counts only where a word may begin; not so punctuation and scripts without blanks."""
+    return bool(phrase) and _is_letter(phrase[0]) and not UNSPACED.match(phrase)
 
 
-def _begins_word(surface: bytes, phrase: bytes, from_byte: int) -> bool:
-    """Whether the phrase stands in the surface from that byte on, after something that is not a word."""
-    at = surface.find(phrase, from_byte)
-    while at >= 0:
-        if not _is_word(surface[at - 1]):
-            return True
+def says(text: str, phrase: str) -> bool:
+    """Whether the text holds the phrase as a word, as words, or as the beginning of a word."""
+    return _stands_inside(b" " + text.encode(), phrase.encode(), begins_a_word(phrase))
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _ends_in_word(text: bytes) -> bool:
+    last = text[-LONGEST_CHARACTER:].decode("utf-8", errors="replace")[-1:]
+    return bool(last) and _is_letter(last)
+
+
+def _stands_inside(surface: bytes, phrase: bytes, apart: bool) -> bool:
+    """Whether the phrase stands in the surface behind its first byte; `apart`: not behind a letter."""
+    at = surface.find(phrase, 1)
+    while at >= 0 and apart and _ends_in_word(surface[:at]):
         at = surface.find(phrase, at + 1)
-    return False
+    return at >= 0

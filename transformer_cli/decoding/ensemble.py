@@ -53,7 +53,12 @@ class Ensemble(nn.Module):
     def decode_step(self, tokens: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
         """`[B, W]` -> (log of the mean probabilities `[B, W, V]`, new state)."""
         steps = [model.decode_step(tokens, s) for model, s in zip(self._members(), state.states, strict=True)]
-        log_probs = torch.stack([logits.log_softmax(dim=-1) for logits, _ in steps])  # [models, B, W, V]
+        log_probs = torch.stack(
+            [
+                logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+                for logits, _ in steps
+            ]
+        )  # [models, B, W, V]
         mean = log_probs.logsumexp(dim=0) - math.log(len(steps))
         return mean, EnsembleState([s for _, s in steps])
 

@@ -23,6 +23,7 @@ from transformer_cli.decoding.search import (
     alive_rows,
     allow,
     next_log_probs,
+    widest,
 )
 
 
@@ -54,7 +55,7 @@ def greedy_search(
     tokens = torch.full((len(rows), 1, 1), BOS, device=limits.device)  # [B, 1, t]
     longest = int(limits.max())
     said = torch.full((len(rows), longest), EOS, device=limits.device)
-    gains = torch.zeros(len(rows), longest, dtype=torch.float64, device=limits.device)
+    gains = torch.zeros(len(rows), longest, dtype=widest(limits.device), device=limits.device)
 
     for position in range(longest):
         logits, state = model.decode_step(tokens[:, :, -1], state)
@@ -65,7 +66,9 @@ def greedy_search(
         # Where everything is impossible the best may be a special id: that ends the translation.
         choice = torch.where(alive & ~last & (choice > EOS), choice, EOS)
         said[rows, position] = choice
-        gains[rows, position] = torch.where(alive, torch.nan_to_num(best, nan=WORST, neginf=WORST), 0.0).double()
+        gains[rows, position] = torch.where(alive, torch.nan_to_num(best, nan=WORST, neginf=WORST), 0.0).to(
+            gains.dtype
+        )
         alive = alive & (choice != EOS)
         if not alive.any():
             break

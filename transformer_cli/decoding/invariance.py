@@ -21,11 +21,8 @@ class Invariance:
     name: str
     same: int
     lines: int
-    first_difference: int | None
-
-    @property
-    def share(self) -> float:
-        return self.same / max(self.lines, 1)
+    first: int | None
+    """Index of the first line that differs."""
 
 
 def check_invariance(
@@ -42,7 +39,7 @@ def check_invariance(
     def compare(name: str, order: Sequence[int], batch_tokens: int) -> Invariance:
         texts = translate([lines[i] for i in order], batch_tokens)
         differ = sorted(i for i, text in zip(order, texts, strict=True) if text != standard[i])
-        return Invariance(name, len(order) - len(differ), len(order), differ[0] + 1 if differ else None)
+        return Invariance(name, len(order) - len(differ), len(order), differ[0] if differ else None)
 
     shuffled = list(range(len(lines)))
     random.Random(seed).shuffle(shuffled)

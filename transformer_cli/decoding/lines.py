@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from transformer_cli.batch import Ids
-from transformer_cli.decoding.constraints import AvoidedPhrases, Phrase
+from transformer_cli.batch import UNK, Ids
+from transformer_cli.decoding.constraints import AvoidedPhrases, Phrase, begins_a_word
 from transformer_cli.decoding.search import Rule
+from transformer_cli.errors import DataError
 
-SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"')\]»“”]*\s*")
+SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]»“”]*\s+|(?<=[。！？])[\"')\]»“”]*\s*")
 
 
 class TextCodec(Protocol):
@@ -50,12 +51,6 @@ class Wishes:
     terms: tuple[tuple[str, str], ...] = ()
     avoid: tuple[str, ...] = ()
 
-    def phrases(self, text: str, tokenizer: TextCodec) -> tuple[Phrase, ...]:
-        """Token sequences that the translation of `text` must hold."""
-        wanted = [target for source, target in self.terms if _stands_in(source, text)]
-        encoded = tokenizer.encode(wanted) if wanted else []
-        return tuple(dict.fromkeys(tuple(int(i) for i in ids) for ids in encoded if len(ids)))
-
     def rules(self, tokenizer: TextCodec) -> list[Rule]:
         """Rules that hold for every line."""
         return [AvoidedPhrases(self.avoid, tokenizer.surfaces())] if self.avoid else []
@@ -89,6 +84,31 @@ def _sentences(line: str) -> list[str]:
     return [line[a:b] for a, b in zip(starts, ends, strict=False) if b > a]
 
 
-def _stands_in(term: str, text: str) -> bool:
-    """As words, whatever the case."""
-    return bool(re.search(rf"(?<!\w){re.escape(term)}(?!\w)", text, re.IGNORECASE))
+class Terminology:
+    """Which token sequences the translation of a text must hold."""
+
+    def __init__(self, terms: Sequence[tuple[str, str]], tokenizer: TextCodec) -> None:
+        """Raises: DataError: a target that the vocabulary cannot say."""
+        encoded = tokenizer.encode([target for _, target in terms]) if terms else []
+        self.terms: list[tuple[re.Pattern[str], Phrase]] = []
+        for (source, target), ids in zip(terms, encoded, strict=True):
+            if UNK in ids or not len(ids):
+                raise DataError(f"the term '{target}' holds characters that the vocabulary cannot say")
+            self.terms.append((_as_words(source), tuple(int(i) for i in ids)))
+
+    def assign(self, line: str, pieces: Sequence[Piece]) -> list[tuple[Phrase, ...]]:
+        """For each piece of a line its phrases: those of terms that stand in it, or that pieces cut apart."""
+        wanted: list[list[Phrase]] = [[] for _ in pieces]
+        for pattern, phrase in self.terms:
+            if pieces and pattern.search(line):
+                owners = [i for i, piece in enumerate(pieces) if pattern.search(piece.text)]
+                for i in owners or [len(pieces) - 1]:
+                    wanted[i].append(phrase)
+        return [tuple(dict.fromkeys(phrases)) for phrases in wanted]
+
+
+def _as_words(term: str) -> re.Pattern[str]:
+    """The term as words of their own, whatever the case; in scripts without blanks anywhere."""
+    before = r"(?<!\w)" if begins_a_word(term) else ""
+    after = r"(?!\w)" if begins_a_word(term[-1:]) else ""
+    return re.compile(before + re.escape(term) + after, re.IGNORECASE)

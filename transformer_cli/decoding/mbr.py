@@ -23,7 +23,7 @@ def chrf_matrix(texts: Sequence[str]) -> NDArray[np.float64]:
     for n in ORDERS:
         counts = _count(bare, n)  # [n, grams]
         sizes = counts.sum(axis=1)
-        matches = np.minimum(counts[:, None, :], counts[None, :, :]).sum(axis=2)  # [n, n]
+        matches = np.stack([np.minimum(row, counts).sum(axis=1) for row in counts])  # [n, n]
         # An order counts where both sides are long enough to have it.
         both = (sizes[:, None] > 0) & (sizes[None, :] > 0)
         precision += np.where(both, matches / np.maximum(sizes[:, None], 1.0), 0.0)

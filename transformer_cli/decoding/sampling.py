@@ -23,6 +23,7 @@ from transformer_cli.decoding.search import (
     StepModel,
     alive_rows,
     next_log_probs,
+    widest,
 )
 
 
@@ -48,7 +49,7 @@ class Sampler:
         """
         count = self.top_k or log_probs.shape[-1]
         ordered, index = (log_probs / self.temperature).sort(dim=-1, descending=True, stable=True)
-        probabilities = ordered[..., :count].softmax(dim=-1, dtype=torch.float64)
+        probabilities = ordered[..., :count].softmax(dim=-1, dtype=widest(log_probs.device))
         below = probabilities.cumsum(dim=-1) - probabilities  # of all likelier tokens
         kept = probabilities.masked_fill(below >= self.top_p, 0.0)
         total = kept.cumsum(dim=-1)
@@ -93,8 +94,8 @@ def sample_search(
     tokens = torch.full((sentences, width, 1), BOS, device=limits.device)  # [B, W, t]
     longest = int(limits.max())
     said = torch.full((sentences, width, longest), EOS, device=limits.device)
-    gains = torch.zeros(sentences, width, longest, dtype=torch.float64, device=limits.device)
-    uniform = uniform.to(limits.device)
+    gains = torch.zeros(sentences, width, longest, dtype=widest(limits.device), device=limits.device)
+    uniform = uniform.to(limits.device, widest(limits.device))
 
     for position in range(longest):
         logits, state = model.decode_step(tokens[:, :, -1], state)
@@ -102,7 +103,7 @@ def sample_search(
         last = (limits[rows] == position + 1).unsqueeze(1)
         choice = sampler.draw(log_probs, uniform[rows, :, position])
         choice = torch.where(alive & ~last & (choice > EOS), choice, EOS)
-        gain = log_probs.gather(-1, choice.unsqueeze(-1)).squeeze(-1).double()
+        gain = log_probs.gather(-1, choice.unsqueeze(-1)).squeeze(-1).to(gains.dtype)
         said[rows, :, position] = choice
         gains[rows, :, position] = torch.where(alive, torch.nan_to_num(gain, nan=WORST, neginf=WORST), 0.0)
         alive = alive & (choice != EOS)

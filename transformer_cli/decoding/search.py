@@ -142,6 +142,11 @@ def allow(logits: Tensor, last: Tensor) -> Tensor:
     return logits
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The widest floating type of a device: float64, which MPS does not have."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def alive_rows(alive: Tensor) -> Tensor | None:
     """Rows to keep `[B']` if enough sentences `[B]` have finished to pay for moving the rest; else None."""
     count = int(alive.sum())

@@ -16,7 +16,8 @@ import torch
 
 from transformer_cli.batch import EOS, UNK, Ids, lay
 from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
-from transformer_cli.decoding.lines import Piece, TextCodec, Wishes, pieces_of
+from transformer_cli.decoding.constraints import Phrase, says
+from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
 from transformer_cli.decoding.search import Hypothesis
 from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
 from transformer_cli.decoding.workers import each_batch
@@ -26,6 +27,11 @@ from transformer_cli.schema import DecodingConfig
 
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
+
+USUAL_WIDTH = 8
+"""Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
+PARTS = 1 << 16
+"""Parts of a line that can be told apart by their number."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Translator:
         self.max_length = max_length
         self.max_target = max_target
         self.wishes = wishes or Wishes()
+        self.terminology = Terminology(self.wishes.terms, tgt_tokenizer)
         self.strategy = build_strategy(
             options,
             device=next(model.parameters()).device,
@@ -115,21 +122,20 @@ class Translator:
             first: number of the first line in the whole text; sampling is seeded by it.
 
         Raises:
-            DataError: a prefix that cannot be said.
+            DataError: a prefix that cannot be said, or a line of which more is demanded than the model can say.
         """
         encoded = self.src_tokenizer.encode(lines)
-        starts = self.tgt_tokenizer.encode(prefixes) if prefixes else [NOTHING] * len(lines)
-        for number, start in enumerate(starts, first + 1):
-            if UNK in start:
-                raise DataError(f"the prefix of line {number} holds characters that the vocabulary cannot say")
+        starts = self._prefixes(prefixes, first) if prefixes else [NOTHING] * len(lines)
         pieces: list[Piece] = []
         sources: list[Source] = []
         owners: list[list[int]] = []  # which pieces make up each line
         for number, (line, ids) in enumerate(zip(lines, encoded, strict=True), first):
             parts = pieces_of(line, ids, self.src_tokenizer, self.max_length - 1)
             owners.append(list(range(len(pieces), len(pieces) + len(parts))))
-            for i, part in enumerate(parts):
-                sources.append(self.source(part, number, starts[number - first] if i == 0 else NOTHING))
+            wanted = self.terminology.assign(line, parts)
+            for i, (part, phrases) in enumerate(zip(parts, wanted, strict=True)):
+                prefix = starts[number - first] if i == 0 else NOTHING
+                sources.append(self.source(part, number, i, prefix, phrases))
             pieces.extend(parts)
         found = self.search(sources, progress)
         links = self._align(sources, found)
@@ -156,9 +162,9 @@ class Translator:
 
     @property
     def threads(self) -> int:
-        """Workers of one thread each; 1 means here and now, with torch's own threads."""
+        """Workers of one thread each; 0 on a GPU, which one batch fills."""
         on_cpu = next(self.model.parameters()).device.type == "cpu"
-        return (self.options.threads or torch.get_num_threads()) if on_cpu else 1
+        return (self.options.threads or torch.get_num_threads()) if on_cpu else 0
 
     def _run(self, sources: Sequence[Source]) -> list[Found]:
         began = time.perf_counter()
@@ -172,27 +178,49 @@ class Translator:
 
     def _batches(self, order: Sequence[int], sources: Sequence[Source]) -> list[list[int]]:
         batches: list[list[int]] = []
-        room = 0
+        room, longest = 0, 1
+        o = self.options
+        width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
+        budget = max(1, o.batch_tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
         for i in order:  # longest first, so the first of a batch sets its width
-            width = len(sources[i].ids) + 1
-            if not batches or room < width:
+            length = len(sources[i].ids) + 1
+            if not batches or room < longest:
                 batches.append([])
-                room = max(self.options.batch_tokens, width)
-                first = width
+                longest = length
+                room = max(budget, longest)
             batches[-1].append(i)
-            room -= first
+            room -= longest
         return batches
 
-    def source(self, piece: Piece, number: int = 0, prefix: Ids = NOTHING) -> Source:
-        """What search takes for a piece of text: its bounds on length and what its translation must hold."""
-        phrases = self.wishes.phrases(piece.text, self.tgt_tokenizer)
+    def source(
+        self,
+        piece: Piece,
+        line: int = 0,
+        part: int = 0,
+        prefix: Ids = NOTHING,
+        phrases: tuple[Phrase, ...] = (),
+    ) -> Source:
+        """What search takes for a part of a line: its bounds on length and what its translation must hold."""
         demanded = len(prefix) + sum(map(len, phrases))
         o, length = self.options, len(piece.ids)
         limit = math.ceil(o.max_length_ratio * length) + EXTRA_LENGTH + demanded
         if self.max_target is not None:
-            limit = max(min(limit, self.max_target), demanded + 1)
+            limit = min(limit, self.max_target)
+            if demanded >= limit:
+                raise DataError(f"line {line + 1}: more is demanded of its translation than the model can say")
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
-        return Source(piece.ids, limit, minimum, number, prefix, phrases)
+        return Source(piece.ids, limit, minimum, line * PARTS + part, prefix, phrases)
+
+    def _prefixes(self, prefixes: Sequence[str], first: int) -> list[Ids]:
+        """Ids of each prefix. Raises: DataError where it cannot or must not be said."""
+        encoded = self.tgt_tokenizer.encode(prefixes)
+        for number, (text, ids) in enumerate(zip(prefixes, encoded, strict=True), first + 1):
+            if UNK in ids:
+                raise DataError(f"the prefix of line {number} holds characters that the vocabulary cannot say")
+            for phrase in self.wishes.avoid:
+                if says(text, phrase):
+                    raise DataError(f"the prefix of line {number} holds '{phrase}', which is to be avoided")
+        return encoded
 
     def _cover(self, sources: Sequence[Source], found: list[Found]) -> list[Found]:
         """Finished hypotheses ranked anew with GNMT's coverage penalty."""

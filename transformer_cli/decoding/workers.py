@@ -21,11 +21,12 @@ Result = TypeVar("Result")
 def each_batch(
     batches: Sequence[Batch], work: Callable[[Batch], Result], threads: int
 ) -> Iterator[tuple[Batch, Result]]:
-    """(batch, its result) as they get done; the work of each batch runs on one thread.
+    """(batch, its result) as they get done; the work of each batch runs on one of `threads` threads.
 
-    The results do not depend on `threads`. An error in one batch ends the whole, and so does leaving early.
+    0 threads, or a single batch: here and now, with torch's own threads. An error in one batch ends the
+    whole, and so does leaving early.
     """
-    if threads <= 1 or len(batches) <= 1:
+    if not threads or len(batches) <= 1:
         for batch in batches:
             yield batch, work(batch)
         return

@@ -51,14 +51,13 @@ def make_translator(
     wishes: Wishes | None = None,
 ) -> Translator:
     """The translator of a model that `config` describes."""
-    learned = config.model.positions == "learned"
     return Translator(
         for_translation(model, options.precision),
         vocabularies.src,
         vocabularies.tgt,
         options,
         max_length=config.data.max_length,
-        max_target=config.model.max_positions if learned else None,
+        max_target=_longest_target(config),
         wishes=wishes,
     )
 
@@ -70,9 +69,14 @@ def _check_wishes(options: DecodingConfig, wishes: Wishes) -> None:
         raise ConfigError(
             "--terms needs beam search", hint="give --beam 5 or more, without --sample and --mbr-samples"
         )
-    if wishes.n_best > 1 and not options.sample and wishes.n_best > max(options.beam, options.mbr_samples):
+    if wishes.terms and options.diversity_groups > 1:
+        raise ConfigError("--terms and --diversity-groups exclude each other: both share out the beam")
+    name = "mbr_samples" if options.mbr_samples else "beam"
+    most = getattr(options, name)
+    if wishes.n_best > most and not (options.sample and not options.mbr_samples):
+        option = f"--{name.replace('_', '-')}"
         raise ConfigError(
-            f"--n-best {wishes.n_best} is more than the beam of {options.beam}", hint=f"add --beam {wishes.n_best}"
+            f"--n-best {wishes.n_best} is more than {option} {most}", hint=f"add {option} {wishes.n_best}"
         )
 
 
@@ -85,7 +89,7 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
     first = load_run(path, device, checkpoint)
     members = [first]
     for other in others:
-        name, at, chosen = other.rpartition("@")
+        name, at, chosen = ("", "", "") if Path(other).exists() else other.rpartition("@")
         member = load_run(Path(name if at else other), device, chosen if at else "best")
         if member.vocabularies.hash != first.vocabularies.hash:
             raise CheckpointError(
@@ -95,7 +99,15 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
     if len(members) == 1:
         return first
     model: Any = Ensemble([m.model for m in members])
-    return replace(first, model=model.eval())
+    config = min((m.config for m in members), key=lambda c: _longest_target(c) or float("inf"))
+    bound = {"positions": config.model.positions, "max_positions": config.model.max_positions}
+    shape = first.config.model.model_copy(update=bound)  # the shortest table of positions binds all
+    return replace(first, model=model.eval(), config=first.config.model_copy(update={"model": shape}))
+
+
+def _longest_target(config: Config) -> int | None:
+    """Target positions that the model has a table for; None = no bound."""
+    return config.model.max_positions if config.model.positions == "learned" else None
 
 
 def load_run(path: Path, device: torch.device, checkpoint: str = "best") -> LoadedRun:

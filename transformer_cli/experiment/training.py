@@ -13,6 +13,7 @@ from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream, batches_in_order
 from transformer_cli.data.corpus import ParallelText, hold_out, one_sided_blanks, read_parallel
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
+from transformer_cli.data.text import encode_lines
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.decoding.lines import Wishes
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
@@ -23,7 +24,7 @@ from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_
 from transformer_cli.models.registry import build_model, check_architecture
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import pick_device, pick_precision, tune_process
-from transformer_cli.schema import Config
+from transformer_cli.schema import Config, DecodingConfig
 from transformer_cli.training.checkpoint import CheckpointStore, check_identity, load_training, read_manifest
 from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
 from transformer_cli.training.objective import smoothed_loss
@@ -263,7 +264,11 @@ class _Validator:
 
     def __call__(self, step: int) -> Validation:
         # Greedy: a third of the time of a beam, and it ranks checkpoints the same way.
-        options = self.config.decoding.model_copy(update={"beam": 1})
+        options = DecodingConfig(
+            beam=1,
+            max_length_ratio=self.config.decoding.max_length_ratio,
+            batch_tokens=self.config.decoding.batch_tokens,
+        )
         wishes = Wishes(scored=False)
         translator = make_translator(self.config, self.model, self.vocabularies, options, wishes)
         loss = self._loss()
@@ -271,7 +276,7 @@ class _Validator:
         bleu, chrf = quick_scores(translations, self.text.tgt)
         scores = Validation(loss, bleu, chrf)
         durable.make_directory(self.run.samples)
-        durable.write_text(self.run.samples / f"step_{step:09d}.txt", "\n".join(translations) + "\n")
+        durable.write_bytes(self.run.samples / f"step_{step:09d}.txt", encode_lines(translations))
         self.say(
             f"step {step}: loss {loss:.3f}, perplexity {scores.perplexity:.2f}, "
             f"BLEU {bleu:.2f}, chrF {chrf:.2f} (greedy)"

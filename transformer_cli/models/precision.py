@@ -78,7 +78,7 @@ def for_translation(model: Model, precision: str) -> Model:
     """A copy of the model that computes in this precision; not to be trained. May be the model itself.
 
     Raises:
-        ConfigError: int8 on what is not a CPU, or without an engine for it.
+        ConfigError: a precision that the device does not have.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     if precision == "fp32":
@@ -87,6 +87,8 @@ def for_translation(model: Model, precision: str) -> Model:
     if precision == "int8":
         _choose_engine(on_cpu)
         return _replaced(model, DynamicInt8Linear)
+    if precision == "fp64" and next(model.parameters()).device.type == "mps":
+        raise ConfigError("precision fp64: this device has none", hint="use --device cpu")
     return copy.deepcopy(model).eval().to({"bf16": torch.bfloat16, "fp64": torch.float64}[precision])
 
 
