@@ -12,6 +12,7 @@ rounds is printed, and the ratio to CTranslate2 of the same beam and precision. 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
     parser.add_argument("--batch-tokens", type=int, nargs="+", default=[0], help="0 = the run's own")
+    parser.add_argument("--shortlists", type=int, nargs="+", default=[0], help="0 = the whole vocabulary")
     parser.add_argument("--ctranslate2", action="store_true", help="time CTranslate2 in the same rounds")
     parser.add_argument("--grow", type=Path, metavar="PNG", help="instead: cost over batch, beam and length")
     parser.add_argument("--rounds", type=int, default=3)
@@ -151,11 +153,15 @@ def main() -> None:
         settings: dict[str, Translate] = {}
         for beam in args.beams:
             for precision in args.precisions:
-                for size in args.batch_tokens:
-                    options = {"beam": beam, "precision": precision, "batch_tokens": size or None}
-                    settings[f"beam {beam}, {precision}" + f", {size} tokens" * bool(size)] = ours(
-                        loaded, lines, **options
-                    )
+                for size, listed in itertools.product(args.batch_tokens, args.shortlists):
+                    options = {
+                        "beam": beam,
+                        "precision": precision,
+                        "batch_tokens": size or None,
+                        "shortlist": listed,
+                    }
+                    name = f"beam {beam}, {precision}" + f", {size} tokens" * bool(size)
+                    settings[name + f", shortlist {listed}" * bool(listed)] = ours(loaded, lines, **options)
         if args.ctranslate2:
             directory = Path(place) / "model"
             export_model(ExportRequest(args.run, directory, "ctranslate2", None, "best", None), print)

@@ -83,7 +83,7 @@ def main() -> None:
     torch.manual_seed(1)
     model = build_model(config.model, tokenizer.vocab_size, tokenizer.vocab_size).to(device)
     state = TrainState(model, config.optim, config.training)
-    stream = BatchStream(corpus, config.data.batch_tokens, 1)
+    stream = BatchStream(lambda epoch: corpus, config.data.batch_tokens, 1)
     padded = {"cells": 0, "tokens": 0}
 
     def update() -> int:

@@ -95,3 +95,17 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
 def test_learned_positions_bound_the_length() -> None:
     with pytest.raises(ConfigError, match="max_positions"):
         load_config(None, ["model.positions=learned", "model.max_positions=100"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("model.encoder_layers=40", "reach beyond any sentence"),
+        ("model.kernel_size=4", "must be odd"),
+        ("data.subword_sampling=0.1", "needs tokenizer.model_type"),
+    ],
+)
+def test_checks_between_keys_of_the_rivals(setting: str, words: str) -> None:
+    settings = ["model.encoder=tcn", "tokenizer.model_type=char", setting]
+    with pytest.raises(ConfigError, match=words):
+        load_config(None, settings)

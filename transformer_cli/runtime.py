@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from contextlib import AbstractContextManager
 
@@ -22,7 +23,9 @@ def pick_device(name: str) -> torch.device:
     """
     has_mps = torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun: each process its own
     kind = name.partition(":")[0]
     if kind not in DEVICES:
         raise ConfigError(f"--device {name}: unknown", hint=f"known: {', '.join(DEVICES)}")
@@ -62,10 +65,9 @@ def tune_process() -> None:
     """
     torch.zeros(1).exp_()
     if sys.platform == "linux":
-        m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8
+        m_trim_threshold, m_mmap_threshold = -1, -3
         with contextlib.suppress(OSError, AttributeError):
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(m_mmap_threshold, 1 << 30)
             libc.mallopt(m_trim_threshold, (1 << 31) - 1)
-            libc.mallopt(m_arena_max, 1)  # else each thread has a heap of its own, which is given back
     torch.set_flush_denormal(True)

@@ -43,6 +43,9 @@ class DataConfig(Section):
     """Pieces of a sentence; training leaves longer pairs out, translation splits longer lines."""
     batch_tokens: Annotated[int, Field(ge=16)] = 4096
     """Tokens of the longer side of a batch, padding included."""
+    subword_sampling: Fraction = 0.0
+    """Train on segmentations drawn anew each epoch; of a unigram vocabulary the α of Kudo 2018 (.2 wild, .5 tame),
+    of a bpe one the share of merges left out (Provilkov et al. 2020; .1 is usual); 0 = the likeliest, always."""
     filters: FiltersConfig = FiltersConfig()
 
 
@@ -72,6 +75,18 @@ class ModelConfig(Section):
     tie_embeddings: Literal["none", "decoder", "all"] = "all"
     attention: Literal["fused", "reference"] = "fused"
     """`reference` computes softmax(QKᵀ/√d_k)V step by step, as the paper writes it."""
+    cell: Literal["tanh", "gru", "lstm"] = "gru"
+    """Of `rnn` encoders and decoders."""
+    rnn_attention: Literal["none", "additive", "multiplicative"] = "additive"
+    """Of `rnn` decoders, to the source; `none` leaves one vector of it."""
+    input_feeding: bool = True
+    """Of `rnn` decoders: a position reads what the one before attended to."""
+    kernel_size: Annotated[int, Field(ge=2, le=15)] = 3
+    """Of `tcn` encoders (odd) and decoders: positions that a convolution reads; layer n reads every 2ⁿ-th."""
+    window: CountOrZero = 0
+    """Of `gat` encoders: nodes attend to those so many positions away; 0 = to all."""
+    graph_attention: Literal["dynamic", "static"] = "dynamic"
+    """Of `gat` encoders: GATv2, or the older GAT, whose queries all rank the keys alike."""
     max_positions: Count = 1024
     """Rows of the table of learned positions; the other kinds have no bound."""
 
@@ -90,14 +105,25 @@ class ModelConfig(Section):
             raise ValueError(f"d_model {self.d_model} is not a multiple of num_heads {self.num_heads}")
         if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:
             raise ValueError("rotary positions need an even head size (d_model / num_heads)")
-        if self.positions == "sinusoidal" and self.d_model % 2:
+        if self.encoder == "rnn" and self.d_model % 2:
+            raise ValueError("an rnn encoder reads both ways with half of d_model each: it must be even")
+        if self.encoder == "tcn" and not self.kernel_size % 2:
+            raise ValueError("a tcn encoder looks both ways equally far: model.kernel_size must be odd")
+        for side, layers in ((self.encoder, self.encoder_layers), (self.decoder, self.decoder_layers)):
+            if side == "tcn" and (self.kernel_size - 1) * 2 ** (layers - 1) > 4096:
+                raise ValueError(
+                    f"{layers} tcn layers of kernel {self.kernel_size} reach beyond any sentence (4096)"
+                )
+        added = {"gat", "tcn"} & {self.encoder, self.decoder}
+        if (self.positions == "sinusoidal" or (self.positions == "rotary" and added)) and self.d_model % 2:
             raise ValueError("sinusoidal positions need an even d_model")
         return self
 
 
 class OptimConfig(Section):
     algorithm: Literal["adamw", "muon"] = "adamw"
-    """`muon` orthogonalises the updates of all linear maps of the layers; the rest is AdamW's in both."""
+    """`muon` orthogonalises the updates of the maps of attention, feed-forward and convolution; the rest
+    (embeddings, norms, recurrent cells) is AdamW's in both."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
     """Peak learning rate; for `noam` the factor of the paper's formula."""
     schedule: Literal["inverse_sqrt", "noam", "linear", "cosine", "constant"] = "linear"
@@ -166,6 +192,8 @@ class DecodingConfig(Section):
     """Source tokens of a decoding batch, padding included."""
     precision: Literal["fp32", "int8", "bf16", "fp64"] = "fp32"
     """Of matrix products: int8 is for a CPU and rounds by the batch, bf16 is for a GPU, fp64 for proofs."""
+    shortlist: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Search among so many target pieces for each source piece, found in the training corpus; 0 = among all."""
     threads: CountOrZero = 0
     """CPU workers of one thread each; 0 = as many as there are cores."""
 
@@ -176,6 +204,8 @@ class DecodingConfig(Section):
         for name in ("sample", "mbr_samples"):
             if getattr(self, name) and self.diversity_groups > 1:
                 raise ValueError(f"{name} and diversity_groups exclude each other")
+        if self.mbr_samples and self.shortlist:
+            raise ValueError("mbr_samples and shortlist exclude each other: samples are compared as texts")
         if self.mbr_samples and self.coverage_penalty:
             raise ValueError("mbr_samples and coverage_penalty exclude each other: each ranks in its own way")
         if self.min_length_ratio > self.max_length_ratio:
@@ -199,6 +229,10 @@ class Config(Section):
     def _check(self) -> Self:
         if self.model.tie_embeddings == "all" and not self.tokenizer.joint:
             raise ValueError("model.tie_embeddings 'all' needs tokenizer.joint: true (one vocabulary)")
+        if self.data.subword_sampling and self.tokenizer.model_type == "char":
+            raise ValueError(
+                "data.subword_sampling needs tokenizer.model_type unigram or bpe: a char has no parts"
+            )
         if self.model.positions == "learned" and self.data.max_length > self.model.max_positions:
             raise ValueError(
                 f"data.max_length {self.data.max_length} is above model.max_positions {self.model.max_positions}"

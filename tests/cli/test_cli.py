@@ -182,6 +182,22 @@ def test_the_same_command_resumes(toy: Path, tmp_path: Path) -> None:
     assert os.readlink(run / "checkpoints/last") == "step_000000009"
 
 
+def test_resuming_with_drawn_segmentations_is_exact(toy: Path, tmp_path: Path) -> None:
+    settings = ["--set", "data.subword_sampling=0.3", "--set", "optim.schedule=constant", "--max-steps"]
+    for run, steps in (("whole", 30), ("halves", 17), ("halves", 30)):
+        done = cli(*train_arguments(toy, tmp_path / run, *settings, steps))
+        assert done.returncode == 0, done.stderr.decode()
+    assert b"resuming from step_000000017" in done.stderr
+    first, second = (
+        (tmp_path / run / "checkpoints/step_000000030/model.safetensors").read_bytes()
+        for run in ("whole", "halves")
+    )
+    assert first == second
+    assert (
+        json.loads((tmp_path / "whole/checkpoints/step_000000030/state.json").read_text())["position"]["epoch"] > 0
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_a_second_run_goes_on(toy: Path, tmp_path: Path, number: signal.Signals) -> None:
     run = tmp_path / "run"

@@ -70,7 +70,7 @@ def test_readme_commands_and_example(toy_run: Path, tmp_path: Path) -> None:
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Deploying")[1].split("\n## ")[0]
     (shell,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     (python,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert python.count("\n") == 6
+    assert python.count("\n") == 7
     (tmp_path / "runs").mkdir()
     shutil.copytree(toy_run, tmp_path / "runs/mine", symlinks=True)
     (tmp_path / "new.en").write_text("The cat sees the book now.\n")

@@ -173,13 +173,25 @@ def test_a_reader_that_leaves_while_stdin_stays_open(toy_run: Path) -> None:
 
 
 def test_a_long_line_keeps_its_terms(toy_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "terms").write_text("cat\tder Vogel\ntoday\tJetzt jetzt\n")
+    (tmp_path / "terms").write_text("cat\tder Vogel\ntoday\tOft Heute\n")
     long = " ".join([*LINES] * 40)
     (answer,) = [json.loads(line) for line in said(
         "translate", toy_run, "--terms", tmp_path / "terms", "--format", "jsonl", stdin=long.encode()
     )]  # fmt: skip
     assert answer["status"] == "split" and answer["translation"].count("der Vogel") == 40
-    assert answer["translation"].count("Jetzt jetzt") == 40
+    assert answer["translation"].count("Oft Heute") == 40
+
+
+def test_shortlist(toy_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run, symlinks=True)
+    assert said("translate", run, "--shortlist", 30) == said("translate", run)
+    assert (run / "data/lexicon.npz").is_file()
+    (run / "data/lexicon.npz").write_bytes(b"junk")  # counted anew
+    assert said("translate", run, "--shortlist", 30, "--beam", 1) == said("translate", run, "--beam", 1)
+    (tmp_path / "prefix").write_text("Heute\n" * len(LINES))
+    done = cli("translate", run, "--shortlist", 30, "--prefix", tmp_path / "prefix", stdin=TEXT)
+    assert done.returncode == 2 and b"--shortlist excludes --prefix" in done.stderr
 
 
 def test_check_invariance(toy_run: Path, toy: Path) -> None:

@@ -16,7 +16,8 @@ from transformer_cli.errors import CheckpointError
 def corpus_of(pairs: int, seed: int = 0) -> EncodedCorpus:
     rng = np.random.default_rng(seed)
     sides = ([rng.integers(4, 99, rng.integers(1, 30)) for _ in range(pairs)] for _ in range(2))
-    return EncodedCorpus(*(Sentences.pack(side) for side in sides), {})
+    src, tgt = (Sentences.pack(side) for side in sides)
+    return EncodedCorpus(src, tgt, np.arange(pairs), {})
 
 
 class Letters:
@@ -60,16 +61,35 @@ def test_cut_never_splits_or_exceeds() -> None:
 
 def test_stream_resumes_anywhere() -> None:
     corpus = corpus_of(60)
-    whole = BatchStream(corpus, 100, seed=1)
+    whole = BatchStream(lambda epoch: corpus, 100, seed=1)
     positions, batches = [], []
     for _ in range(2 * whole.batches_per_epoch + 3):
         positions.append(whole.position)
         batches.append(next(whole))
     assert positions[-1].epoch == 2
     for i in (0, 5, whole.batches_per_epoch, len(batches) - 1):
-        again = next(BatchStream(corpus, 100, seed=1, position=positions[i]))
+        again = next(BatchStream(lambda epoch: corpus, 100, seed=1, position=positions[i]))
         assert again.src.tolist() == batches[i].src.tolist()
     assert Position(0, 0) == positions[0]
+
+
+def test_skipping_a_batch_is_passing_over_it() -> None:
+    corpus = corpus_of(60)
+    taken, skipping = (BatchStream(lambda epoch: corpus, 100, seed=1) for _ in range(2))
+    for i in range(2 * taken.batches_per_epoch):
+        batch = next(taken)
+        tokens = skipping.skip() if i % 3 else next(skipping).tokens
+        assert tokens == batch.tokens and skipping.position == taken.position
+
+
+def test_the_corpus_of_each_epoch_is_asked_for() -> None:
+    corpora = [corpus_of(10, seed) for seed in range(3)]
+    stream = BatchStream(lambda epoch: corpora[epoch], 50, seed=1)
+    for epoch, corpus in enumerate(corpora[:2]):
+        seen = 0
+        while stream.position.epoch == epoch:
+            seen += next(stream).tokens
+        assert seen == int(corpus.tgt.offsets[-1])
 
 
 def test_batches_in_order_see_each_token_once() -> None:

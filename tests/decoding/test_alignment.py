@@ -18,6 +18,29 @@ SOURCES = [torch.randint(4, 30, (n,), generator=torch.Generator().manual_seed(n)
 TARGETS = [torch.randint(4, 30, (n,), generator=torch.Generator().manual_seed(n)).numpy() for n in (6, 3)]
 
 
+@pytest.mark.parametrize("feeding", [True, False])
+@pytest.mark.parametrize(("encoder", "decoder", "names"), [
+    ("rnn", "rnn", {"decoder.cross_attention": (2, 1, 7, 8)}),
+    ("gat", "tcn", {"encoder.layers.1.self_attention": (2, 2, 8, 8), "decoder.layers.0.cross_attention": (2, 2, 7, 8)}),
+])  # fmt: skip
+def test_maps_of_other_architectures(
+    encoder: str, decoder: str, names: dict[str, tuple[int, ...]], feeding: bool
+) -> None:
+    sizes = SIZES.model_dump() | {"encoder": encoder, "decoder": decoder, "input_feeding": feeding}
+    model = build_model(ModelConfig(**sizes), 30, 30).eval()
+    maps = attention_maps(model, SOURCES, TARGETS)
+    for name, shape in names.items():
+        assert maps[name].shape == shape
+        torch.testing.assert_close(maps[name].sum(-1), torch.ones(shape[:-1]))
+    again = attention_maps(model, SOURCES, TARGETS)
+    assert all(torch.equal(maps[name], again[name]) for name in maps)
+    (first, _) = cross_attention(model, SOURCES, TARGETS)
+    assert first.shape == (7, 5)
+    if decoder == "rnn":  # its weights choose the piece that is said next, so they belong to that
+        own = maps["decoder.cross_attention"][0, 0].numpy()[:, :5]
+        np.testing.assert_array_equal(first[1:], own[:-1])
+
+
 def test_maps_of_every_layer_and_nothing_is_left_behind() -> None:
     model = build_model(SIZES, 30, 30).eval()
     batch = collate([np.append(s, EOS) for s in SOURCES], [np.append(t, EOS) for t in TARGETS])

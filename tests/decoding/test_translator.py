@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from transformer_cli.batch import Ids
-from transformer_cli.decoding.lines import pieces_of
+from transformer_cli.decoding.lines import Piece, pieces_of
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import DecodingConfig, ModelConfig
@@ -83,3 +83,19 @@ def test_progress_counts_every_piece() -> None:
     done: list[int] = []
     translator(batch_tokens=20).translate(LINES, done.append)
     assert sum(done) == 7
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("budget", [1, 40, 150, 10_000])
+def test_every_worker_gets_as_many_batches_of_equal_size(workers: int, budget: int) -> None:
+    t = translator(batch_tokens=budget, threads=workers)
+    rng = np.random.default_rng(1)
+    sources = [t.source(Piece("", rng.integers(4, 30, n), False)) for n in rng.integers(1, 20, 100)]
+    order = sorted(range(100), key=lambda i: -len(sources[i].ids))
+    batches = t._batches(order, sources)
+    assert [i for batch in batches for i in batch] == order
+    sizes = [(len(sources[batch[0]].ids) + 1) * len(batch) for batch in batches]
+    assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    if budget >= 150:
+        assert len(batches) % workers == 0
+        assert min(sizes) > 0.5 * max(sizes)

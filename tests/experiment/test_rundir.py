@@ -10,7 +10,7 @@ import pytest
 from transformer_cli.config import load_config
 from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.experiment.recipe import choose_recipe
-from transformer_cli.experiment.rundir import RunDirectory
+from transformer_cli.experiment.rundir import RunDirectory, model_hash
 
 HOLD = """
 import sys, time
@@ -58,3 +58,13 @@ def test_every_recipe_is_a_valid_config_with_reasons(pairs: int, on_gpu: bool) -
     config = load_config(None, base=recipe.values)
     assert config.optim.warmup_steps < config.training.max_steps
     assert len(recipe.reasons) >= 5
+
+
+def test_new_keys_of_other_architectures_do_not_rename_a_model() -> None:
+    """A run directory of the first version is still found to be its own."""
+    first, model = "2a85380e6184395d3e29cdadae23e04105d10cc908975f41393e9f23c5f08210", ["model.dropout=0.15"]
+    assert model_hash(load_config(None, model)) == first
+    assert model_hash(load_config(None, [*model, "model.cell=lstm", "model.window=3"])) == first
+    assert model_hash(load_config(None, ["model.encoder=rnn", "model.cell=lstm"])) != model_hash(
+        load_config(None, ["model.encoder=rnn"])
+    )

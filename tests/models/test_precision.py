@@ -23,9 +23,14 @@ def test_an_int8_product_is_near_the_exact_one() -> None:
     assert float(error.max()) < 0.03
 
 
+@pytest.mark.parametrize("kind", ["transformer", "rnn", "tcn"])
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("int8", 0.1), ("bf16", 0.1), ("fp64", 1e-5)])
-def test_a_model_in_another_precision(precision: str, bound: float) -> None:
-    model = build_model(SIZES, 50, 50).eval()
+def test_a_model_in_another_precision(precision: str, bound: float, kind: str) -> None:
+    sizes = SIZES.model_dump() | {"encoder": kind, "decoder": kind}
+    model = build_model(ModelConfig(**sizes), 50, 50).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
     before = {name: p.clone() for name, p in model.state_dict().items()}
     other = for_translation(model, precision)
     ids, layout = lay([torch.randint(4, 50, (n,)).numpy() for n in (5, 9)])

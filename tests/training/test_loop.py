@@ -17,7 +17,8 @@ from transformer_cli.errors import UserError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore, load_training
-from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
+from transformer_cli.training.loop import StopRequest, Trainer, Validation
+from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import TrainState
 
 SMALL = [
@@ -42,6 +43,9 @@ class Numbers:
         batch = self.make(self.position.batch)
         self.position = Position(0, self.position.batch + 1)
         return batch
+
+    def skip(self) -> int:
+        return next(self).tokens
 
     def make(self, index: int) -> Batch:
         rng = np.random.default_rng(index)

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer_cli.training.muon import QUINTIC, ROUNDS, SCALE, Muon, orthogonalize
+from transformer_cli.training.muon import ROUNDS, SCALE, Muon, orthogonalize
 
 
 def plain_newton_schulz(x: Tensor) -> Tensor:
     """The iterations as they are written: X <- a X + b (XXᵀ) X + c (XXᵀ)² X."""
-    a, b, c = QUINTIC
     x = x / x.norm()
-    for _ in range(ROUNDS):
+    for a, b, c in ROUNDS:
         gram = x @ x.mT
         x = a * x + b * gram @ x + c * gram @ gram @ x
     return x
@@ -28,7 +27,7 @@ def test_singular_values_come_near_one_and_vectors_stay(shape: tuple[int, int]) 
         expected = plain_newton_schulz(one if shape[0] <= shape[1] else one.mT)
         torch.testing.assert_close(result, expected if shape[0] <= shape[1] else expected.mT, rtol=1e-6, atol=1e-6)
         values = torch.linalg.svdvals(result)
-        assert values.min() > 0.3 and values.max() < 1.3
+        assert values.min() > 0.3 and values.max() < 1.28
         u, _, vh = torch.linalg.svd(one, full_matrices=False)
         diagonal = u.mT @ result @ vh.mT
         torch.testing.assert_close(diagonal, torch.diag(diagonal.diagonal()), rtol=0, atol=1e-5)

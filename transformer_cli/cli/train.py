@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -82,15 +83,22 @@ def train(
     stop = StopRequest()
     _handle_signals(stop)
     outcome = run_training(request, say, stop)
-    _report(outcome)
+    if outcome.leads:
+        _report(outcome)
     if stop.signal:
         raise typer.Exit(128 + stop.signal)
 
 
 def _handle_signals(stop: StopRequest) -> None:
-    """The first SIGINT or SIGTERM asks for a clean end; a second one ends the process at once."""
+    """The first SIGINT or SIGTERM asks for a clean end; a second one ends the process at once.
+
+    Not under `torchrun`, which sends signals of its own and, after its `--shutdown-timeout`, kills.
+    """
+    launched = "TORCHELASTIC_RUN_ID" in os.environ
 
     def handle(number: int, _: Any) -> None:
+        if stop.signal and launched:
+            return
         if stop.signal:
             sys.stderr.write("second signal: leaving at once\n")
             signal.signal(number, signal.SIG_DFL)

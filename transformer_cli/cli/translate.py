@@ -109,6 +109,15 @@ def translate(
         str | None,
         typer.Option("--precision", help="fp32 (default), int8 (CPU), bf16 (GPU), fp64.", rich_help_panel=SEARCH),
     ] = None,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(
+            "--shortlist",
+            metavar="N",
+            help="Search only among the N likeliest target pieces of each source piece (default 0 = among all).",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option("--threads", help="CPU workers; 0 (default) = one a core.", rich_help_panel=SEARCH),
@@ -211,6 +220,7 @@ def translate(
         "mbr_samples": mbr_samples,
         "batch_tokens": batch_tokens,
         "precision": precision,
+        "shortlist": shortlist,
         "threads": threads,
         "sample": sample,
         "temperature": temperature,

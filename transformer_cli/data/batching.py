@@ -6,7 +6,7 @@ so a position (epoch, batch) says all that a resumed run needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from transformer_cli.batch import Batch, Position, collate
 from transformer_cli.data.store import EncodedCorpus
 
 Rows = NDArray[np.int64]
+Corpora = Callable[[int], EncodedCorpus]
+"""Epoch -> the corpus as that epoch reads it."""
 
 
 def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
@@ -52,40 +54,50 @@ class BatchStream:
 
     def __init__(
         self,
-        corpus: EncodedCorpus,
+        corpora: Corpora,
         batch_tokens: int,
         seed: int,
         position: Position = Position(),
         *,
         packed: bool = False,
     ) -> None:
-        assert len(corpus), "an empty corpus has no batches"
-        self.corpus = corpus
+        self.corpora = corpora
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.position = position
         self.packed = packed
-        self._plan = self._plan_of(position.epoch)
+        self._enter(position.epoch)
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
+        batch = make_batch(self._corpus, self._plan[self.position.batch], packed=self.packed)
+        self._advance()
+        return batch
+
+    def skip(self) -> int:
+        """Pass over the next batch; returns its target tokens."""
+        tokens = int(self._corpus.tgt.lengths[self._plan[self.position.batch]].sum())
+        self._advance()
+        return tokens
+
+    def _advance(self) -> None:
         epoch, index = self.position.epoch, self.position.batch
-        batch = make_batch(self.corpus, self._plan[index], packed=self.packed)
         if index + 1 < len(self._plan):
             self.position = Position(epoch, index + 1)
         else:
             self.position = Position(epoch + 1, 0)
-            self._plan = self._plan_of(epoch + 1)
-        return batch
+            self._enter(epoch + 1)
 
     @property
     def batches_per_epoch(self) -> int:
         return len(self._plan)
 
-    def _plan_of(self, epoch: int) -> list[Rows]:
-        return plan_epoch(self.corpus, self.batch_tokens, self.seed, epoch)
+    def _enter(self, epoch: int) -> None:
+        self._corpus = self.corpora(epoch)
+        assert len(self._corpus), "an empty corpus has no batches"
+        self._plan = plan_epoch(self._corpus, self.batch_tokens, self.seed, epoch)
 
 
 def make_batch(corpus: EncodedCorpus, rows: Rows, *, packed: bool = False) -> Batch:

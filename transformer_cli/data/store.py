@@ -23,6 +23,7 @@ from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError
 
 INDEX = "STORE.json"
+PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
 
 
 class Sentences:
@@ -53,10 +54,11 @@ class Sentences:
 
 @dataclass(frozen=True)
 class EncodedCorpus:
-    """Pairs of encoded sentences, and how many were left out for which reason."""
+    """Pairs of encoded sentences, which lines of the text (from 0) they are, and how many were left out and why."""
 
     src: Sentences
     tgt: Sentences
+    lines: NDArray[np.int64]
     left_out: dict[str, int]
 
     def __len__(self) -> int:
@@ -81,7 +83,8 @@ def encode_corpus(
             left_out[reason] += 1
         else:
             kept.append(i)
-    return EncodedCorpus(Sentences.pack([src[i] for i in kept]), Sentences.pack([tgt[i] for i in kept]), left_out)
+    kept_src, kept_tgt = (Sentences.pack([side[i] for i in kept]) for side in (src, tgt))
+    return EncodedCorpus(kept_src, kept_tgt, np.array(kept, dtype=np.int64), left_out)
 
 
 def _reject(src: int, tgt: int, config: DataConfig) -> str:
@@ -114,7 +117,7 @@ def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str
 def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> EncodedCorpus | None:
     """The store `name` memory-mapped; None if there is none or it was made from other inputs.
 
-    `key` names the inputs; None takes what is there.
+    `key` names the inputs; None takes what is there, also the store of an older version, which has no `lines`.
 
     Raises:
         CheckpointError: the store says it fits but cannot be read.
@@ -123,7 +126,7 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         index = json.loads((directory / f"{name}.{INDEX}").read_text(encoding="utf-8"))
         if key is not None and index["key"] != key:
             return None
-        files = [f"{name}.{part}.npy" for part in ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets")]
+        files = [f"{name}.{part}.npy" for part in PARTS if key is not None or f"{name}.{part}.npy" in index["sha256"]]
         for file in files:
             if durable.sha256_file(directory / file) != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")
@@ -137,14 +140,11 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
     return EncodedCorpus(
         Sentences(arrays[0], np.asarray(arrays[1])),
         Sentences(arrays[2], np.asarray(arrays[3])),
+        np.asarray(arrays[4]) if len(arrays) == len(PARTS) else np.empty(0, dtype=np.int64),
         index["left_out"],
     )
 
 
 def _arrays(corpus: EncodedCorpus, name: str) -> dict[str, NDArray[Any]]:
-    return {
-        f"{name}.src.tokens.npy": corpus.src.tokens,
-        f"{name}.src.offsets.npy": corpus.src.offsets,
-        f"{name}.tgt.tokens.npy": corpus.tgt.tokens,
-        f"{name}.tgt.offsets.npy": corpus.tgt.offsets,
-    }
+    arrays = (corpus.src.tokens, corpus.src.offsets, corpus.tgt.tokens, corpus.tgt.offsets, corpus.lines)
+    return {f"{name}.{part}.npy": array for part, array in zip(PARTS, arrays, strict=True)}

@@ -10,6 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import sentencepiece as spm
 from transformer_cli.batch import BOS, EOS, PAD, UNK, Ids
 from transformer_cli.schema import TokenizerConfig
 from transformer_cli.durable import sha256
-from transformer_cli.errors import CheckpointError, DataError
+from transformer_cli.errors import CheckpointError, ConfigError, DataError
 
 TRAINING_LINES = 2_000_000
 """SentencePiece samples this many lines at most; more change the pieces little and cost memory."""
@@ -70,6 +71,35 @@ class Tokenizer:
         """Each line -> ids, without BOS and EOS."""
         encoded = self._processor.EncodeAsIds(list(lines), num_threads=os.cpu_count() or 1)
         return [np.array(ids, dtype=np.int64) for ids in encoded]
+
+    def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[Ids]:
+        """Each line -> ids of a segmentation drawn at random; the same seed draws the same.
+
+        Args:
+            alpha: of a unigram model, the exponent of the probabilities that segmentations are drawn with (Kudo
+                2018, section 3.3, over all segmentations); of bpe, the probability that a merge is left out
+                (Provilkov et al. 2020, section 3).
+
+        Raises:
+            ConfigError: a vocabulary that has one segmentation only.
+        """
+
+        def draw() -> list[list[int]]:
+            found: list[list[int]] = self._processor.EncodeAsIds(
+                list(lines), enable_sampling=True, alpha=alpha, nbest_size=-1, num_threads=1
+            )
+            return found
+
+        # SentencePiece seeds one generator a thread, when the thread first draws: a new thread starts a new sequence.
+        spm.set_random_generator_seed(seed)
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                drawn = thread.submit(draw).result()
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"data.subword_sampling: this tokenizer draws no segmentations ({str(error).strip()})"
+                ) from None
+        return [np.array(ids, dtype=np.int64) for ids in drawn]
 
     def decode(self, sentences: Sequence[Ids]) -> list[str]:
         """Ids -> detokenised text; special ids say nothing."""

@@ -5,7 +5,7 @@ Shapes: B sentences, H heads, S source and T target positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,9 +45,15 @@ def attention_maps(model: nn.Module, sources: Sequence[Ids], targets: Sequence[I
 
 @contextmanager
 def _watched(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
-    """Every attention layer works by the formula in the open and leaves its weights in `found`."""
+    """Every attention layer leaves its weights in `found`.
+
+    Layers with a kernel work by the formula in the open meanwhile; the others show theirs in a part named
+    `weights`, in one call or position by position.
+    """
     layers: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "kernel")}
     kernels = {name: layer.kernel for name, layer in layers.items()}
+    shown = [(name, m) for name, m in model.named_modules() if name.endswith(".weights")]
+    hooks = [m.register_forward_hook(_noting(name.removesuffix(".weights"), found)) for name, m in shown]
     try:
         for name, layer in layers.items():
             layer.kernel = _watching(name, found)
@@ -55,6 +61,16 @@ def _watched(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
     finally:
         for name, layer in layers.items():
             layer.kernel = kernels[name]
+        for hook in hooks:
+            hook.remove()
+
+
+def _noting(name: str, found: dict[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def note(module: nn.Module, inputs: Any, weights: Tensor) -> None:
+        before = [found[name]] if name in found else []
+        found[name] = torch.cat([*before, weights], dim=2)  # [B, H, queries so far, keys]
+
+    return note
 
 
 def _watching(name: str, found: dict[str, Tensor]) -> Kernel:
@@ -68,15 +84,23 @@ def _watching(name: str, found: dict[str, Tensor]) -> Kernel:
 def cross_attention(model: nn.Module, sources: Sequence[Ids], targets: Sequence[Ids]) -> list[NDArray[np.float32]]:
     """Of each pair `[T + 1, S + 1]`: weights over source pieces and EOS at BOS and at each target piece.
 
+    Where the weights of a position choose what is said next (`rnn`), they are moved to the piece that they chose.
     The mean over the heads of the last decoder layer but one, which aligns best in models of three layers or
     more (Garg et al. 2019, section 4.1).
     """
-    maps = [weights for name, weights in attention_maps(model, sources, targets).items() if name.endswith(CROSS)]
-    if not maps:
+    found = attention_maps(model, sources, targets)
+    names = [name for name in found if name.endswith(CROSS)]
+    if not names:
         raise ConfigError("this model has no attention from target to source")
-    layer = maps[-2] if len(maps) >= 3 else maps[-1]
-    mean = layer.mean(dim=1).float().cpu().numpy()  # [B, T + 1, S + 1]
-    return [m[: len(t) + 1, : len(s) + 1] for m, s, t in zip(mean, sources, targets, strict=True)]
+    name = names[-2] if len(names) >= 3 else names[-1]
+    mean = found[name].mean(dim=1).float().cpu().numpy()  # [B, T + 1, S + 1]
+    own = [m[: len(t) + 1, : len(s) + 1] for m, s, t in zip(mean, sources, targets, strict=True)]
+    chooses = hasattr(_submodule(model, name), "weights")
+    return [np.roll(m, 1, axis=0) if chooses else m for m in own]
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module:
+    return dict(model.named_modules())[name]
 
 
 def coverage(weights: NDArray[np.float32]) -> float:

@@ -19,9 +19,10 @@ from transformer_cli.decoding.alignment import align_words, coverage, cross_atte
 from transformer_cli.decoding.constraints import Phrase, says
 from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
 from transformer_cli.decoding.search import Hypothesis
+from transformer_cli.decoding.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
 from transformer_cli.decoding.workers import each_batch
-from transformer_cli.errors import DataError
+from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig
 
@@ -30,6 +31,8 @@ EXTRA_LENGTH = 10
 
 USUAL_WIDTH = 8
 """Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
+FEW = 8
+"""Sentences that a batch must have before the work is split further for the sake of balance."""
 PARTS = 1 << 16
 """Parts of a line that can be told apart by their number."""
 
@@ -87,8 +90,10 @@ class Translator:
         max_length: int,
         max_target: int | None = None,
         wishes: Wishes | None = None,
+        shortlist: Shortlist | None = None,
     ) -> None:
         """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound."""
+        self.shortlist = shortlist
         self.model = model
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
@@ -124,6 +129,8 @@ class Translator:
         Raises:
             DataError: a prefix that cannot be said, or a line of which more is demanded than the model can say.
         """
+        if prefixes and self.shortlist is not None:
+            raise ConfigError("--shortlist excludes --prefix: it may hold pieces that the list leaves out")
         encoded = self.src_tokenizer.encode(lines)
         starts = self._prefixes(prefixes, first) if prefixes else [NOTHING] * len(lines)
         pieces: list[Piece] = []
@@ -172,25 +179,27 @@ class Translator:
         with torch.inference_mode():
             ids, layout = lay([np.append(s.ids, EOS) for s in sources])
             memory = self.model.encode(ids.to(device), layout.to(device))
-            found = self.strategy(self.model, memory, sources)
+            if self.shortlist is None:
+                found = self.strategy(self.model, memory, sources)
+            else:
+                model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in sources])
+                found = [model.named(hypotheses) for hypotheses in self.strategy(model, memory, sources)]
         seconds = (time.perf_counter() - began) / len(sources)
         return [Found(hypotheses, seconds) for hypotheses in found]
 
     def _batches(self, order: Sequence[int], sources: Sequence[Source]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        room, longest = 0, 1
+        """Longest first. As many batches for each worker, of about equal size, so that all end together."""
         o = self.options
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
         budget = max(1, o.batch_tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
-        for i in order:  # longest first, so the first of a batch sets its width
-            length = len(sources[i].ids) + 1
-            if not batches or room < longest:
-                batches.append([])
-                longest = length
-                room = max(budget, longest)
-            batches[-1].append(i)
-            room -= longest
-        return batches
+        lengths = [len(sources[i].ids) + 1 for i in order]
+        least, workers = len(_cut(lengths, budget)), max(1, self.threads)
+        count = max(least, min(-(-least // workers) * workers, len(order) // FEW))
+        low, high = 1, budget
+        while low < high:  # the smallest budget that needs no more than `count` batches
+            middle = (low + high) // 2
+            low, high = (low, middle) if len(_cut(lengths, middle)) <= count else (middle + 1, high)
+        return [list(order[start:end]) for start, end in _cut(lengths, high)]
 
     def source(
         self,
@@ -277,6 +286,17 @@ class Translator:
         for text, hypothesis in zip(texts, found.hypotheses, strict=True):
             scores.setdefault(text.strip(), hypothesis.score)
         return [Alternative(text, score) for text, score in list(scores.items())[: self.wishes.n_best]]
+
+
+def _cut(lengths: Sequence[int], budget: int) -> list[tuple[int, int]]:
+    """Consecutive ranges of falling lengths; the first length times the count is within `budget`, one at least."""
+    ranges: list[tuple[int, int]] = []
+    start = 0
+    while start < len(lengths):
+        end = min(len(lengths), start + max(1, budget // lengths[start]))
+        ranges.append((start, end))
+        start = end
+    return ranges
 
 
 def _ids(hypothesis: Hypothesis) -> Ids:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from transformer_cli import __version__, durable
 from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, parse_config
+from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.data.tokenizer import MAX_MODEL_BYTES, Tokenizer
 from transformer_cli.errors import CheckpointError
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies
@@ -122,6 +123,9 @@ class BundleSource:
 
     def validation_lines(self) -> list[str]:
         return []
+
+    def lexicon(self, size: int) -> Lexicon | None:
+        return None
 
 
 def write_bundle(source: ModelSource, output: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from transformer_cli.config import validate_config
+from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.decoding.ensemble import Ensemble
 from transformer_cli.decoding.lines import Wishes
+from transformer_cli.decoding.shortlist import Shortlist
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.experiment.bundle import BundleSource
@@ -32,6 +34,8 @@ class LoadedRun:
     model: Seq2Seq
     checkpoint: Path
     evaluation: Path
+    lexicon: Callable[[int], Lexicon | None] = lambda size: None
+    """So many target pieces for each source piece; None where the training text is not kept."""
 
     def translator(self, overrides: Mapping[str, Any] | None = None, wishes: Wishes | None = None) -> Translator:
         """A translator with the run's decoding options, some of them replaced. Raises: ConfigError."""
@@ -40,7 +44,24 @@ class LoadedRun:
         options = validate_config({"decoding": values}, "decoding options").decoding
         wishes = wishes or Wishes()
         _check_wishes(options, wishes)
-        return make_translator(self.config, self.model, self.vocabularies, options, wishes)
+        return make_translator(
+            self.config, self.model, self.vocabularies, options, wishes, self._shortlist(options, wishes)
+        )
+
+    def _shortlist(self, options: DecodingConfig, wishes: Wishes) -> Shortlist | None:
+        if not options.shortlist:
+            return None
+        if wishes.terms or wishes.avoid:
+            raise ConfigError("--shortlist excludes --terms and --avoid: they may name pieces that it leaves out")
+        if not isinstance(self.model, Seq2Seq):
+            raise ConfigError("--shortlist and --ensemble exclude each other")
+        lexicon = self.lexicon(options.shortlist)
+        if lexicon is None:
+            raise ConfigError(
+                f"{self.checkpoint}: there is no training text to draw a shortlist from",
+                hint="--shortlist works on a run directory that has its data folder",
+            )
+        return Shortlist(lexicon.shortlist, self.model.output_weight.detach())
 
 
 def make_translator(
@@ -49,6 +70,7 @@ def make_translator(
     vocabularies: Vocabularies,
     options: DecodingConfig,
     wishes: Wishes | None = None,
+    shortlist: Shortlist | None = None,
 ) -> Translator:
     """The translator of a model that `config` describes."""
     return Translator(
@@ -59,6 +81,7 @@ def make_translator(
         max_length=config.data.max_length,
         max_target=_longest_target(config),
         wishes=wishes,
+        shortlist=shortlist,
     )
 
 
@@ -134,4 +157,4 @@ def load_source(source: ModelSource, device: torch.device) -> LoadedRun:
     model = build_model(source.config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size)
     source.load_into(model)
     model = model.to(device).eval()
-    return LoadedRun(source.config, vocabularies, model, source.checkpoint, source.evaluation)
+    return LoadedRun(source.config, vocabularies, model, source.checkpoint, source.evaluation, source.lexicon)

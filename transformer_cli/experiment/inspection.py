@@ -57,11 +57,8 @@ def draw_attention(
         raise DataError("there is nothing to draw: the sentence or its translation is blank")
     if max(len(src), len(tgt)) > LONGEST:
         raise DataError(f"the sentence has {max(len(src), len(tgt))} pieces; a picture holds {LONGEST}")
-    maps = {
-        name: weights[0].float().cpu().numpy()
-        for name, weights in attention_maps(loaded.model, [src], [tgt]).items()
-        if _kind_of(name) == kind
-    }
+    found = attention_maps(loaded.model, [src], [tgt])
+    maps = {name: weights[0].float().cpu().numpy() for name, weights in found.items() if _kind_of(name) == kind}
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")
     src_names = [*(loaded.vocabularies.src.pieces[i] for i in src), "</s>"]
@@ -72,7 +69,7 @@ def draw_attention(
         "decoder": (tgt_names, tgt_names),
     }[kind]
     picture = HeatMaps(
-        title=f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}, softmax(QKᵀ/√d_k): each row sums to 1",
+        title=f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}, each row of weights sums to 1",
         rows=rows,
         columns=columns,
         row_label="piece read" if kind != "cross" else "target piece read",
@@ -82,9 +79,11 @@ def draw_attention(
     buffer = io.BytesIO()
     draw_heat_maps(picture, buffer, form)
     durable.write_bytes(output, buffer.getvalue())
-    surfaces = loaded.vocabularies.src.surfaces(), loaded.vocabularies.tgt.surfaces()
-    (weights,) = cross_attention(loaded.model, [src], [tgt])
-    links = align_words(weights, [surfaces[0][i] for i in src], [surfaces[1][i] for i in tgt])
+    links: list[tuple[int, int]] = []
+    if any(_kind_of(name) == "cross" for name in found):
+        surfaces = loaded.vocabularies.src.surfaces(), loaded.vocabularies.tgt.surfaces()
+        (weights,) = cross_attention(loaded.model, [src], [tgt])
+        links = align_words(weights, [surfaces[0][i] for i in src], [surfaces[1][i] for i in tgt])
     first = next(iter(maps.values()))
     return Inspection(target, pharaoh(links), len(maps), len(first))
 

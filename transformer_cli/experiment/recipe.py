@@ -31,11 +31,12 @@ class _Row:
     batch_tokens: int
     epochs: int
     algorithm: str = "adamw"
+    positions: str = "sinusoidal"
 
 
 _CPU = [
     _Row(5_000, 1000, "tiny", 0.3, 2e-3, 2048, 80),
-    _Row(100_000, 4000, "tiny", 0.15, 4e-3, 3000, 20, "muon"),
+    _Row(100_000, 4000, "tiny", 0.15, 4e-3, 1000, 20, "muon", "rotary"),
     _Row(1_000_000, 8000, "small", 0.15, 2e-3, 4096, 10),
     _Row(float("inf"), 32_000, "base", 0.1, 1e-3, 4096, 3),
 ]
@@ -47,15 +48,15 @@ _GPU = [
 ]
 
 
-def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool) -> Recipe:
-    """The recipe for a corpus of `pairs` sentence pairs and `tgt_words` target words."""
+def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool, ranks: int = 1) -> Recipe:
+    """The recipe for a corpus of `pairs` sentence pairs and `tgt_words` target words, on so many devices."""
     row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.below)
-    steps_per_epoch = max(1, round(tgt_words / WORDS_PER_PIECE / row.batch_tokens))
+    steps_per_epoch = max(1, round(tgt_words / WORDS_PER_PIECE / row.batch_tokens / ranks))
     steps = max(200, row.epochs * steps_per_epoch)
     validate_every = max(50, steps // 12)
     values: dict[str, dict[str, Any]] = {
         "tokenizer": {"vocab_size": row.vocab_size},
-        "model": {"preset": row.preset, "dropout": row.dropout},
+        "model": {"preset": row.preset, "dropout": row.dropout, "positions": row.positions},
         "data": {"batch_tokens": row.batch_tokens},
         "optim": {
             "algorithm": row.algorithm,
@@ -75,6 +76,8 @@ def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool) -> Recipe:
         f"tokenizer.vocab_size {row.vocab_size}: {pairs:,} pairs show each piece often enough",
         f"model.preset {row.preset}: learns most from {pairs:,} pairs in the time that {where} gives",
         f"model.dropout {row.dropout}: the smaller the corpus, the more",
+        f"model.positions {row.positions}: "
+        + ("learned in fewer updates (docs/log.md)" if row.positions == "rotary" else "the field's standard"),
         f"optim.algorithm {row.algorithm}: "
         + ("fewer updates to the same score (docs/log.md)" if row.algorithm == "muon" else "the field's standard"),
         f"optim.lr {row.lr:g}, linear to the end: the rate for a model of this width over a known budget",

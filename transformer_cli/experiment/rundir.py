@@ -29,6 +29,13 @@ MAY_CHANGE = (
 )
 """Keys that a resumed run may set anew; every other one would make it another run."""
 
+KEYS_OF = {
+    "rnn": ("cell", "rnn_attention", "input_feeding"),
+    "tcn": ("kernel_size",),
+    "gat": ("window", "graph_attention"),
+}
+"""Keys under `model` that only this architecture reads."""
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -170,8 +177,10 @@ class Vocabularies:
 
 
 def model_hash(config: Config) -> str:
-    """Name of the architecture: hash of everything under `model` that shapes its weights."""
-    return durable.sha256(repr(sorted(config.model.model_dump().items())).encode())
+    """Name of the architecture: hash of everything under `model` but the keys of other architectures."""
+    used = (config.model.encoder, config.model.decoder)
+    foreign = {key for kind, keys in KEYS_OF.items() if kind not in used for key in keys}
+    return durable.sha256(repr(sorted(config.model.model_dump(exclude=foreign).items())).encode())
 
 
 def text_hash(*sides: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from transformer_cli import durable
+from transformer_cli.data.lexicon import Lexicon, build_lexicon, load_lexicon, save_lexicon
 from transformer_cli.data.store import load_corpus
-from transformer_cli.errors import CheckpointError
+from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import MODEL, STATE, check_identity, load_weights, verify
@@ -58,6 +61,10 @@ class ModelSource(Protocol):
 
     def validation_lines(self) -> list[str]:
         """Source text that the model was validated on; empty where it is not kept. Raises: CheckpointError."""
+        ...
+
+    def lexicon(self, size: int) -> Lexicon | None:
+        """`size` target pieces for each source piece; None where the training text is not kept."""
         ...
 
 
@@ -111,3 +118,17 @@ class RunSource:
         if corpus is None:
             return []
         return self.vocabularies.src.decode([corpus.src[i] for i in range(len(corpus))])
+
+    def lexicon(self, size: int) -> Lexicon | None:
+        """Counted the first time, then kept beside the encoded corpus. Raises: CheckpointError."""
+        corpus = load_corpus(self.run.data, "train", None)
+        if corpus is None:
+            return None
+        v, joint = self.vocabularies, self.config.tokenizer.joint
+        key = f"{durable.sha256_file(self.run.data / 'train.STORE.json')} {size}"
+        if (kept := load_lexicon(self.run.data, key, joint=joint, tgt_vocab=v.tgt.vocab_size)) is not None:
+            return kept
+        lexicon = build_lexicon(corpus, v.src.vocab_size, v.tgt.vocab_size, size, joint=joint)
+        with contextlib.suppress(DiskError):  # without it the next start counts again
+            save_lexicon(lexicon, self.run.data, key)
+        return lexicon

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from transformer_cli import durable
 from transformer_cli.config import load_config
-from transformer_cli.data.batching import BatchStream, batches_in_order
+from transformer_cli.data.batching import BatchStream, Corpora
 from transformer_cli.data.corpus import ParallelText, hold_out, one_sided_blanks, read_parallel
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
-from transformer_cli.data.text import encode_lines
+from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.decoding.lines import Wishes
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
-from transformer_cli.evaluation.metrics import quick_scores
-from transformer_cli.experiment.inference import make_translator
 from transformer_cli.experiment.recipe import choose_recipe
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash, text_hash
+from transformer_cli.experiment.validation import Validator
 from transformer_cli.models.registry import build_model, check_architecture
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import pick_device, pick_precision, tune_process
-from transformer_cli.schema import Config, DecodingConfig
+from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore, check_identity, load_training, read_manifest
-from transformer_cli.training.loop import MetricsLog, StopRequest, Trainer, Validation
-from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.distributed import Ranks
+from transformer_cli.training.loop import StopRequest, Trainer
+from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import Progress, TrainState
 
-SAMPLES = 3
-"""Translations shown at each validation."""
 Say = Callable[[str], None]
 
 
@@ -58,6 +57,8 @@ class Outcome:
     reason: str
     progress: Progress
     run: RunDirectory
+    leads: bool = True
+    """Whether this process is to speak for all that trained together."""
 
 
 def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
@@ -68,23 +69,30 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
     """
     tune_process()
     device = pick_device(request.device)
+    ranks = Ranks.join(device)
     run = RunDirectory(request.run)
+    if not ranks.leads:
+        say = _silent
+        ranks.wait()  # for the leader to check and prepare everything; what follows finds it done
     # A typo is said before anything is read.
     check_architecture(load_config(request.config, request.settings).model)
     run.refuse_foreign()
     text, valid = _read(request, say)
-    config = _configure(request, run, text, device, say)
+    config = _configure(request, run, text, device, ranks, say)
     if request.valid_src is None:
         text, valid = hold_out(text, config.training.seed)
         seed = config.training.seed
         say(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
     _warn_of_overlap(text, valid, say)
-    with run.locked():
+    with run.locked() if ranks.leads else contextlib.nullcontext():
         if has_checkpoints(run):
             run.refuse_other_config(config)
-        else:
+        elif ranks.leads:
             run.write_config(config)  # nothing has been learned yet: all may still change
-        vocabularies = _vocabularies(run, config, text, request.tokenizer, say)
+        if ranks.leads:
+            vocabularies = _vocabularies(run, config, text, request.tokenizer, say)
+        else:
+            vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         identity = {
             "tokenizer": vocabularies.hash,
             "model": model_hash(config),
@@ -93,22 +101,34 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         }
         store = CheckpointStore(run.checkpoints, identity)
         newest = _newest_checkpoint(store, say)
-        # From here on the directory is this run's, and files in it are replaced.
-        durable.make_directory(store.directory)
-        run.write_config(config)
+        if ranks.leads:
+            # From here on the directory is this run's, and files in it are replaced.
+            durable.make_directory(store.directory)
+            run.write_config(config)
         train_data = _encoded(run, "train", text, vocabularies, config, say)
         valid_data = _encoded(run, "valid", valid, vocabularies, config, say)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
-        state = TrainState(model, config.optim, config.training)
+        state = TrainState(model, config.optim, config.training, ranks)
+        if ranks.leads:
+            _tidy(store, newest)
+            ranks.wait()
+        else:
+            torch.manual_seed(int(np.random.SeedSequence([config.training.seed, ranks.rank]).generate_state(1)[0]))
         if newest is not None:
             _resume(store, newest, state, say)
         _announce(config, model, train_data, device, say)
-        stream = BatchStream(train_data, config.data.batch_tokens, config.training.seed, state.progress.position)
-        validator = _Validator(run, config, model, vocabularies, valid, valid_data, device, say)
-        log = MetricsLog(run.metrics, state.progress.step)
+        corpora = _corpora(config, vocabularies, text, train_data)
+        stream = BatchStream(corpora, config.data.batch_tokens, config.training.seed, state.progress.position)
+        validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
+        log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
         reason = Trainer(state, config, stream, validator, store, log, stop, say).run()
-    return Outcome(reason, state.progress, run)
+    ranks.leave()
+    return Outcome(reason, state.progress, run, ranks.leads)
+
+
+def _silent(message: str) -> None:
+    """The leader has said it."""
 
 
 def _read(request: TrainRequest, say: Say) -> tuple[ParallelText, ParallelText]:
@@ -141,14 +161,14 @@ def has_checkpoints(run: RunDirectory) -> bool:
 
 
 def _configure(
-    request: TrainRequest, run: RunDirectory, text: ParallelText, device: torch.device, say: Say
+    request: TrainRequest, run: RunDirectory, text: ParallelText, device: torch.device, ranks: Ranks, say: Say
 ) -> Config:
     if request.config is not None:
         return load_config(request.config, request.settings)
     if has_checkpoints(run):
         return load_config(run.config, request.settings)  # the recipe that this run was started with
     words = sum(len(line.split()) for line in text.tgt)
-    recipe = choose_recipe(len(text), words, on_gpu=device.type != "cpu")
+    recipe = choose_recipe(len(text), words, on_gpu=device.type != "cpu", ranks=ranks.size)
     say(f"no configuration given; recipe for {len(text):,} pairs:")
     for reason in recipe.reasons:
         say(f"  {reason}")
@@ -213,6 +233,15 @@ def _encoded(
     return corpus
 
 
+def _corpora(config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus) -> Corpora:
+    """What each epoch reads."""
+    if not config.data.subword_sampling:
+        return lambda epoch: plain
+    tokenizers = (vocabularies.src, vocabularies.tgt)
+    alpha, longest, seed = config.data.subword_sampling, config.data.max_length, config.training.seed
+    return SampledCorpus(text, plain, tokenizers, alpha, longest, seed)
+
+
 def _newest_checkpoint(store: CheckpointStore, say: Say) -> Path | None:
     """The checkpoint to resume from. Raises: CheckpointError if it was made with other inputs."""
     newest, problems = store.newest_valid()
@@ -223,12 +252,17 @@ def _newest_checkpoint(store: CheckpointStore, say: Say) -> Path | None:
     return newest
 
 
-def _resume(store: CheckpointStore, newest: Path, state: TrainState, say: Say) -> None:
+def _tidy(store: CheckpointStore, newest: Path | None) -> None:
+    """Move damaged checkpoints out of the way of those that will be written."""
     for path in store.steps():
-        if path.name > newest.name:
+        if newest is not None and path.name > newest.name:
             store.discard(path)
+
+
+def _resume(store: CheckpointStore, newest: Path, state: TrainState, say: Say) -> None:
     load_training(newest, state)
-    store.repair_names(newest, state.progress)
+    if state.ranks.leads:
+        store.repair_names(newest, state.progress)
     made = read_manifest(newest)
     here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     for name, value in here.items():
@@ -247,58 +281,3 @@ def _announce(config: Config, model: Seq2Seq, corpus: EncodedCorpus, device: tor
         f"{len(corpus):,} pairs, {tokens:,} target tokens; device {device}, {torch.get_num_threads()} threads, "
         f"matrix products in {pick_precision(device, config.training.precision)}"
     )
-
-
-@dataclass
-class _Validator:
-    """Loss, BLEU and chrF on the validation set; shows and keeps translations."""
-
-    run: RunDirectory
-    config: Config
-    model: Seq2Seq
-    vocabularies: Vocabularies
-    text: ParallelText
-    corpus: EncodedCorpus
-    device: torch.device
-    say: Say
-
-    def __call__(self, step: int) -> Validation:
-        # Greedy: a third of the time of a beam, and it ranks checkpoints the same way.
-        options = DecodingConfig(
-            beam=1,
-            max_length_ratio=self.config.decoding.max_length_ratio,
-            batch_tokens=self.config.decoding.batch_tokens,
-        )
-        wishes = Wishes(scored=False)
-        translator = make_translator(self.config, self.model, self.vocabularies, options, wishes)
-        loss = self._loss()
-        translations = [t.text for t in translator.translate(self.text.src)]
-        bleu, chrf = quick_scores(translations, self.text.tgt)
-        scores = Validation(loss, bleu, chrf)
-        durable.make_directory(self.run.samples)
-        durable.write_bytes(self.run.samples / f"step_{step:09d}.txt", encode_lines(translations))
-        self.say(
-            f"step {step}: loss {loss:.3f}, perplexity {scores.perplexity:.2f}, "
-            f"BLEU {bleu:.2f}, chrF {chrf:.2f} (greedy)"
-        )
-        for i in self._shown():
-            self.say(f"    source      {self.text.src[i]}")
-            self.say(f"    reference   {self.text.tgt[i]}")
-            self.say(f"    translation {translations[i]}")
-        return scores
-
-    @torch.no_grad()
-    def _loss(self) -> float:
-        """Mean negative log-likelihood of a target token, in nats."""
-        total, tokens = 0.0, 0
-        for batch in batches_in_order(self.corpus, self.config.data.batch_tokens):
-            on_device = batch.to(self.device)
-            states = self.model(on_device)
-            _, nll = smoothed_loss(states, self.model.output_weight, on_device.tgt_out, 0.0)
-            total += float(nll)
-            tokens += batch.tokens
-        return total / tokens
-
-    def _shown(self) -> list[int]:
-        usable = [i for i, line in enumerate(self.text.src) if line.strip()]
-        return usable[:: max(1, len(usable) // SAMPLES)][:SAMPLES]

@@ -247,6 +247,11 @@ def build_positions(kind: str, d_model: int, max_positions: int) -> Positions:
     return {"sinusoidal": SinusoidalPositions, "rotary": RotaryPositions}[kind]()
 
 
+def build_added_positions(kind: str, d_model: int, max_positions: int) -> Positions:
+    """Positions for an architecture without queries and keys to turn: sinusoidal instead of rotary."""
+    return build_positions("sinusoidal" if kind == "rotary" else kind, d_model, max_positions)
+
+
 def build_norm(kind: str, d_model: int) -> nn.Module:
     """The norm of that name."""
     return {"layer": LayerNorm, "rms": RMSNorm}[kind](d_model)

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transformer_cli.errors import ConfigError
+from transformer_cli.models.layers import FeedForward
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -24,14 +26,14 @@ ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
 
 
 class DynamicInt8Linear(nn.Module):
-    """A linear map without bias whose product is done in int8.
+    """A linear map whose product is done in int8.
 
     Weights are rounded once, symmetrically, with a scale for each output; inputs at each call, with one scale for
     the whole tensor.
     """
 
-    def __init__(self, weight: Tensor) -> None:
-        """`weight`: `[O, I]` float32."""
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """`weight`: `[O, I]` float32; `bias`: `[O]`."""
         super().__init__()
         scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127.0
         zeros = torch.zeros(len(weight), dtype=torch.int64)
@@ -39,7 +41,7 @@ class DynamicInt8Linear(nn.Module):
             # The type of this tensor is deprecated; the packed product that it is made for has no other way in.
             warnings.simplefilter("ignore", UserWarning)
             rounded = torch.quantize_per_channel(weight, scales.double(), zeros, axis=0, dtype=torch.qint8)
-            self.packed = torch.ops.quantized.linear_prepack(rounded, None)
+            self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
@@ -48,7 +50,7 @@ class DynamicInt8Linear(nn.Module):
 
 
 class PackedLinear(nn.Module):
-    """A linear map without bias whose weights are laid out once as oneDNN's product reads them.
+    """A linear map whose weights are laid out once as oneDNN's product reads them.
 
     The general product rearranges the weights at every call, which costs as much as the product itself when
     the input has few rows, as in decoding.
@@ -57,14 +59,16 @@ class PackedLinear(nn.Module):
     ROWS = 64
     """The number of rows that the layout is chosen for; any number works."""
 
-    def __init__(self, weight: Tensor) -> None:
-        """`weight`: `[O, I]` float32."""
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """`weight`: `[O, I]` float32; `bias`: `[O]`."""
         super().__init__()
+        self.bias = bias
+        self.activation = "none"
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, self.ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, None, "none", [], "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "")
         return out
 
     @staticmethod
@@ -83,13 +87,33 @@ def for_translation(model: Model, precision: str) -> Model:
     on_cpu = next(model.parameters()).device.type == "cpu"
     if precision == "fp32":
         fast = on_cpu and next(model.parameters()).dtype == torch.float32 and PackedLinear.is_possible()
-        return _replaced(model, PackedLinear) if fast else model
+        return _fused(_replaced(model, PackedLinear)) if fast else model
     if precision == "int8":
         _choose_engine(on_cpu)
         return _replaced(model, DynamicInt8Linear)
     if precision == "fp64" and next(model.parameters()).device.type == "mps":
         raise ConfigError("precision fp64: this device has none", hint="use --device cpu")
     return copy.deepcopy(model).eval().to({"bf16": torch.bfloat16, "fp64": torch.float64}[precision])
+
+
+def linear_map(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    """`[O, I]` -> the map `[..., I]` -> `[..., O]`, as fast as the device has it."""
+    if weight.device.type == "cpu" and weight.dtype == torch.float32 and PackedLinear.is_possible():
+        return PackedLinear(weight)
+    return lambda x: F.linear(x, weight)
+
+
+def _fused(model: Model) -> Model:
+    """The nonlinearity of a feed-forward network done in the product before it, while its result is at hand."""
+    for module in model.modules():
+        if isinstance(module, FeedForward) and module.activation is F.relu and isinstance(module.up, PackedLinear):
+            module.up.activation = "relu"
+            module.activation = _as_it_is
+    return model
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
 
 
 def _choose_engine(on_cpu: bool) -> None:
@@ -101,11 +125,13 @@ def _choose_engine(on_cpu: bool) -> None:
     torch.backends.quantized.engine = engine
 
 
-def _replaced(model: Model, kind: Callable[[Tensor], nn.Module]) -> Model:
+def _replaced(model: Model, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> Model:
     """A copy whose linear maps are of another kind."""
     model = copy.deepcopy(model).eval()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, kind(child.weight.detach()))
+                setattr(
+                    parent, name, kind(child.weight.detach(), None if child.bias is None else child.bias.detach())
+                )
     return model

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from transformer_cli.errors import ConfigError
+from transformer_cli.models.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
+from transformer_cli.models.graph import GraphEncoder
 from transformer_cli.models.protocol import Decoder, Encoder
+from transformer_cli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.models.transformer import TransformerDecoder, TransformerEncoder
 from transformer_cli.schema import ModelConfig
@@ -16,9 +19,14 @@ T = TypeVar("T")
 
 ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "transformer": TransformerEncoder,
+    "rnn": RecurrentEncoder,
+    "tcn": ConvolutionalEncoder,
+    "gat": GraphEncoder,
 }
 DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
     "transformer": TransformerDecoder,
+    "rnn": RecurrentDecoder,
+    "tcn": ConvolutionalDecoder,
 }
 
 

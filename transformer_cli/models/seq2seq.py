@@ -76,5 +76,9 @@ class Seq2Seq(nn.Module):
 
     def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The last token of each hypothesis, `[B, W]` -> (logits of the next `[B, W, V]`, new state)."""
-        y, state = self.decoder.decode_step(self.tgt_embedding(tokens), state)
+        y, state = self.step(tokens, state)
         return self.logits(y), state
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """`decode_step` before the output projection: `[B, W]` -> (`[B, W, D]`, new state)."""
+        return self.decoder.decode_step(self.tgt_embedding(tokens), state)

@@ -36,10 +36,24 @@ def rotate(x: Tensor, positions: Tensor) -> Tensor:
     Returns:
         Like `x`, same norm.
     """
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        return _rotate_as_complex(x, positions)
+    return reference_rotate(x, positions)
+
+
+def reference_rotate(x: Tensor, positions: Tensor) -> Tensor:
+    """`rotate` as the paper writes it (RoPE, equation 34), and for types without complex numbers."""
     angles = _angles(positions, x.shape[-1]).unsqueeze(-2)  # [..., 1, K / 2]
     sin, cos = angles.sin().to(x.dtype), angles.cos().to(x.dtype)
     first, second = x[..., 0::2], x[..., 1::2]
     return torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1).flatten(-2)
+
+
+def _rotate_as_complex(x: Tensor, positions: Tensor) -> Tensor:
+    """A pair of coordinates is a complex number, and turning it a product: one pass instead of seven."""
+    angles = _angles(positions, x.shape[-1]).unsqueeze(-2).to(x.dtype)  # [..., 1, K / 2]
+    pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))  # [..., H, K / 2]
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
 def _angles(positions: Tensor, size: int) -> Tensor:

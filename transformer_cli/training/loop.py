@@ -5,24 +5,23 @@ It receives an iterable of batches and a `validate` callable as values and knows
 
 from __future__ import annotations
 
-import json
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from transformer_cli import durable
 from transformer_cli.batch import Batch, Position
 from transformer_cli.errors import UserError
 from transformer_cli.runtime import pick_precision, products_in
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
+from transformer_cli.training.metrics import MetricsLog, Recent
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.schedule import learning_rate
@@ -33,11 +32,13 @@ MAX_SKIPPED = 20
 
 
 class Stream(Protocol):
-    """Endless batches; `position` is that of the next one."""
+    """Endless batches; `position` is that of the next; `skip` passes over one and returns its target tokens."""
 
     position: Position
 
     def __next__(self) -> Batch: ...
+
+    def skip(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -64,37 +65,12 @@ class StopRequest:
     signal: int = 0
 
 
-class MetricsLog:
-    """`metrics.jsonl`: one object a line. Lines beyond the step that a run resumes from are dropped."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        kept = [line for line in _lines(path) if line["step"] <= step]
-        durable.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._stream: TextIO = path.open("a", encoding="utf-8")
-
-    def write(self, kind: str, **values: Any) -> None:
-        self._stream.write(json.dumps({"kind": kind, **values}) + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a metrics file; a line cut off by a crash is passed over."""
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(value, dict) and "step" in value:
-                yield value
-
-
 @dataclass
 class Trainer:
-    """One run, from wherever its state stands to a limit, a stop request or early stopping."""
+    """One run, from wherever its state stands to a limit, a stop request or early stopping.
+
+    Of several ranks each does the same steps with other batches; rank 0 alone validates, writes, reads the clock.
+    """
 
     state: TrainState
     config: Config
@@ -109,13 +85,22 @@ class Trainer:
         """Train; returns why it ended. On return the newest state is saved."""
         c, progress = self.config.training, self.state.progress
         self._started = time.monotonic() - progress.seconds
+        self._agreed, self._stopping = progress.seconds, 0
+        leads = self.state.ranks.leads
         self._skipped = 0
         self._recent = Recent()
         self.state.model.train()
         reason = self._reason_to_end()
-        bar = tqdm(total=c.max_steps, initial=progress.step, unit="step", dynamic_ncols=True, desc="train")
+        bar = tqdm(
+            total=c.max_steps,
+            initial=progress.step,
+            unit="step",
+            dynamic_ncols=True,
+            desc="train",
+            disable=not leads,
+        )
         try:
-            if reason and not self.stop.signal and 0 < progress.step != progress.validated_step:
+            if reason and not self._signal and 0 < progress.step != progress.validated_step:
                 self._validate()  # stopped by a signal before, and now at its limit
             while not reason:
                 updated = self._step()
@@ -127,7 +112,7 @@ class Trainer:
                         bar.total = self._horizon()  # moves when the limit is a time
                         bar.set_postfix_str(self._log_step())
                 # One save a step at most: what is saved then knows the validation of that step.
-                if (updated and step % c.validate_every == 0) or (reason and not self.stop.signal):
+                if (updated and step % c.validate_every == 0) or (reason and not self._signal):
                     self._validate()
                     reason = reason or self._reason_to_end()
                 elif (updated and step % c.save_every == 0) or reason:
@@ -139,9 +124,9 @@ class Trainer:
 
     def _reason_to_end(self) -> str:
         c, progress = self.config.training, self.state.progress
-        progress.seconds = time.monotonic() - self._started
-        if self.stop.signal:
-            return f"signal {self.stop.signal}"
+        progress.seconds = self._clock()
+        if self._signal:
+            return f"signal {self._signal}"
         if progress.step >= c.max_steps:
             return f"max_steps {c.max_steps}"
         if c.max_minutes and progress.seconds + progress.reserve >= 60 * c.max_minutes:
@@ -153,10 +138,10 @@ class Trainer:
     def _step(self) -> bool:
         """One update from `accumulate` batches; False if it had no finite gradient and changed nothing."""
         progress, model = self.state.progress, self.state.model
-        batches = [next(self.stream) for _ in range(self.config.training.accumulate)]
-        tokens = sum(batch.tokens for batch in batches)
+        batches, tokens = self._draw()
         model.zero_grad(set_to_none=True)
         nll = self._gradient(batches, tokens)
+        self._exchange(nll)
         norm = clip_gradient(model, self.config.optim.clip_norm)
         progress.position = self.stream.position
         if not torch.isfinite(norm):
@@ -173,6 +158,39 @@ class Trainer:
             self.state.average.update(model, progress.step)
         self._recent.add(nll, tokens, norm)
         return True
+
+    def _draw(self) -> tuple[list[Batch], int]:
+        """This rank's batches of an update, and the target tokens of all ranks together."""
+        ranks = self.state.ranks
+        batches, tokens = [], 0
+        for i in range(self.config.training.accumulate * ranks.size):
+            if i % ranks.size == ranks.rank:
+                batches.append(next(self.stream))
+                tokens += batches[-1].tokens
+            else:
+                tokens += self.stream.skip()
+        return batches, tokens
+
+    def _exchange(self, nll: Tensor) -> None:
+        """Sum gradients and `nll` over all ranks; learn the leader's clock, and whether anybody is to stop."""
+        ranks = self.state.ranks
+        if ranks.size == 1:
+            return
+        own = time.monotonic() - self._started if ranks.leads else 0.0
+        news = torch.tensor([own, float(self.stop.signal > 0)], device=nll.device)
+        ranks.sum([*(p.grad for p in self.state.model.parameters() if p.grad is not None), nll, news])
+        self._agreed, asked = news.tolist()
+        if asked:
+            self._stopping = self.stop.signal = self.stop.signal or signal.SIGTERM
+
+    @property
+    def _signal(self) -> int:
+        """The signal that ends the run; of several ranks, once all know of it."""
+        return self.stop.signal if self.state.ranks.size == 1 else self._stopping
+
+    def _clock(self) -> float:
+        """Seconds in training; where there are several ranks the leader's, at the last exchange."""
+        return time.monotonic() - self._started if self.state.ranks.size == 1 else self._agreed
 
     def _gradient(self, batches: list[Batch], tokens: int) -> Tensor:
         """Gradient of the mean loss over all tokens of these batches; returns their summed NLL."""
@@ -230,7 +248,7 @@ class Trainer:
         if self.state.average is not None:
             self.state.average.swap(self.state.model)
         self.state.model.eval()
-        scores = self.validate(progress.step)
+        scores = self._scores()
         self.state.model.train()
         if self.state.average is not None:
             self.state.average.swap(self.state.model)
@@ -244,7 +262,7 @@ class Trainer:
             )
         else:
             progress.bad_validations += 1
-        progress.seconds = time.monotonic() - self._started
+        progress.seconds = self._clock()
         # Before the save: a crash between the two leaves a line too many, which resuming drops.
         self.log.write(
             "validation",
@@ -255,32 +273,25 @@ class Trainer:
             seconds=progress.seconds,
         )
         self._save(best=best)
-        progress.reserve = max(progress.reserve, time.monotonic() - began)
+        (took,) = self.state.ranks.lead([time.monotonic() - began])
+        progress.reserve = max(progress.reserve, took)
         self._recent = Recent()
 
+    def _scores(self) -> Validation:
+        """What the leader measures, on every rank."""
+        numbers = [0.0] * 5
+        if self.state.ranks.leads:
+            found = self.validate(self.state.progress.step)
+            seconds = time.monotonic() - self._started
+            numbers = [found.loss, found.bleu, found.chrf, seconds, float(self.stop.signal)]
+        loss, bleu, chrf, self._agreed, told = self.state.ranks.lead(numbers)
+        if told and self.state.ranks.size > 1:
+            self._stopping = self.stop.signal = int(told)
+        return Validation(loss, bleu, chrf)
+
     def _save(self, *, best: bool) -> None:
-        self.state.progress.seconds = time.monotonic() - self._started
-        self.store.save(self.state, best=best, keep_last=self.config.training.keep_last)
-
-
-class Recent:
-    """Running sums since the last line of the log; read from the device only when asked."""
-
-    def __init__(self) -> None:
-        self.nll: Tensor | float = 0.0
-        self.norm: Tensor | float = 0.0
-        self.tokens = 0
-        self.steps = 0
-        self.since = time.monotonic()
-
-    def add(self, nll: Tensor, tokens: int, norm: Tensor) -> None:
-        self.nll, self.norm = self.nll + nll, self.norm + norm
-        self.tokens += tokens
-        self.steps += 1
-
-    def take(self) -> tuple[float, float, float]:
-        """(NLL a token in nats, mean gradient norm, target tokens a second), and begin anew."""
-        loss, norm = float(self.nll) / max(self.tokens, 1), float(self.norm) / max(self.steps, 1)
-        speed = self.tokens / max(time.monotonic() - self.since, 1e-9)
-        self.__init__()  # type: ignore[misc]
-        return loss, norm, speed
+        self.state.progress.seconds = self._clock()
+        self.state.meet()
+        if self.state.ranks.leads:
+            self.store.save(self.state, best=best, keep_last=self.config.training.keep_last)
+        self.state.ranks.wait()  # a rank that ended sooner would have the leader killed in the middle of it

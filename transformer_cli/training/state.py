@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from transformer_cli.batch import Position
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import OptimConfig, TrainingConfig
+from transformer_cli.training.distributed import Ranks
 from transformer_cli.training.optimizer import MovingAverage, build_optimizer
+
+ALONE = Ranks()
 
 
 @dataclass
@@ -45,8 +49,10 @@ class Progress:
 class TrainState:
     """Model, optimizer, moving average, random state and progress: the value that a checkpoint holds."""
 
-    def __init__(self, model: Seq2Seq, optim: OptimConfig, training: TrainingConfig) -> None:
+    def __init__(self, model: Seq2Seq, optim: OptimConfig, training: TrainingConfig, ranks: Ranks = ALONE) -> None:
         self.model = model
+        self.ranks = ranks
+        self.peers: dict[str, Tensor] = {}
         self.optimizer = build_optimizer(model, optim)
         self.average = MovingAverage(model, training.ema) if training.ema else None
         self.progress = Progress()
@@ -57,14 +63,24 @@ class TrainState:
             return dict(self.average.average)
         return {name: p.detach() for name, p in self.model.named_parameters()}
 
-    def optimizer_tensors(self) -> dict[str, Tensor]:
-        """What only training needs: moments, step counts, random states, weights under an average."""
-        tensors = {"rng.cpu": torch.get_rng_state()}
+    def meet(self) -> None:
+        """Take in the random states of the other ranks, so that a checkpoint holds them. Every rank calls this."""
+        for kind, own in self._random_states().items():
+            states = self.ranks.gather(own)
+            self.peers.update({f"{kind}.{rank}": states[rank] for rank in range(1, len(states))})
+
+    def _random_states(self) -> dict[str, Tensor]:
+        states = {"rng.cpu": torch.get_rng_state()}
         device = next(self.model.parameters()).device
         if device.type == "cuda":
-            tensors["rng.device"] = torch.cuda.get_rng_state(device)
+            states["rng.device"] = torch.cuda.get_rng_state(device)
         elif device.type == "mps":
-            tensors["rng.device"] = torch.mps.get_rng_state()
+            states["rng.device"] = torch.mps.get_rng_state()
+        return states
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """What only training needs: moments, step counts, random states of all ranks, weights under an average."""
+        tensors = {**self._random_states(), **self.peers}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state_of(parameter).items():
                 tensors[f"{key}.{name}"] = value.detach()
@@ -90,10 +106,17 @@ class TrainState:
             if progress.step:  # before the first update there are no moments
                 keys = moments.pop(name)
                 held.update({key: optimizer[f"{key}.{name}"].to(parameter.device) for key in keys})
-        torch.set_rng_state(optimizer["rng.cpu"].cpu())
-        device = next(self.model.parameters()).device
-        if "rng.device" in optimizer and device.type == "cuda":
-            torch.cuda.set_rng_state(optimizer["rng.device"].cpu(), device)
-        elif "rng.device" in optimizer and device.type == "mps":
-            torch.mps.set_rng_state(optimizer["rng.device"].cpu())
+        self._restore_random(optimizer, progress.step)
         self.progress = progress
+
+    def _restore_random(self, held: dict[str, Tensor], step: int) -> None:
+        suffix = "" if self.ranks.leads else f".{self.ranks.rank}"
+        if f"rng.cpu{suffix}" not in held:  # the run was made by fewer ranks
+            torch.manual_seed(int(np.random.SeedSequence([step, self.ranks.rank]).generate_state(1)[0]))
+            return
+        torch.set_rng_state(held[f"rng.cpu{suffix}"].cpu())
+        device, own = next(self.model.parameters()).device, held.get(f"rng.device{suffix}")
+        if own is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(own.cpu(), device)
+        elif own is not None and device.type == "mps":
+            torch.mps.set_rng_state(own.cpu())

@@ -1,0 +1,171 @@
+"""The temporal convolutional network as encoder and decoder (Bai et al. 2018), with attention to the source
+(Gehring et al. 2017).
+
+Each layer sees twice as far as the one before; n layers of kernel k see (k - 1)(2ⁿ - 1) positions back.
+Shapes: B sentences, L positions, W beams, D `d_model`; `[..., D]` is `[B, L, D]` or `[N, D]` as the layout says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transformer_cli.layout import Layout
+from transformer_cli.models.layers import (
+    CrossAttention,
+    Linear,
+    build_added_positions,
+    build_residual,
+    final_norm,
+    residual_gain,
+    step_position,
+)
+from transformer_cli.models.protocol import Memory
+from transformer_cli.ops.attention import KERNELS, key_mask
+from transformer_cli.ops.convolution import Ring, taps
+from transformer_cli.ops.dropout import Dropout
+from transformer_cli.ops.kv_cache import KeyValueCache
+from transformer_cli.schema import ModelConfig
+
+
+class Convolution(nn.Module):
+    """W2 relu(W1 · what stands around): a dilated convolution to `d_ff` channels, and back by one of width 1."""
+
+    def __init__(self, config: ModelConfig, layer: int, gain: float) -> None:
+        super().__init__()
+        self.size, self.dilation = config.kernel_size, 2**layer
+        self.up = Linear(config.kernel_size * config.d_model, config.d_ff)
+        self.down = Linear(config.d_ff, config.d_model, gain=gain)
+
+    @property
+    def reach(self) -> int:
+        """Positions before its own that a causal convolution reads."""
+        return (self.size - 1) * self.dilation
+
+    def forward(self, x: Tensor, layout: Layout, causal: bool) -> Tensor:
+        """`[..., D]` -> `[..., D]`."""
+        padded = layout.pad(x)
+        if layout.mask is not None and not causal:
+            padded = padded * layout.mask.unsqueeze(-1)  # what stands behind the end is nothing
+        return layout.unpad(self._map(taps(padded, self.size, self.dilation, causal=causal)))
+
+    def step(self, x: Tensor, ring: Ring) -> tuple[Tensor, Ring]:
+        """One position: `[B, W, D]` -> `[B, W, D]`."""
+        seen, ring = ring.read(x, self.size, self.dilation)
+        return self._map(seen), ring
+
+    def _map(self, seen: Tensor) -> Tensor:
+        out: Tensor = self.down(F.relu(self.up(seen)))
+        return out
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Convolutions that look both ways."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c, gain = config, residual_gain(config.norm, config.encoder_layers)
+        self.positions = build_added_positions(c.positions, c.d_model, c.max_positions)
+        self.dropout = Dropout(c.dropout)
+        self.layers = nn.ModuleList(Convolution(c, i, gain) for i in range(c.encoder_layers))
+        self.residuals = nn.ModuleList(
+            build_residual(c.norm, c.norm_type, c.d_model, c.dropout) for _ in range(c.encoder_layers)
+        )
+        self.norm = final_norm(c.norm, c.norm_type, c.d_model)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        x = self.dropout(self.positions.add(x, layout.positions))
+        for layer, residual in zip(self.layers, self.residuals, strict=True):
+            x = residual(x, lambda h, layer=layer: layer(h, layout, causal=False))
+        out: Tensor = self.norm(x)
+        return out
+
+
+class ConvolutionalDecoderLayer(nn.Module):
+    """A causal convolution, then cross-attention, each in a residual branch."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        c, gain = config, residual_gain(config.norm, config.decoder_layers)
+        self.convolution = Convolution(c, layer, gain)
+        self.cross_attention = CrossAttention(c.d_model, c.num_heads, KERNELS[c.attention], gain)
+        self.convolution_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+        self.cross_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
+
+    def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        y = self.convolution_residual(y, lambda h: self.convolution(h, layout, causal=True))
+        y = self.cross_residual(y, lambda h: self.cross_attention(h, layout, memory))
+        return y
+
+    def step(self, y: Tensor, ring: Ring, source: KeyValueCache, mask: Tensor | None) -> tuple[Tensor, Ring]:
+        """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
+        after: list[Ring] = []
+
+        def convolve(h: Tensor) -> Tensor:
+            out, ring_after = self.convolution.step(h, ring)
+            after.append(ring_after)
+            return out
+
+        y = self.convolution_residual(y, convolve)
+        y = self.cross_residual(y, lambda h: self.cross_attention.step(h, mask, source))
+        return y, after[0]
+
+
+@dataclass(frozen=True)
+class ConvolutionalState:
+    """See `protocol.DecoderState`."""
+
+    step: int
+    rings: list[Ring]
+    sources: list[KeyValueCache]
+    source_mask: Tensor | None
+
+    def reorder(self, parents: Tensor) -> ConvolutionalState:
+        return replace(self, rings=[ring.reorder(parents) for ring in self.rings])
+
+    def keep(self, sentences: Tensor) -> ConvolutionalState:
+        return ConvolutionalState(
+            self.step,
+            [ring.keep(sentences) for ring in self.rings],
+            [source.keep(sentences) for source in self.sources],
+            None if self.source_mask is None else self.source_mask[sentences],
+        )
+
+
+class ConvolutionalDecoder(nn.Module):
+    """Causal convolutions with attention to the source in each layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c = config
+        self.positions = build_added_positions(c.positions, c.d_model, c.max_positions)
+        self.dropout = Dropout(c.dropout)
+        self.layers = nn.ModuleList(ConvolutionalDecoderLayer(c, i) for i in range(c.decoder_layers))
+        self.norm = final_norm(c.norm, c.norm_type, c.d_model)
+
+    def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        y = self.dropout(self.positions.add(y, layout.positions))
+        for layer in self.layers:
+            y = layer(y, layout, memory)
+        out: Tensor = self.norm(y)
+        return out
+
+    def init_state(self, memory: Memory, beam: int) -> ConvolutionalState:
+        rings, sources = [], []
+        for layer in self.layers:
+            assert isinstance(layer, ConvolutionalDecoderLayer)
+            reach = layer.convolution.reach
+            rings.append(Ring.empty(memory.layout.sentences, beam, reach, memory.states))
+            sources.append(layer.cross_attention.remember(memory))
+        return ConvolutionalState(0, rings, sources, key_mask(memory.layout))
+
+    def decode_step(self, y: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:
+        y = self.positions.add(y, step_position(state.step, y.device))
+        rings = []
+        for layer, ring, source in zip(self.layers, state.rings, state.sources, strict=True):
+            assert isinstance(layer, ConvolutionalDecoderLayer)
+            y, after = layer.step(y, ring, source, state.source_mask)
+            rings.append(after)
+        return self.norm(y), replace(state, step=state.step + 1, rings=rings)

@@ -1,0 +1,51 @@
+"""Dilated convolutions over positions (Bai et al. 2018, section 3.2), as one product over shifted copies.
+
+Shapes: B sentences, W beams, L positions, D inputs, K taps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def taps(x: Tensor, size: int, dilation: int, *, causal: bool) -> Tensor:
+    """What each position of a convolution reads: `[B, L, D]` -> `[B, L, size · D]`, zeros beyond the ends.
+
+    Causal: positions t, t - dilation, ...; else the same number of positions on both sides (`size` is odd).
+    """
+    reach = (size - 1) * dilation
+    left = reach if causal else reach // 2
+    padded = F.pad(x, (0, 0, left, reach - left))
+    length = x.shape[1]
+    return torch.cat([padded[:, i * dilation : i * dilation + length] for i in range(size)], dim=-1)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The last reach = (size - 1) · dilation inputs of a causal convolution, `[B, W, reach, D]`, in a circle."""
+
+    inputs: Tensor
+    step: int = 0
+
+    @staticmethod
+    def empty(sentences: int, width: int, reach: int, like: Tensor) -> Ring:
+        return Ring(like.new_zeros(sentences, width, reach, like.shape[-1]))
+
+    def read(self, x: Tensor, size: int, dilation: int) -> tuple[Tensor, Ring]:
+        """The taps at this position, `[B, W, D]` -> `[B, W, size · D]`, and the ring with `x` in it."""
+        reach = self.inputs.shape[2]
+        slots = [(self.step - j * dilation) % reach for j in range(size - 1, 0, -1)]
+        seen = torch.cat([*(self.inputs[:, :, slot] for slot in slots), x], dim=-1)
+        self.inputs[:, :, self.step % reach] = x  # the oldest, which has just been read for the last time
+        return seen, Ring(self.inputs, self.step + 1)
+
+    def reorder(self, parents: Tensor) -> Ring:
+        index = parents[:, :, None, None].expand_as(self.inputs)
+        return Ring(self.inputs.gather(1, index), self.step)
+
+    def keep(self, sentences: Tensor) -> Ring:
+        return Ring(self.inputs[sentences], self.step)
