@@ -18,7 +18,7 @@ from conftest import CLI, ENVIRONMENT, TINY_RUN
 from transformer_cli.training.distributed import Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-"""`--` because torchrun takes `--run` for a beginning of options of its own."""
+"""`--` because torchrun takes `--run` for a beginning of options of its own; `--run-dir` needs none."""
 
 
 def arguments_of(toy: Path, run: Path, *settings: str) -> list[str]:
@@ -95,7 +95,10 @@ def test_a_signal_saves_and_another_number_of_ranks_goes_on(toy: Path, tmp_path:
 
 
 def test_a_mistake_is_said_once(toy: Path, tmp_path: Path) -> None:
-    done = train([*TORCHRUN, "transformer_cli"], toy, tmp_path / "run", "model.d_modle=3")
+    arguments = ["--run-dir" if a == "--run" else a for a in arguments_of(toy, tmp_path, "model.d_modle=3")]
+    done = subprocess.run(
+        [*TORCHRUN[:-1], "transformer_cli", *arguments], capture_output=True, timeout=300, env=ENVIRONMENT
+    )
     assert done.returncode != 0
     assert done.stderr.decode().count("d_modle") == 1 and b"defect" not in done.stderr
 

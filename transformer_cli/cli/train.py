@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def train(
     run: Annotated[
         Path,
-        typer.Option("--run", metavar="DIR", help="The run directory; an existing run is resumed."),
+        typer.Option("--run", "--run-dir", metavar="DIR", help="The run directory; an existing run is resumed."),
     ],
     src: Annotated[
         list[Path],
