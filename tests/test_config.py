@@ -102,7 +102,7 @@ def test_learned_positions_bound_the_length() -> None:
     [
         ("model.encoder_layers=40", "reach beyond any sentence"),
         ("model.kernel_size=4", "must be odd"),
-        ("data.subword_sampling=0.1", "needs tokenizer.model_type"),
+        ("data.subword_sampling=0.1", "needs tokenizer.model_type unigram"),
     ],
 )
 def test_checks_between_keys_of_the_rivals(setting: str, words: str) -> None:

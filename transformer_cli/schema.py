@@ -44,8 +44,8 @@ class DataConfig(Section):
     batch_tokens: Annotated[int, Field(ge=16)] = 4096
     """Tokens of the longer side of a batch, padding included."""
     subword_sampling: Fraction = 0.0
-    """Train on segmentations drawn anew each epoch; of a unigram vocabulary the α of Kudo 2018 (.2 wild, .5 tame),
-    of a bpe one the share of merges left out (Provilkov et al. 2020; .1 is usual); 0 = the likeliest, always."""
+    """Train on segmentations drawn anew each epoch, with the α of Kudo 2018: .2 wild, .5 tame; 0 = the likeliest,
+    always. Needs a unigram vocabulary."""
     filters: FiltersConfig = FiltersConfig()
 
 
@@ -229,10 +229,8 @@ class Config(Section):
     def _check(self) -> Self:
         if self.model.tie_embeddings == "all" and not self.tokenizer.joint:
             raise ValueError("model.tie_embeddings 'all' needs tokenizer.joint: true (one vocabulary)")
-        if self.data.subword_sampling and self.tokenizer.model_type == "char":
-            raise ValueError(
-                "data.subword_sampling needs tokenizer.model_type unigram or bpe: a char has no parts"
-            )
+        if self.data.subword_sampling and self.tokenizer.model_type != "unigram":
+            raise ValueError("data.subword_sampling needs tokenizer.model_type unigram")
         if self.model.positions == "learned" and self.data.max_length > self.model.max_positions:
             raise ValueError(
                 f"data.max_length {self.data.max_length} is above model.max_positions {self.model.max_positions}"

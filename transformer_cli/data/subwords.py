@@ -1,4 +1,4 @@
-"""Subword sampling: the training text in other pieces each epoch (Kudo 2018; Provilkov et al. 2020).
+"""Subword sampling: the training text in other pieces each epoch (Kudo 2018).
 
 A small corpus shows each word in one segmentation only; drawn ones teach what its parts mean. What an epoch
 reads is a pure function of (text, vocabularies, alpha, seed, epoch), so a resumed run reads the same.

@@ -10,7 +10,6 @@ import io
 import os
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,8 @@ from transformer_cli.errors import CheckpointError, ConfigError, DataError
 TRAINING_LINES = 2_000_000
 """SentencePiece samples this many lines at most; more change the pieces little and cost memory."""
 MAX_MODEL_BYTES = 64 << 20
+SEGMENTATIONS = 16
+"""Of a line, among which `sample` draws."""
 
 
 class Tokenizer:
@@ -73,33 +74,30 @@ class Tokenizer:
         return [np.array(ids, dtype=np.int64) for ids in encoded]
 
     def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[Ids]:
-        """Each line -> ids of a segmentation drawn at random; the same seed draws the same.
+        """Each line -> ids of one of its likeliest segmentations, drawn at random; the same seed draws the same.
 
-        Args:
-            alpha: of a unigram model, the exponent of the probabilities that segmentations are drawn with (Kudo
-                2018, section 3.3, over all segmentations); of bpe, the probability that a merge is left out
-                (Provilkov et al. 2020, section 3).
+        A segmentation of probability p is drawn in proportion to p ** alpha (Kudo 2018, section 3.3). SentencePiece
+        draws too, but not the same in another process.
 
         Raises:
             ConfigError: a vocabulary that has one segmentation only.
         """
-
-        def draw() -> list[list[int]]:
-            found: list[list[int]] = self._processor.EncodeAsIds(
-                list(lines), enable_sampling=True, alpha=alpha, nbest_size=-1, num_threads=1
-            )
-            return found
-
-        # SentencePiece seeds one generator a thread, when the thread first draws: a new thread starts a new sequence.
-        spm.set_random_generator_seed(seed)
-        with ThreadPoolExecutor(1) as thread:
+        p = self._processor
+        scores = [p.GetScore(i) for i in range(self.vocab_size)]
+        drawn = []
+        for line, point in zip(lines, np.random.default_rng(seed).random(len(lines)), strict=True):
             try:
-                drawn = thread.submit(draw).result()
+                found = p.NBestEncodeAsIds(line, SEGMENTATIONS)
             except RuntimeError as error:
                 raise ConfigError(
-                    f"data.subword_sampling: this tokenizer draws no segmentations ({str(error).strip()})"
+                    f"data.subword_sampling: this tokenizer has no other segmentations ({str(error).strip()})",
+                    hint="it takes a unigram vocabulary (tokenizer.model_type)",
                 ) from None
-        return [np.array(ids, dtype=np.int64) for ids in drawn]
+            chances = alpha * np.array([sum(scores[i] for i in ids) for ids in found])
+            weights = np.exp(chances - chances.max()).cumsum() if found else np.ones(1)
+            chosen = int(np.searchsorted(weights, point * weights[-1], side="right"))
+            drawn.append(np.array(found[min(chosen, len(found) - 1)] if found else [], dtype=np.int64))
+        return drawn
 
     def decode(self, sentences: Sequence[Ids]) -> list[str]:
         """Ids -> detokenised text; special ids say nothing."""
