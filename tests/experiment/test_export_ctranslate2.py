@@ -308,6 +308,9 @@ class Kept:
     def validation_lines(self) -> list[str]:
         return []
 
+    def lexicon(self, size: int) -> None:
+        return None
+
 
 def export_of(source: Kept, output: Path, text: Path) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,20 @@ def write_stdout(content: bytes) -> None:
         if isinstance(error, BrokenPipeError):
             raise SystemExit(0) from None
         raise DiskError(f"standard output: cannot be written: {error.strerror}") from None
+
+
+def leave_on_interrupt() -> None:
+    """From now on Ctrl-C ends the program at once, with 130: for commands whose results are out as soon as written.
+
+    The usual exception would first wait for the batches that threads are working on, and is lost when it happens to
+    come up in a destructor.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        os.write(2, b"\ninterrupted\n")
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGINT, leave)
 
 
 def check_output(path: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, existing, say, write_output, write_stdout
+from transformer_cli.cli.output import check_output, existing, leave_on_interrupt, say, write_output, write_stdout
 
 CHUNK = 4096
 """Lines translated at a time from a file; a terminal or pipe gives what it has."""
@@ -248,6 +248,8 @@ def translate(
     if check_invariance:
         prove_invariance(request, say)
         return
+    if output is None and alignments is None:
+        leave_on_interrupt()
     written, aligned = bytearray(), bytearray()
     for first, sources, translations in translate_lines(request, CHUNK, say):
         content = render(sources, translations, format, n_best, first)
