@@ -44,10 +44,10 @@ def write_stdout(content: bytes) -> None:
 
 
 def leave_on_interrupt() -> None:
-    """From now on Ctrl-C ends the program at once, with 130: for commands whose results are out as soon as written.
+    """From now on Ctrl-C ends the program at once, with 130: for commands whose results are out once written.
 
-    The usual exception would first wait for the batches that threads are working on, and is lost when it happens to
-    come up in a destructor.
+    The usual exception would first wait for the batches that threads are working on, and is lost when it comes up
+    in a destructor.
     """
 
     def leave(number: int, frame: object) -> None:
