@@ -81,3 +81,17 @@ def collate(src: Sequence[Ids], tgt: Sequence[Ids], *, packed: bool = False) -> 
     tgt_in, tgt_layout = lay([np.concatenate([bos, t[:-1]]) for t in tgt], packed=packed)
     tgt_out = torch.from_numpy(np.concatenate(tgt).astype(np.int64, copy=False))
     return Batch(src_rows, src_layout, tgt_in, tgt_layout, tgt_out)
+
+
+def cut(lengths: Sequence[int], budget: int) -> list[tuple[int, int]]:
+    """Consecutive ranges whose (longest · count) stays within `budget`, one element at least."""
+    ranges = []
+    start, longest = 0, 0
+    for i, length in enumerate(lengths):
+        longest = max(longest, length)
+        if i > start and longest * (i + 1 - start) > budget:
+            ranges.append((start, i))
+            start, longest = i, length
+    if len(lengths):
+        ranges.append((start, len(lengths)))
+    return ranges

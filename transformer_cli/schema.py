@@ -77,7 +77,7 @@ class ModelConfig(Section):
     """`reference` computes softmax(QKᵀ/√d_k)V step by step, as the paper writes it."""
     cell: Literal["tanh", "gru", "lstm"] = "gru"
     """Of `rnn` encoders and decoders."""
-    rnn_attention: Literal["none", "additive", "multiplicative"] = "additive"
+    rnn_attention: Literal["none", "additive", "multiplicative", "dot"] = "additive"
     """Of `rnn` decoders, to the source; `none` leaves one vector of it."""
     input_feeding: bool = True
     """Of `rnn` decoders: a position reads what the one before attended to."""

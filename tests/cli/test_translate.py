@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from conftest import CLI, ENVIRONMENT, cli
@@ -142,34 +143,34 @@ def test_one_line_is_enough_for_check_invariance(toy_run: Path, tmp_path: Path) 
     assert cli("translate", toy_run, tmp_path / "one", "--check-invariance").returncode == 0
 
 
-def test_an_interrupt_while_waiting_for_stdin_ends_as_it_should(toy_run: Path) -> None:
+@contextlib.contextmanager
+def waiting(run: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes], IO[bytes]]]:
+    """`translate` after its first line, with stdin still open: the process and its three streams."""
     with subprocess.Popen(
-        [*CLI, "translate", str(toy_run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*CLI, "translate", str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=ENVIRONMENT,
     ) as process:  # fmt: skip
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write(LINES[0].encode() + b"\n")
         process.stdin.flush()
         assert process.stdout.readline().strip()
+        yield process, process.stdin, process.stdout, process.stderr
+
+
+def test_an_interrupt_while_waiting_for_stdin_ends_as_it_should(toy_run: Path) -> None:
+    with waiting(toy_run) as (process, _stdin, _stdout, stderr):
         process.send_signal(signal.SIGINT)  # the pipe stays open
         assert process.wait(timeout=30) == 130
-        assert b"Fatal" not in process.stderr.read()
+        assert b"Fatal" not in stderr.read()
 
 
 def test_a_reader_that_leaves_while_stdin_stays_open(toy_run: Path) -> None:
-    with subprocess.Popen(
-        [*CLI, "translate", str(toy_run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    ) as process:  # fmt: skip
-        assert process.stdin and process.stdout and process.stderr
-        process.stdin.write(LINES[0].encode() + b"\n")
-        process.stdin.flush()
-        assert process.stdout.readline().strip()
-        process.stdout.close()
-        process.stdin.write(LINES[0].encode() + b"\n")
-        process.stdin.flush()
+    with waiting(toy_run) as (process, stdin, stdout, stderr):
+        stdout.close()
+        stdin.write(LINES[0].encode() + b"\n")
+        stdin.flush()
         assert process.wait(timeout=30) == 0
-        assert b"Fatal" not in process.stderr.read()
+        assert b"Fatal" not in stderr.read()
 
 
 def test_a_long_line_keeps_its_terms(toy_run: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ VARIANTS: list[dict[str, Any]] = [
         "graph_attention": "static",
     },
     {"cell": "tanh", "rnn_attention": "none", "window": 1, "norm": "post"},
-    {"input_feeding": False, "decoder_layers": 3},
+    {"input_feeding": False, "decoder_layers": 3, "rnn_attention": "dot"},
 ]
 CASES = [
     pytest.param(encoder, decoder, variant, id=f"{encoder}-{decoder}-{i}")

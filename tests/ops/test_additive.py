@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from transformer_cli.ops.additive import additive_scores, masked_softmax
+from transformer_cli.ops.additive import additive_scores
+from transformer_cli.ops.attention import masked_softmax
 
 
 def test_scores_as_bahdanau_writes_them() -> None:

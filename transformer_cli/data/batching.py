@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer_cli.batch import Batch, Position, collate
+from transformer_cli.batch import Batch, Position, collate, cut
 from transformer_cli.data.store import EncodedCorpus
 
 Rows = NDArray[np.int64]
@@ -30,23 +30,9 @@ def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) 
     src, tgt = corpus.src.lengths[order], corpus.tgt.lengths[order]
     # Up and down in turn: where one target length ends and the next begins, source lengths still agree.
     order = order[np.lexsort((np.where(tgt % 2, src, -src), tgt))]
-    batches = cut(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order], batch_tokens)
+    batches = cut(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order].tolist(), batch_tokens)
     plan = [order[start:end] for start, end in batches]
     return [plan[i] for i in rng.permutation(len(plan))]
-
-
-def cut(lengths: NDArray[np.int64], budget: int) -> list[tuple[int, int]]:
-    """Consecutive ranges whose (longest · count) stays within `budget`, one element at least."""
-    ranges = []
-    start, longest = 0, 0
-    for i, length in enumerate(lengths.tolist()):
-        longest = max(longest, length)
-        if i > start and longest * (i + 1 - start) > budget:
-            ranges.append((start, i))
-            start, longest = i, length
-    if len(lengths):
-        ranges.append((start, len(lengths)))
-    return ranges
 
 
 class BatchStream:
@@ -109,5 +95,5 @@ def batches_in_order(corpus: EncodedCorpus, batch_tokens: int, *, packed: bool =
     """Every pair once, shortest first, without randomness: for measuring the loss."""
     lengths = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
     order = np.argsort(lengths, kind="stable")
-    for start, end in cut(lengths[order], batch_tokens):
+    for start, end in cut(lengths[order].tolist(), batch_tokens):
         yield make_batch(corpus, order[start:end], packed=packed)

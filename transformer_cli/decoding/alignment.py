@@ -95,12 +95,8 @@ def cross_attention(model: nn.Module, sources: Sequence[Ids], targets: Sequence[
     name = names[-2] if len(names) >= 3 else names[-1]
     mean = found[name].mean(dim=1).float().cpu().numpy()  # [B, T + 1, S + 1]
     own = [m[: len(t) + 1, : len(s) + 1] for m, s, t in zip(mean, sources, targets, strict=True)]
-    chooses = hasattr(_submodule(model, name), "weights")
+    chooses = hasattr(model.get_submodule(name), "weights")
     return [np.roll(m, 1, axis=0) if chooses else m for m in own]
-
-
-def _submodule(model: nn.Module, name: str) -> nn.Module:
-    return dict(model.named_modules())[name]
 
 
 def coverage(weights: NDArray[np.float32]) -> float:

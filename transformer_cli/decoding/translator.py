@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, UNK, Ids, lay
+from transformer_cli.batch import EOS, UNK, Ids, cut, lay
 from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
 from transformer_cli.decoding.constraints import Phrase, says
 from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
@@ -193,13 +193,13 @@ class Translator:
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
         budget = max(1, o.batch_tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
         lengths = [len(sources[i].ids) + 1 for i in order]
-        least, workers = len(_cut(lengths, budget)), max(1, self.threads)
+        least, workers = len(cut(lengths, budget)), max(1, self.threads)
         count = max(least, min(-(-least // workers) * workers, len(order) // FEW))
         low, high = 1, budget
         while low < high:  # the smallest budget that needs no more than `count` batches
             middle = (low + high) // 2
-            low, high = (low, middle) if len(_cut(lengths, middle)) <= count else (middle + 1, high)
-        return [list(order[start:end]) for start, end in _cut(lengths, high)]
+            low, high = (low, middle) if len(cut(lengths, middle)) <= count else (middle + 1, high)
+        return [list(order[start:end]) for start, end in cut(lengths, high)]
 
     def source(
         self,
@@ -286,17 +286,6 @@ class Translator:
         for text, hypothesis in zip(texts, found.hypotheses, strict=True):
             scores.setdefault(text.strip(), hypothesis.score)
         return [Alternative(text, score) for text, score in list(scores.items())[: self.wishes.n_best]]
-
-
-def _cut(lengths: Sequence[int], budget: int) -> list[tuple[int, int]]:
-    """Consecutive ranges of falling lengths; the first length times the count is within `budget`, one at least."""
-    ranges: list[tuple[int, int]] = []
-    start = 0
-    while start < len(lengths):
-        end = min(len(lengths), start + max(1, budget // lengths[start]))
-        ranges.append((start, end))
-        start = end
-    return ranges
 
 
 def _ids(hypothesis: Hypothesis) -> Ids:

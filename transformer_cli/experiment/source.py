@@ -121,13 +121,16 @@ class RunSource:
 
     def lexicon(self, size: int) -> Lexicon | None:
         """Counted the first time, then kept beside the encoded corpus. Raises: CheckpointError."""
+        index = self.run.data / "train.STORE.json"
+        if not index.is_file():
+            return None
+        v, joint = self.vocabularies, self.config.tokenizer.joint
+        key = f"{durable.sha256_file(index)} {size}"
+        if (kept := load_lexicon(self.run.data, key, joint=joint, tgt_vocab=v.tgt.vocab_size)) is not None:
+            return kept
         corpus = load_corpus(self.run.data, "train", None)
         if corpus is None:
             return None
-        v, joint = self.vocabularies, self.config.tokenizer.joint
-        key = f"{durable.sha256_file(self.run.data / 'train.STORE.json')} {size}"
-        if (kept := load_lexicon(self.run.data, key, joint=joint, tgt_vocab=v.tgt.vocab_size)) is not None:
-            return kept
         lexicon = build_lexicon(corpus, v.src.vocab_size, v.tgt.vocab_size, size, joint=joint)
         with contextlib.suppress(DiskError):  # without it the next start counts again
             save_lexicon(lexicon, self.run.data, key)

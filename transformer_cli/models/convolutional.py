@@ -15,17 +15,16 @@ from torch import Tensor, nn
 from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
     CrossAttention,
+    LayerStack,
     Linear,
-    build_added_positions,
+    build_positions,
     build_residual,
-    final_norm,
     residual_gain,
     step_position,
 )
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import KERNELS, key_mask
 from transformer_cli.ops.convolution import Ring, taps
-from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.schema import ModelConfig
 
@@ -61,26 +60,26 @@ class Convolution(nn.Module):
         return out
 
 
-class ConvolutionalEncoder(nn.Module):
-    """Convolutions that look both ways."""
+class ConvolutionalEncoderLayer(nn.Module):
+    """A convolution that looks both ways, in a residual branch."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         c, gain = config, residual_gain(config.norm, config.encoder_layers)
-        self.positions = build_added_positions(c.positions, c.d_model, c.max_positions)
-        self.dropout = Dropout(c.dropout)
-        self.layers = nn.ModuleList(Convolution(c, i, gain) for i in range(c.encoder_layers))
-        self.residuals = nn.ModuleList(
-            build_residual(c.norm, c.norm_type, c.d_model, c.dropout) for _ in range(c.encoder_layers)
-        )
-        self.norm = final_norm(c.norm, c.norm_type, c.d_model)
+        self.convolution = Convolution(c, layer, gain)
+        self.residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        x = self.dropout(self.positions.add(x, layout.positions))
-        for layer, residual in zip(self.layers, self.residuals, strict=True):
-            x = residual(x, lambda h, layer=layer: layer(h, layout, causal=False))
-        out: Tensor = self.norm(x)
+        out: Tensor = self.residual(x, lambda h: self.convolution(h, layout, causal=False))
         return out
+
+
+class ConvolutionalEncoder(LayerStack):
+    """A stack of convolutions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        layers = (ConvolutionalEncoderLayer(config, i) for i in range(config.encoder_layers))
+        super().__init__(config, build_positions(config, added=True), layers)
 
 
 class ConvolutionalDecoderLayer(nn.Module):
@@ -134,23 +133,12 @@ class ConvolutionalState:
         )
 
 
-class ConvolutionalDecoder(nn.Module):
+class ConvolutionalDecoder(LayerStack):
     """Causal convolutions with attention to the source in each layer."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        c = config
-        self.positions = build_added_positions(c.positions, c.d_model, c.max_positions)
-        self.dropout = Dropout(c.dropout)
-        self.layers = nn.ModuleList(ConvolutionalDecoderLayer(c, i) for i in range(c.decoder_layers))
-        self.norm = final_norm(c.norm, c.norm_type, c.d_model)
-
-    def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
-        y = self.dropout(self.positions.add(y, layout.positions))
-        for layer in self.layers:
-            y = layer(y, layout, memory)
-        out: Tensor = self.norm(y)
-        return out
+        layers = (ConvolutionalDecoderLayer(config, i) for i in range(config.decoder_layers))
+        super().__init__(config, build_positions(config, added=True), layers)
 
     def init_state(self, memory: Memory, beam: int) -> ConvolutionalState:
         rings, sources = [], []

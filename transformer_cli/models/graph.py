@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
+    LayerStack,
     Linear,
-    build_added_positions,
+    build_positions,
     build_residual,
     feed_forward,
-    final_norm,
     residual_gain,
 )
-from transformer_cli.ops.additive import additive_scores, masked_softmax
-from transformer_cli.ops.attention import key_mask
-from transformer_cli.ops.dropout import Dropout
+from transformer_cli.ops.additive import additive_scores
+from transformer_cli.ops.attention import key_mask, masked_softmax
 from transformer_cli.schema import ModelConfig
 
 SLOPE = 0.2
@@ -106,20 +105,9 @@ class GraphEncoderLayer(nn.Module):
         return x
 
 
-class GraphEncoder(nn.Module):
+class GraphEncoder(LayerStack):
     """A stack of graph layers. A graph has no order: positions are added to the input."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        c = config
-        self.positions = build_added_positions(c.positions, c.d_model, c.max_positions)
-        self.dropout = Dropout(c.dropout)
-        self.layers = nn.ModuleList(GraphEncoderLayer(c) for _ in range(c.encoder_layers))
-        self.norm = final_norm(c.norm, c.norm_type, c.d_model)
-
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        x = self.dropout(self.positions.add(x, layout.positions))
-        for layer in self.layers:
-            x = layer(x, layout)
-        out: Tensor = self.norm(x)
-        return out
+        positions = build_positions(config, added=True)
+        super().__init__(config, positions, (GraphEncoderLayer(config) for _ in range(config.encoder_layers)))

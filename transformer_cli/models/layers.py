@@ -6,7 +6,7 @@ Shapes: B sentences, L positions, N tokens, D `d_model`, H heads, K head size, F
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from transformer_cli.ops.attention import Kernel, attend
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.ops.positions import rotate, sinusoids
+from transformer_cli.schema import ModelConfig
 
 Branch = Callable[[Tensor], Tensor]
 
@@ -240,16 +241,34 @@ class Embedding(nn.Embedding):
         return F.embedding(tokens, self.weight) * self.scale
 
 
-def build_positions(kind: str, d_model: int, max_positions: int) -> Positions:
-    """The positions of that name."""
+class LayerStack(nn.Module):
+    """Layers one after the other, between positions and a last norm: what encoders and decoders have in common."""
+
+    def __init__(self, config: ModelConfig, positions: Positions, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.positions = positions
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(layers)
+        self.norm = final_norm(config.norm, config.norm_type, config.d_model)
+
+    def forward(self, x: Tensor, layout: Layout, *memory: Memory) -> Tensor:
+        """`[..., D]`, and for a decoder what the encoder made -> `[..., D]`."""
+        x = self.dropout(self.positions.add(x, layout.positions))
+        for layer in self.layers:
+            x = layer(x, layout, *memory)
+        out: Tensor = self.norm(x)
+        return out
+
+
+def build_positions(config: ModelConfig, *, added: bool = False) -> Positions:
+    """The positions of that name.
+
+    added: for an architecture without queries and keys to turn, where sinusoids stand in for rotary positions.
+    """
+    kind = config.positions
     if kind == "learned":
-        return LearnedPositions(d_model, max_positions)
-    return {"sinusoidal": SinusoidalPositions, "rotary": RotaryPositions}[kind]()
-
-
-def build_added_positions(kind: str, d_model: int, max_positions: int) -> Positions:
-    """Positions for an architecture without queries and keys to turn: sinusoidal instead of rotary."""
-    return build_positions("sinusoidal" if kind == "rotary" else kind, d_model, max_positions)
+        return LearnedPositions(config.d_model, config.max_positions)
+    return SinusoidalPositions() if added or kind == "sinusoidal" else RotaryPositions()
 
 
 def build_norm(kind: str, d_model: int) -> nn.Module:

@@ -72,6 +72,11 @@ class PackedLinear(nn.Module):
         return out
 
     @staticmethod
+    def suits(weight: Tensor) -> bool:
+        """Whether weights of this kind can be laid out so."""
+        return weight.device.type == "cpu" and weight.dtype == torch.float32 and PackedLinear.is_possible()
+
+    @staticmethod
     def is_possible() -> bool:
         """Whether this torch and this processor have it."""
         has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -86,8 +91,8 @@ def for_translation(model: Model, precision: str) -> Model:
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     if precision == "fp32":
-        fast = on_cpu and next(model.parameters()).dtype == torch.float32 and PackedLinear.is_possible()
-        return _fused(_replaced(model, PackedLinear)) if fast else model
+        packs = PackedLinear.suits(next(model.parameters()))
+        return _fused(_replaced(model, PackedLinear)) if packs else model
     if precision == "int8":
         _choose_engine(on_cpu)
         return _replaced(model, DynamicInt8Linear)
@@ -98,7 +103,7 @@ def for_translation(model: Model, precision: str) -> Model:
 
 def linear_map(weight: Tensor) -> Callable[[Tensor], Tensor]:
     """`[O, I]` -> the map `[..., I]` -> `[..., O]`, as fast as the device has it."""
-    if weight.device.type == "cpu" and weight.dtype == torch.float32 and PackedLinear.is_possible():
+    if PackedLinear.suits(weight):
         return PackedLinear(weight)
     return lambda x: F.linear(x, weight)
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformer_cli.layout import Layout
 from transformer_cli.models.layers import Linear
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.additive import additive_scores, masked_softmax
-from transformer_cli.ops.attention import key_mask
+from transformer_cli.ops.additive import additive_scores
+from transformer_cli.ops.attention import key_mask, masked_softmax
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.recurrence import CELLS, State, flip, recur
 from transformer_cli.schema import ModelConfig
@@ -64,18 +64,16 @@ class AdditiveAttention(nn.Module):
         return weights.squeeze(1)
 
 
-class MultiplicativeAttention(nn.Module):
-    """Weights softmax(s · W h) (Luong et al. 2015, equation 8, "general")."""
+class DotAttention(nn.Module):
+    """Weights softmax(s · h): nothing to learn (Luong et al. 2015, equation 8, "dot")."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.key = Linear(d_model, d_model)
         self.weights = nn.Identity()  # where they can be watched
 
     def keys(self, memory: Tensor) -> Tensor:
         """`[B, S, D]` -> the same shape, once a sentence."""
-        out: Tensor = self.key(memory)
-        return out
+        return memory
 
     def forward(self, s: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
         """Decoder states `[B, T, D]`, keys `[B, S, D]` -> weights `[B, T, S]`."""
@@ -83,9 +81,22 @@ class MultiplicativeAttention(nn.Module):
         return weights.squeeze(1)
 
 
+class MultiplicativeAttention(DotAttention):
+    """Weights softmax(s · W h) (Luong et al. 2015, equation 8, "general")."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        self.key = Linear(d_model, d_model)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        out: Tensor = self.key(memory)
+        return out
+
+
 ATTENTIONS: dict[str, type[nn.Module]] = {
     "additive": AdditiveAttention,
     "multiplicative": MultiplicativeAttention,
+    "dot": DotAttention,
 }
 
 

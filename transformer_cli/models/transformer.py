@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
     CrossAttention,
+    LayerStack,
     Positions,
     SelfAttention,
     build_positions,
     build_residual,
     feed_forward,
-    final_norm,
     residual_gain,
     step_position,
 )
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import KERNELS, key_mask
-from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
 from transformer_cli.schema import ModelConfig
 
@@ -47,22 +46,14 @@ class EncoderLayer(nn.Module):
         return x
 
 
-class TransformerEncoder(nn.Module):
+class TransformerEncoder(LayerStack):
     """A stack of encoder layers; see `protocol.Encoder`."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.positions = build_positions(config.positions, config.d_model, config.max_positions)
-        self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(config, self.positions) for _ in range(config.encoder_layers))
-        self.norm = final_norm(config.norm, config.norm_type, config.d_model)
-
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        x = self.dropout(self.positions.add(x, layout.positions))
-        for layer in self.layers:
-            x = layer(x, layout)
-        out: Tensor = self.norm(x)
-        return out
+        positions = build_positions(config)
+        super().__init__(
+            config, positions, (EncoderLayer(config, positions) for _ in range(config.encoder_layers))
+        )
 
 
 class DecoderLayer(nn.Module):
@@ -134,22 +125,14 @@ class TransformerState:
         )
 
 
-class TransformerDecoder(nn.Module):
+class TransformerDecoder(LayerStack):
     """A stack of decoder layers; see `protocol.Decoder`."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.positions = build_positions(config.positions, config.d_model, config.max_positions)
-        self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(DecoderLayer(config, self.positions) for _ in range(config.decoder_layers))
-        self.norm = final_norm(config.norm, config.norm_type, config.d_model)
-
-    def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
-        y = self.dropout(self.positions.add(y, layout.positions))
-        for layer in self.layers:
-            y = layer(y, layout, memory)
-        out: Tensor = self.norm(y)
-        return out
+        positions = build_positions(config)
+        super().__init__(
+            config, positions, (DecoderLayer(config, positions) for _ in range(config.decoder_layers))
+        )
 
     def init_state(self, memory: Memory, beam: int) -> TransformerState:
         sentences, states = memory.layout.sentences, memory.states

@@ -25,10 +25,3 @@ def additive_scores(q: Tensor, k: Tensor, v: Tensor, act: Callable[[Tensor], Ten
     """
     pairs = act(q.unsqueeze(3) + k.unsqueeze(2))  # [B, H, T, S, K]
     return torch.einsum("bhtsk,hk->bhts", pairs, v)
-
-
-def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Scores `[B, H, T, S]` -> weights; `mask` broadcasts to them, True = may attend."""
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1)

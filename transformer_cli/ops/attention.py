@@ -37,6 +37,11 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, causal: 
     if causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
         mask = allowed if mask is None else mask & allowed
+    return masked_softmax(scores, mask)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores `[B, H, T, S]` -> weights; `mask` broadcasts to them, True = may attend."""
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     return scores.softmax(dim=-1)
