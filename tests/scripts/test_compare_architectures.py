@@ -1,0 +1,65 @@
+"""The study of the architectures: its measures measure, its pictures are drawn."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def study() -> Any:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        return importlib.import_module("compare_architectures")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+
+
+def test_a_causal_path_is_heard_and_a_closed_one_is_not(study: Any) -> None:
+    model = study.small_model({}).eval()
+    gradients = study.source_gradients(model, sequences=4)
+    assert len(gradients) == study.PROBE and min(gradients) > 0
+    for layer in model.decoder.layers:
+        layer.cross_attention.out.weight.data.zero_()
+    assert max(study.source_gradients(model, sequences=4)) == 0
+
+
+@pytest.mark.parametrize("name", ["tanh, no attention", "GRU, additive attention", "LSTM, no attention"])
+def test_orthogonal_matrices_have_radius_one(study: Any, name: str) -> None:
+    radii = study.spectral_radii(study.small_model(study.SMALL[name]))
+    assert len(radii) == 6 and all(abs(r - 1) < 1e-3 for r in radii.values())
+
+
+def test_sizes_can_be_compared(study: Any) -> None:
+    sizes = [study.parameters(study.small_model(v)) for v in study.SMALL.values()]
+    assert max(sizes) < 1.15 * min(sizes)
+    sizes = [
+        study.parameters(study.build_model(study.load_config(path).model, 4000, 4000))
+        for path in study.CONFIGS.values()
+    ]
+    assert max(sizes) < 1.06 * min(sizes)
+
+
+def test_success_counts(study: Any) -> None:
+    model = study.small_model({}).eval()
+    right, whole = study.success(model, "copy", 6, sequences=10)
+    assert 0 <= whole <= right < 0.5
+
+
+def test_pictures_are_drawn(study: Any, tmp_path: Path) -> None:
+    probes = {"gradients": [1.0, 0.1], "spectral radii": {}}
+    lengths = {"lengths": {"4": [1.0, 1.0], "8": [0.5, 0.0]}}
+    stages = {"at initialisation": probes, "after copy": probes, "after reverse": probes}
+    row = {**stages, "copy": lengths, "reverse": lengths}
+    figures = {
+        "tasks": {"longest": 12, "models": dict.fromkeys(study.SMALL, row)},
+        "speed on cpu": {"target tokens a second": {name: {"8": 10, "16": 9} for name in study.CONFIGS}},
+    }
+    study.draw(figures, tmp_path)
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("gradients", "tasks", "speed"))
