@@ -49,6 +49,18 @@ class Batch:
         """N, target tokens without padding: the unit of every speed and of the loss."""
         return self.tgt_layout.tokens
 
+    def halves(self) -> list[Batch]:
+        """The same pairs as two batches, the first half and the second; of a batch on the CPU."""
+        src = torch.split(self.src_layout.flatten(self.src), self.src_layout.lengths.tolist())
+        tgt = torch.split(self.tgt_out, self.tgt_layout.lengths.tolist())
+        middle = len(src) // 2
+        return [
+            collate(
+                [x.numpy() for x in src[half]], [x.numpy() for x in tgt[half]], packed=self.src_layout.is_packed
+            )
+            for half in (slice(middle), slice(middle, None))
+        ]
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         return Batch(

@@ -68,6 +68,12 @@ class BatchStream:
         self._advance()
         return tokens
 
+    def largest(self) -> Batch:
+        """Of the epoch that it stands in, the batch that takes most memory: most cells with padding."""
+        sides = (self._corpus.src.lengths, self._corpus.tgt.lengths)
+        cells = [sum(int(side[rows].max()) * len(rows) for side in sides) for rows in self._plan]
+        return make_batch(self._corpus, self._plan[int(np.argmax(cells))], packed=self.packed)
+
     def _advance(self) -> None:
         epoch, index = self.position.epoch, self.position.batch
         if index + 1 < len(self._plan):

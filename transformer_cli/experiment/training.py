@@ -122,7 +122,9 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         stream = BatchStream(corpora, config.data.batch_tokens, config.training.seed, state.progress.position)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
         log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
-        reason = Trainer(state, config, stream, validator, store, log, stop, say).run()
+        trainer = Trainer(state, config, stream, validator, store, log, stop, say)
+        _rehearse(trainer, stream, train_data, say)
+        reason = trainer.run()
     ranks.leave()
     return Outcome(reason, state.progress, run, ranks.leads)
 
@@ -280,4 +282,16 @@ def _announce(config: Config, model: Seq2Seq, corpus: EncodedCorpus, device: tor
         f"{config.model.encoder} -> {config.model.decoder}, {parameters:,} parameters; "
         f"{len(corpus):,} pairs, {tokens:,} target tokens; device {device}, {torch.get_num_threads()} threads, "
         f"matrix products in {pick_precision(device, config.training.precision)}"
+    )
+
+
+def _rehearse(trainer: Trainer, stream: BatchStream, corpus: EncodedCorpus, say: Say) -> None:
+    """The largest batch once, so that what does not fit is known before hours have been spent."""
+    batch = stream.largest()
+    peak = trainer.rehearse(batch)
+    row = int(np.argmax(np.maximum(corpus.src.lengths, corpus.tgt.lengths)))
+    say(
+        f"largest batch: {batch.src_layout.sentences} pairs, {batch.tokens:,} target tokens, peak memory "
+        f"{peak / 2**20:,.0f} MiB; longest pair: line {corpus.lines[row] + 1:,} of the training text, "
+        f"{corpus.src.lengths[row]} and {corpus.tgt.lengths[row]} tokens"
     )

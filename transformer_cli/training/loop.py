@@ -9,7 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import torch
@@ -21,6 +21,7 @@ from transformer_cli.errors import UserError
 from transformer_cli.runtime import pick_precision, products_in
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
+from transformer_cli.training.memory import Fitting, is_out_of_memory, peak_bytes
 from transformer_cli.training.metrics import MetricsLog, Recent
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
@@ -80,6 +81,7 @@ class Trainer:
     log: MetricsLog
     stop: StopRequest
     say: Callable[[str], None] = tqdm.write
+    fitting: Fitting = field(default_factory=Fitting)
 
     def run(self) -> str:
         """Train; returns why it ended. On return the newest state is saved."""
@@ -192,8 +194,35 @@ class Trainer:
         """Seconds in training; where there are several ranks the leader's, at the last exchange."""
         return time.monotonic() - self._started if self.state.ranks.size == 1 else self._agreed
 
+    def rehearse(self, batch: Batch) -> int:
+        """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
+        device = next(self.state.model.parameters()).device
+        on_device = [device] if device.type != "cpu" else []
+        with torch.random.fork_rng(on_device, device_type=on_device[0].type if on_device else "cuda"):
+            self.state.model.train()
+            self._gradient([batch], batch.tokens)
+        self.state.model.zero_grad(set_to_none=True)
+        return peak_bytes(device)
+
     def _gradient(self, batches: list[Batch], tokens: int) -> Tensor:
-        """Gradient of the mean loss over all tokens of these batches; returns their summed NLL."""
+        """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
+
+        What does not fit into memory is computed in halves.
+        """
+        while True:
+            parts = self.fitting.parts(batches)
+            try:
+                return self._sum_gradients(parts, tokens)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here, where the error and all that it held are gone.
+            self.state.model.zero_grad(set_to_none=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.say(self.fitting.refuse(parts))
+
+    def _sum_gradients(self, batches: list[Batch], tokens: int) -> Tensor:
         c, model = self.config.training, self.state.model
         device = next(model.parameters()).device
         precision = pick_precision(device, c.precision)

@@ -1,0 +1,105 @@
+"""A batch that does not fit: the run goes on, with the same gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_loop import Numbers, trainer, weights
+
+from transformer_cli.batch import Batch
+from transformer_cli.errors import UserError
+from transformer_cli.training.memory import Fitting, is_out_of_memory, size_of
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+def starve(model: Any, most: int, error: BaseException) -> list[int]:
+    """Let the model fail on batches of more than `most` cells, half of the time after its forward pass is done."""
+    sizes: list[int] = []
+    forward = model.forward
+
+    def limited(batch: Batch) -> torch.Tensor:
+        sizes.append(size_of(batch))
+        out = forward(batch)
+        if sizes[-1] > most:
+            raise error
+        return out
+
+    model.forward = limited
+    return sizes
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+def test_halves_give_the_same_gradient(tmp_path: Path, error: BaseException) -> None:
+    whole, starved = (trainer(tmp_path / name, "model.dropout=0") for name in "ab")
+    batches = [Numbers(pairs=9).make(i) for i in range(2)]
+    tokens = sum(b.tokens for b in batches)
+    expected = whole._gradient(batches, tokens)
+    said: list[str] = []
+    starved.say = said.append
+    sizes = starve(starved.state.model, 50, error)
+    torch.testing.assert_close(starved._gradient(batches, tokens), expected)
+    for a, b in zip(starved.state.model.parameters(), whole.state.model.parameters(), strict=True):
+        assert a.grad is not None
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-5)
+    assert said and all("out of memory" in line for line in said)
+    tried = len(sizes)
+    starved._gradient(batches, tokens)
+    assert max(sizes[tried:]) <= 50  # what did not fit is not tried again
+
+
+def test_a_whole_run_goes_through(tmp_path: Path) -> None:
+    t = trainer(tmp_path, "training.max_steps=6", "training.validate_every=100")
+    starve(t.state.model, 40, ERRORS[0])
+    assert t.run() == "max_steps 6" and t.state.progress.step == 6
+
+
+def test_a_pair_that_does_not_fit_is_said(tmp_path: Path) -> None:
+    t = trainer(tmp_path)
+    starve(t.state.model, 1, ERRORS[0])
+    batch = Numbers().make(0)
+    with pytest.raises(UserError, match="single pair"):
+        t._gradient([batch], batch.tokens)
+
+
+def test_other_errors_are_not_swallowed(tmp_path: Path) -> None:
+    t = trainer(tmp_path)
+    starve(t.state.model, 1, RuntimeError("shapes do not match"))
+    batch = Numbers().make(0)
+    with pytest.raises(RuntimeError, match="shapes"):
+        t._gradient([batch], batch.tokens)
+    assert not is_out_of_memory(ValueError())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_halves_hold_the_same_pairs(packed: bool) -> None:
+    batch = Numbers(pairs=7).make(3)
+    if packed:
+        sides = [batch.src_layout.flatten(batch.src).split(batch.src_layout.lengths.tolist())]
+        sides.append(batch.tgt_out.split(batch.tgt_layout.lengths.tolist()))
+        from transformer_cli.batch import collate
+
+        batch = collate(*([x.numpy() for x in side] for side in sides), packed=True)
+    halves = batch.halves()
+    assert [h.src_layout.sentences for h in halves] == [3, 4]
+    assert all(h.src_layout.is_packed == packed for h in halves)
+    assert torch.equal(torch.cat([h.tgt_out for h in halves]), batch.tgt_out)
+    flat = [h.src_layout.flatten(h.src) for h in halves]
+    assert torch.equal(torch.cat(flat), batch.src_layout.flatten(batch.src))
+    assert [size_of(x) for x in Fitting().parts([batch])] == [size_of(batch)]
+
+
+def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:
+    t = trainer(tmp_path, "model.dropout=0.3")
+    before, random = weights(t), torch.get_rng_state()
+    assert t.rehearse(Numbers().make(0)) > 1 << 20
+    assert all(torch.equal(a, b) for a, b in zip(weights(t), before, strict=True))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(p.grad is None for p in t.state.model.parameters())

@@ -1,0 +1,72 @@
+"""When a batch does not fit into memory: the same gradient from its halves."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from transformer_cli.batch import Batch
+from transformer_cli.errors import UserError
+
+CPU_MESSAGES = ("can't allocate memory", "not enough memory")
+"""What torch's allocator for the CPU says, in an error of no kind of its own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch, on any device, or Python ran out of memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_MESSAGES)
+
+
+def size_of(batch: Batch) -> int:
+    """Cells of source and target with their padding: what memory grows with."""
+    return batch.src.numel() + batch.tgt_in.numel()
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory so far: of torch on a CUDA device, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Fitting:
+    """Cuts batches into parts that fit. A size that has not fitted once is not tried again."""
+
+    def __init__(self) -> None:
+        self.limit = sys.maxsize
+        """Sizes from this one on do not fit."""
+
+    def parts(self, batches: Sequence[Batch]) -> list[Batch]:
+        """The same sentences, in batches below the limit; a single pair stays whole."""
+        parts: list[Batch] = []
+        for batch in batches:
+            if size_of(batch) < self.limit or batch.src_layout.sentences == 1:
+                parts.append(batch)
+            else:
+                parts += self.parts(batch.halves())
+        return parts
+
+    def refuse(self, batches: Sequence[Batch]) -> str:
+        """One of these did not fit, so the largest is too large; returns what to say about it.
+
+        Raises:
+            UserError: it is a single pair.
+        """
+        largest = max(batches, key=size_of)
+        if largest.src_layout.sentences == 1:
+            raise UserError(
+                f"out of memory on a single pair of {largest.src_layout.tokens} source and {largest.tokens} "
+                "target tokens",
+                hint="lower data.max_length, or choose a smaller model.preset; the last checkpoint is kept",
+            )
+        self.limit = size_of(largest)
+        return (
+            f"out of memory on a batch of {self.limit:,} tokens with padding: batches of this size are computed "
+            "in parts from now on, slower and with the same gradient; a lower data.batch_tokens fits at once"
+        )
