@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Translation speed of a trained run: sentences and target pieces per second, beside CTranslate2 if it is there.
 
-Every setting runs once in each round, so that a slow minute of the machine hits all alike; the median of the
-rounds is printed, and the ratio to CTranslate2 of the same beam and precision. Loading is timed apart.
+Every setting has a process of its own, as when it is used: in one process with others it would share their heap
+and caches. Each runs once in each round, one at a time, so that a slow minute of the machine hits all alike; the
+median of the rounds is printed, and the ratio to CTranslate2 of the same beam and precision; loading apart.
 
     scripts/bench_decode.py runs/en-de --src test.en
     scripts/bench_decode.py runs/en-de --src test.en --ctranslate2     # exports the run and times both
@@ -14,11 +15,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,18 @@ from transformer_cli.decoding.lines import Wishes
 from transformer_cli.experiment.export import ExportRequest, export_model
 from transformer_cli.experiment.inference import LoadedRun, load_run
 from transformer_cli.runtime import pick_device, tune_process
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What translates the text: this project with `options`, or CTranslate2 with the model in `converted`."""
+
+    run: Path
+    src: Path
+    device: str
+    options: dict[str, Any]
+    converted: Path | None = None
+
 
 Translate = Callable[[], list[int]]
 """Translates the text once; returns the pieces of each translation."""
@@ -44,12 +60,11 @@ def ours(loaded: LoadedRun, lines: list[str], **options: Any) -> Translate:
     return run
 
 
-def theirs(
-    loaded: LoadedRun, directory: Path, lines: list[str], beam: int, compute: str, workers: int
-) -> Translate:
+def theirs(loaded: LoadedRun, directory: Path, lines: list[str], beam: int, compute: str) -> Translate:
     """CTranslate2 at its best here: workers of one thread, batches of 64 sentences sorted by length."""
     import ctranslate2
 
+    workers = torch.get_num_threads()
     translator = ctranslate2.Translator(
         str(directory), device="cpu", compute_type=compute, inter_threads=workers, intra_threads=1
     )
@@ -63,24 +78,71 @@ def theirs(
     return run
 
 
-def time_rounds(settings: dict[str, Translate], rounds: int) -> dict[str, dict[str, float]]:
-    """Sentences and pieces a second of each setting."""
-    seconds: dict[str, list[float]] = {name: [] for name in settings}
-    lengths = {name: run() for name, run in settings.items()}  # warm-up
+class Process:
+    """An engine in a process of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.load_seconds = self.pool.submit(_load, engine).result()
+
+    def translate(self) -> tuple[float, list[int]]:
+        """Seconds, and the pieces of each translation."""
+        return self.pool.submit(_translate).result()
+
+    def close(self) -> int:
+        """Ends the process; returns the most memory that it held, in MiB."""
+        peak = self.pool.submit(_peak).result()
+        self.pool.shutdown()
+        return peak
+
+
+_loaded: list[Translate] = []  # in the process of an engine: what `_translate` runs
+
+
+def _load(engine: Engine) -> float:
+    tune_process()
+    lines, _ = read_lines(engine.src)
+    began = time.perf_counter()
+    loaded = load_run(engine.run, pick_device(engine.device))
+    if engine.converted is None:
+        _loaded.append(ours(loaded, lines, **engine.options))
+    else:
+        compute = {"fp32": "float32"}.get(engine.options["precision"], engine.options["precision"])
+        _loaded.append(theirs(loaded, engine.converted, lines, engine.options["beam"], compute))
+    return time.perf_counter() - began
+
+
+def _translate() -> tuple[float, list[int]]:
+    began = time.perf_counter()
+    lengths = _loaded[0]()
+    return time.perf_counter() - began, lengths
+
+
+def _peak() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def time_rounds(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, float]]:
+    """Sentences and pieces a second of each engine."""
+    processes = {name: Process(engine) for name, engine in engines.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    first = {name: process.translate() for name, process in processes.items()}  # warm-up
     for _ in range(rounds):
-        for name, run in settings.items():
-            began = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - began)
+        for name, process in processes.items():
+            seconds[name].append(process.translate()[0])
     rows = {}
     for name, times in seconds.items():
+        cold, lengths = first[name]
         median = statistics.median(times)
         rows[name] = {
-            "sentences_per_second": round(len(lengths[name]) / median, 1),
-            "slowest": round(len(lengths[name]) / max(times), 1),
-            "fastest": round(len(lengths[name]) / min(times), 1),
-            "pieces_per_second": round(sum(lengths[name]) / median),
-            "pieces_per_sentence": round(sum(lengths[name]) / len(lengths[name]), 1),
+            "sentences_per_second": round(len(lengths) / median, 1),
+            "slowest": round(len(lengths) / max(times), 1),
+            "fastest": round(len(lengths) / min(times), 1),
+            "first_time": round(len(lengths) / cold, 1),
+            "pieces_per_second": round(sum(lengths) / median),
+            "pieces_per_sentence": round(sum(lengths) / len(lengths), 1),
+            "load_seconds": round(processes[name].load_seconds, 2),
+            "peak_rss_mib": processes[name].close(),
         }
     return rows
 
@@ -108,8 +170,10 @@ def grow(loaded: LoadedRun, lines: list[str], picture: Path) -> list[dict[str, A
     figure, grid = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
     for axes, (label, points) in zip(grid, series.items(), strict=True):
         for x, text, options in points:
-            found = time_rounds({"": ours(loaded, text, **options)}, 2)[""]
-            rows.append({label: x, "ms_per_sentence": round(1000 / found["sentences_per_second"], 2)})
+            run = ours(loaded, text, **options)
+            run()  # warm-up
+            seconds = min(timed(run) for _ in range(2))
+            rows.append({label: x, "ms_per_sentence": round(1000 * seconds / len(text), 2)})
         own = rows[-len(points) :]
         axes.plot([r[label] for r in own], [r["ms_per_sentence"] for r in own], marker="o")
         axes.set(xlabel=label, ylabel="milliseconds a sentence", ylim=(0, None))
@@ -118,6 +182,12 @@ def grow(loaded: LoadedRun, lines: list[str], picture: Path) -> list[dict[str, A
             axes.set_xscale("log", base=2)
     figure.savefig(picture, dpi=120)
     return rows
+
+
+def timed(run: Translate) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -135,47 +205,33 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
-    tune_process()
-    lines, _ = read_lines(args.src)
-    began = time.perf_counter()
-    loaded = load_run(args.run, pick_device(args.device))
-    facts: dict[str, Any] = {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "lines": len(lines),
-        "load_seconds": round(time.perf_counter() - began, 2),
-    }
     if args.grow:
-        for row in grow(loaded, lines, args.grow):
+        tune_process()
+        loaded = load_run(args.run, pick_device(args.device))
+        for row in grow(loaded, read_lines(args.src)[0], args.grow):
             print(", ".join(f"{key} {value}" for key, value in row.items()))
         return
     with tempfile.TemporaryDirectory() as place:
-        settings: dict[str, Translate] = {}
-        for beam in args.beams:
-            for precision in args.precisions:
-                for size, listed in itertools.product(args.batch_tokens, args.shortlists):
-                    options = {
-                        "beam": beam,
-                        "precision": precision,
-                        "batch_tokens": size or None,
-                        "shortlist": listed,
-                    }
-                    name = f"beam {beam}, {precision}" + f", {size} tokens" * bool(size)
-                    settings[name + f", shortlist {listed}" * bool(listed)] = ours(loaded, lines, **options)
+        engines: dict[str, Engine] = {}
+        for beam, precision in itertools.product(args.beams, args.precisions):
+            for size, listed in itertools.product(args.batch_tokens, args.shortlists):
+                options = {"beam": beam, "precision": precision, "batch_tokens": size or None, "shortlist": listed}
+                name = f"beam {beam}, {precision}" + f", {size} tokens" * bool(size)
+                name += f", shortlist {listed}" * bool(listed)
+                engines[name] = Engine(args.run, args.src, args.device, options)
         if args.ctranslate2:
             directory = Path(place) / "model"
             export_model(ExportRequest(args.run, directory, "ctranslate2", None, "best", None), print)
-            for beam in args.beams:
-                for precision in args.precisions:
-                    compute = {"fp32": "float32"}.get(precision, precision)
-                    run = theirs(loaded, directory, lines, beam, compute, torch.get_num_threads())
-                    settings[f"CTranslate2, beam {beam}, {precision}"] = run
-        rows = time_rounds(settings, args.rounds)
+            for beam, precision in itertools.product(args.beams, args.precisions):
+                options = {"beam": beam, "precision": precision}
+                name = f"CTranslate2, beam {beam}, {precision}"
+                engines[name] = Engine(args.run, args.src, args.device, options, directory)
+        rows = time_rounds(engines, args.rounds)
     for name, row in rows.items():
         peer = rows.get("CTranslate2, " + ", ".join(name.split(", ")[:2]))
         if peer is not None:
             row["ratio_to_ctranslate2"] = round(row["sentences_per_second"] / peer["sentences_per_second"], 2)
-    facts["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": args.rounds}
     if args.json:
         print(json.dumps({**facts, "rows": rows}, indent=2))
         return
