@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
+import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +83,31 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def cli(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    """A command as a user runs it."""
-    return subprocess.run(
-        [*CLI, *map(str, arguments)], input=stdin, capture_output=True, env={**ENVIRONMENT, **env}, timeout=300
-    )
+    """A command as a user runs it: in a process of its own, with the program already imported unless `env` is given."""
+    words = list(map(str, arguments))
+    if env:
+        return subprocess.run(
+            [*CLI, *words], input=stdin, capture_output=True, env={**ENVIRONMENT, **env}, timeout=300
+        )
+    with tempfile.TemporaryDirectory() as place:
+        files = [Path(place) / name for name in ("stdin", "stdout", "stderr")]
+        for file, content in zip(files, (stdin, b"", b""), strict=True):
+            file.write_bytes(content)
+        zygote = _zygote()
+        assert zygote.stdin and zygote.stdout
+        zygote.stdin.write(json.dumps({"arguments": words, "files": list(map(str, files))}) + "\n")
+        zygote.stdin.flush()
+        code = int(zygote.stdout.readline())
+        return subprocess.CompletedProcess(words, code, files[1].read_bytes(), files[2].read_bytes())
+
+
+@functools.cache
+def _zygote() -> subprocess.Popen[str]:
+    """The process that `cli` forks; it ends when this one closes its pipe."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "tests/zygote.py")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True,
+    )  # fmt: skip
 
 
 class Failing:

@@ -228,6 +228,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
     (tmp / "typo.yaml").write_text("model: {droput: 0.1}\n")
     (tmp / "broken.yaml").write_text("model: [1\n")
     (tmp / "junk.model").write_bytes(b"junk")
+    (tmp / "terms").write_text("cat\tKater\n")
     new, ok = tmp / "new", train_arguments
     other, _ = train_tokenizer([s for s, _ in toy_pairs(50)], TokenizerConfig(vocab_size=60, byte_fallback=False))
     (tmp / "other.model").write_bytes(other.model)
@@ -281,6 +282,18 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "tokenizer type": (2, "model_type", ["tokenizer", "train", "--input", train, "--model-type", "wordpiece", "--output", tmp / "t"]),
         "tokenizer size": (2, "vocab_size", ["tokenizer", "train", "--input", train, "--vocab-size", 1, "--output", tmp / "t"]),
         "check unequal": (3, "first suspicious", ["check", "--src", train, "--tgt", short]),
+        "translate more than the beam": (2, "--n-best 9 is more than --beam 5", ["translate", run, test, "--beam", 5, "--n-best", 9]),
+        "translate terms without beam": (2, "--terms needs beam search", ["translate", run, test, "--beam", 1, "--terms", tmp / "terms"]),
+        "translate shortlist and terms": (2, "--shortlist excludes --terms", ["translate", run, test, "--beam", 5, "--shortlist", 20, "--terms", tmp / "terms"]),
+        "translate unknown precision": (2, "precision", ["translate", run, test, "--precision", "fp8"]),
+        "translate too many prefixes": (3, "lines", ["translate", run, test, "--prefix", tmp / "terms"]),
+        "inspect a blank sentence": (3, "nothing to draw", ["inspect", run, "  ", "-o", tmp / "a.png"]),
+        "inspect unknown kind": (2, "--kind both: unknown", ["inspect", run, "The cat.", "-o", tmp / "a.png", "--kind", "both"]),
+        "inspect unknown picture": (2, "a picture is .png", ["inspect", run, "The cat.", "-o", tmp / "a.txt"]),
+        "export to the unknown": (2, "--to", ["export", run, tmp / "out", "--to", "onnxx"]),
+        "export of nothing": (4, "no such run", ["export", tmp / "none", tmp / "out", "--to", "bundle"]),
+        "score unequal": (3, "20 lines", ["score", run, "--src", test, "--tgt", train]),
+        "config is a directory": (2, "directory", ok(toy, new, tmp)),
         "check half of against": (2, "go together", ["check", "--src", train, "--tgt", train, "--against-src", test]),
     }  # fmt: skip
 

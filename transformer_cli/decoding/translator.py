@@ -29,7 +29,7 @@ from transformer_cli.schema import DecodingConfig
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
 
-USUAL_WIDTH = 4
+USUAL_WIDTH = 2
 """Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
 FEW = 8
 """Sentences that a batch must have before the work is split further for the sake of balance."""

@@ -1,0 +1,45 @@
+"""The mutation gate knows the code that it breaks, and sees whether a test notices."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def gate() -> Any:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        return importlib.import_module("mutation_gate")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+
+
+def test_every_guard_is_where_the_gate_looks_for_it(gate: Any) -> None:
+    for mutation in gate.MUTATIONS:
+        text = (ROOT / "transformer_cli" / mutation.file).read_text(encoding="utf-8")
+        assert text.count(mutation.old) == 1, mutation.name
+        assert mutation.new != mutation.old
+        assert all((ROOT / test).exists() for test in mutation.tests.split())
+
+
+def test_the_gate_tells_noticed_from_survived(gate: Any, tmp_path: Path) -> None:
+    (tmp_path / "transformer_cli").mkdir()
+    (tmp_path / "transformer_cli/guard.py").write_text("GUARDED = True\nUNSEEN = True\n")
+    (tmp_path / "test_guard.py").write_text(
+        "from transformer_cli.guard import GUARDED\n\n\ndef test_it():\n    assert GUARDED\n"
+    )
+
+    def mutation(old: str) -> Any:
+        return gate.Mutation(old, "guard.py", f"{old} = True", f"{old} = False", "test_guard.py")
+
+    assert gate.is_noticed(mutation("GUARDED"), tmp_path)
+    assert not gate.is_noticed(mutation("UNSEEN"), tmp_path)
+    assert not gate.is_noticed(mutation("MISSING"), tmp_path)
+    assert (tmp_path / "transformer_cli/guard.py").read_text() == "GUARDED = True\nUNSEEN = True\n"
