@@ -56,6 +56,12 @@ def test_any_bytes_keep_their_number_of_lines(content: bytes) -> None:
     assert again.count(b"\n") == len(lines) == len(again.decode().splitlines())
 
 
+@given(st.lists(st.text(alphabet="ab\n\r\x00\x0b\x0c\x85\u2028\u2029\ud800", max_size=8), max_size=5))
+def test_whatever_a_model_says_is_one_line(said: list[str]) -> None:
+    written = encode_lines(said)
+    assert written.count(b"\n") == len(said) == len(written.decode().splitlines())
+
+
 def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_lines(tmp_path / "none")

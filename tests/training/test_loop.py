@@ -167,13 +167,13 @@ def test_early_stopping_and_best(tmp_path: Path) -> None:
 
 
 def test_loss_as_metric_and_nan_is_never_best(tmp_path: Path) -> None:
-    loss = {1: 3.0, 2: math.nan, 3: 2.0, 4: 2.5}
+    loss = {1: math.nan, 2: 3.0, 3: math.nan, 4: 2.0, 5: 2.5}
     t = trainer(
-        tmp_path, "training.validate_every=1", "training.metric=loss", "training.max_steps=4",
+        tmp_path, "training.validate_every=1", "training.metric=loss", "training.max_steps=5",
         scores=lambda s: Validation(loss[s], 0.0, 0.0),
     )  # fmt: skip
     t.run()
-    assert (t.state.progress.best_step, t.state.progress.best_score) == (3, -2.0)
+    assert (t.state.progress.best_step, t.state.progress.best_score) == (4, -2.0)
 
 
 def test_a_step_without_finite_gradient_changes_nothing(tmp_path: Path) -> None:
