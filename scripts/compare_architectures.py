@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from architecture_pictures import Map, draw, draw_maps
+from bench_train import synchronize
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -41,6 +42,7 @@ from transformer_cli.ops.recurrence import Cell
 from transformer_cli.runtime import pick_device, tune_process
 from transformer_cli.schema import ModelConfig
 from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.optimizer import clip_gradient
 
 ROOT = Path(__file__).resolve().parents[1]
 RNN = {"encoder": "rnn", "decoder": "rnn", "input_feeding": False}
@@ -134,7 +136,7 @@ def learn(model: Seq2Seq, task: str, steps: int, bar: tqdm[Any]) -> float:
         loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.0)
         model.zero_grad()
         torch.autograd.backward(loss / batch.tokens)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        clip_gradient(model, 1.0)
         optimizer.step()
         bar.update()
     model.eval()
@@ -207,17 +209,17 @@ def update(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch) -> No
 def timed(work: Callable[[], object], device: torch.device) -> float:
     began = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(device)
     return time.perf_counter() - began
 
 
-def measure_runs(runs: dict[str, Path], src: list[str], ref: list[str], device: torch.device) -> Figures:
+def measure_runs(
+    runs: dict[str, LoadedRun], places: dict[str, Path], src: list[str], ref: list[str], device: torch.device
+) -> Figures:
     """BLEU and speed of trained runs, greedy and with their beam."""
     rows: dict[str, Any] = {}
-    for name, place in tqdm(runs.items(), desc="runs"):
-        loaded = load_run(place, device)
-        last = list(validations(place))[-1]
+    for name, loaded in tqdm(runs.items(), desc="runs"):
+        last = list(validations(places[name]))[-1]
         row: Figures = {
             "parameters": parameters(loaded.model),
             "updates": last["step"],
@@ -282,10 +284,11 @@ def main() -> None:
     if "speed" in args.parts:
         figures[f"speed on {device.type}"] = measure_speed(device, args.tokens, args.updates)
     if "runs" in args.parts:
-        runs = {name: Path(place) for name, _, place in (given.partition("=") for given in args.run)}
+        places = {name: Path(place) for name, _, place in (given.partition("=") for given in args.run)}
+        runs = {name: load_run(place, device) for name, place in places.items()}
         src, ref = read_lines(args.src)[0], read_lines(args.ref)[0]
-        figures["runs"] = measure_runs(runs, src, ref, device)
-        maps = {name: map_of(load_run(place, device), args.sentence) for name, place in runs.items()}
+        figures["runs"] = measure_runs(runs, places, src, ref, device)
+        maps = {name: map_of(loaded, args.sentence) for name, loaded in runs.items()}
         draw_maps({name: found for name, found in maps.items() if found}, args.out / "attention.png")
     # As it will be read again: keys of numbers become strings.
     figures = json.loads(json.dumps(figures))

@@ -174,7 +174,8 @@ def kills(bench: Bench, count: int, rng: random.Random) -> list[str]:
                 wrong.append("the end differs from that of the undisturbed run")
             shutil.rmtree(bench.place / "killed")
     bar.close()
-    print(f"{bar.n} kills, {finished} runs finished and equal to the undisturbed one" if not wrong else "")
+    if not wrong:
+        print(f"{bar.n} kills, {finished} runs finished and equal to the undisturbed one")
     return wrong
 
 

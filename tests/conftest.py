@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -35,6 +37,16 @@ def toy_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
         german = f"{TIMES[t]} {VERBS[v]} {SUBJECTS[s]} {OBJECTS[o]}."
         pairs.append((f"{s.capitalize()} {v} {o} {t}.", german[0].upper() + german[1:]))
     return pairs
+
+
+def load_script(name: str) -> ModuleType:
+    """A file of `scripts/` as a module; scripts import their neighbours as if they stood on the path."""
+    folder = str(ROOT / "scripts")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
 
 
 def write_pairs(directory: Path, name: str, pairs: list[tuple[str, str]]) -> tuple[Path, Path]:

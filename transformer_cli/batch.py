@@ -49,17 +49,17 @@ class Batch:
         """N, target tokens without padding: the unit of every speed and of the loss."""
         return self.tgt_layout.tokens
 
-    def halves(self) -> list[Batch]:
-        """The same pairs as two batches, the first half and the second; of a batch on the CPU."""
+    def pairs(self) -> tuple[list[Ids], list[Ids]]:
+        """Ids of each source and of each target, EOS at the end: what `collate` took. Of a batch on the CPU."""
         src = torch.split(self.src_layout.flatten(self.src), self.src_layout.lengths.tolist())
         tgt = torch.split(self.tgt_out, self.tgt_layout.lengths.tolist())
-        middle = len(src) // 2
-        return [
-            collate(
-                [x.numpy() for x in src[half]], [x.numpy() for x in tgt[half]], packed=self.src_layout.is_packed
-            )
-            for half in (slice(middle), slice(middle, None))
-        ]
+        return [x.numpy() for x in src], [x.numpy() for x in tgt]
+
+    def halves(self) -> list[Batch]:
+        """The same pairs as two batches, the first half and the second. Of a batch on the CPU."""
+        src, tgt = self.pairs()
+        middle, packed = len(src) // 2, self.src_layout.is_packed
+        return [collate(src[half], tgt[half], packed=packed) for half in (slice(middle), slice(middle, None))]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import load_script
 
 
 @pytest.fixture(scope="module")
 def study() -> Any:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        return importlib.import_module("compare_architectures")
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
+    return load_script("compare_architectures")
 
 
 def test_a_causal_path_is_heard_and_a_closed_one_is_not(study: Any) -> None:

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT, load_script
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 COUNTS = {"train": 20000, "valid": 500, "test": 500}
 
 
-def load() -> Any:
-    """Import the script by path; dataclasses look their module up in sys.modules."""
-    spec = importlib.util.spec_from_file_location("make_sample_corpus", ROOT / "scripts" / "make_sample_corpus.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_sample_corpus"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-M = load()
+M: Any = load_script("make_sample_corpus")
 LEX = M.LEXICON
 
 

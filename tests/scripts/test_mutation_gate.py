@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def gate() -> Any:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        return importlib.import_module("mutation_gate")
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
+    return load_script("mutation_gate")
 
 
 def test_every_guard_is_where_the_gate_looks_for_it(gate: Any) -> None:

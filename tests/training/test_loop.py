@@ -90,13 +90,10 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
     one._gradient(batches, tokens)
     split = [p.grad.clone() for p in one.state.model.parameters() if p.grad is not None]
 
-    sides = []
-    for name, layout in (("src", "src_layout"), ("tgt_out", "tgt_layout")):
-        rows: list[Any] = []
-        for b in batches:
-            flat = b.tgt_out if name == "tgt_out" else b.src_layout.flatten(b.src)
-            rows += [x.numpy() for x in flat.split(getattr(b, layout).lengths.tolist())]
-        sides.append(rows)
+    sides: list[list[Any]] = [[], []]
+    for b in batches:
+        for side, own in zip(sides, b.pairs(), strict=True):
+            side += own
     one.state.model.zero_grad()
     one._gradient([collate(*sides)], tokens)
     whole = [p.grad for p in one.state.model.parameters() if p.grad is not None]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_loop import Numbers, trainer, weights
 
-from transformer_cli.batch import Batch
+from transformer_cli.batch import Batch, collate
 from transformer_cli.errors import UserError
 from transformer_cli.training.memory import Fitting, is_out_of_memory, size_of
 
@@ -81,12 +81,7 @@ def test_other_errors_are_not_swallowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_halves_hold_the_same_pairs(packed: bool) -> None:
     batch = Numbers(pairs=7).make(3)
-    if packed:
-        sides = [batch.src_layout.flatten(batch.src).split(batch.src_layout.lengths.tolist())]
-        sides.append(batch.tgt_out.split(batch.tgt_layout.lengths.tolist()))
-        from transformer_cli.batch import collate
-
-        batch = collate(*([x.numpy() for x in side] for side in sides), packed=True)
+    batch = collate(*batch.pairs(), packed=packed)
     halves = batch.halves()
     assert [h.src_layout.sentences for h in halves] == [3, 4]
     assert all(h.src_layout.is_packed == packed for h in halves)

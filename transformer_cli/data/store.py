@@ -100,10 +100,15 @@ def _reject(src: int, tgt: int, config: DataConfig) -> str:
     return ""
 
 
+def index_of(directory: Path, name: str) -> Path:
+    """The file that says what the store `name` was made from; without it there is no store."""
+    return directory / f"{name}.{INDEX}"
+
+
 def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str, str]) -> None:
     """Write the store `name` into `directory`, replacing an older one. Raises: DiskError."""
     durable.make_directory(directory)
-    (directory / f"{name}.{INDEX}").unlink(missing_ok=True)  # arrays half replaced belong to no index
+    index_of(directory, name).unlink(missing_ok=True)  # arrays half replaced belong to no index
     hashes = {}
     for file, array in _arrays(corpus, name).items():
         buffer = io.BytesIO()
@@ -111,7 +116,7 @@ def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str
         durable.write_bytes(directory / file, buffer.getvalue())
         hashes[file] = durable.sha256(buffer.getbuffer())
     index = {"key": key, "left_out": corpus.left_out, "pairs": len(corpus), "sha256": hashes}
-    durable.write_json(directory / f"{name}.{INDEX}", index)
+    durable.write_json(index_of(directory, name), index)
 
 
 def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> EncodedCorpus | None:
@@ -123,7 +128,7 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         CheckpointError: the store says it fits but cannot be read.
     """
     try:
-        index = json.loads((directory / f"{name}.{INDEX}").read_text(encoding="utf-8"))
+        index = json.loads(index_of(directory, name).read_text(encoding="utf-8"))
         if key is not None and index["key"] != key:
             return None
         files = [f"{name}.{part}.npy" for part in PARTS if key is not None or f"{name}.{part}.npy" in index["sha256"]]

@@ -13,7 +13,7 @@ from torch import nn
 
 from transformer_cli import durable
 from transformer_cli.data.lexicon import Lexicon, build_lexicon, load_lexicon, save_lexicon
-from transformer_cli.data.store import load_corpus
+from transformer_cli.data.store import index_of, load_corpus
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash
 from transformer_cli.schema import Config
@@ -121,7 +121,7 @@ class RunSource:
 
     def lexicon(self, size: int) -> Lexicon | None:
         """Counted the first time, then kept beside the encoded corpus. Raises: CheckpointError."""
-        index = self.run.data / "train.STORE.json"
+        index = index_of(self.run.data, "train")
         if not index.is_file():
             return None
         v, joint = self.vocabularies, self.config.tokenizer.joint

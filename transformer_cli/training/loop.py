@@ -197,8 +197,7 @@ class Trainer:
     def rehearse(self, batch: Batch) -> int:
         """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
         device = next(self.state.model.parameters()).device
-        on_device = [device] if device.type != "cpu" else []
-        with torch.random.fork_rng(on_device, device_type=on_device[0].type if on_device else "cuda"):
+        with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
             self.state.model.train()
             self._gradient([batch], batch.tokens)
         self.state.model.zero_grad(set_to_none=True)
