@@ -11,7 +11,7 @@ from toys import VOCAB, Toy
 
 from transformer_cli.decoding.beam import beam_search, top_k
 from transformer_cli.decoding.greedy import greedy_search
-from transformer_cli.decoding.search import Scorer, length_penalty
+from transformer_cli.decoding.search import Scorer, best_token, length_penalty
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
@@ -112,3 +112,16 @@ def test_a_search_in_float64_stays_in_float64() -> None:
     for found in beam_search(model, None, torch.full((4,), 6), beam=3):
         for h in found:
             assert abs(sum(h.token_log_probs) - h.log_prob) < 1e-12
+
+
+@pytest.mark.parametrize("vocab", [7, 96, 1000, 8000])
+def test_the_best_token_is_the_first_of_the_largest(vocab: int) -> None:
+    values = torch.randn(50, vocab)
+    values[10:20] = values[10:20].round()  # ties
+    values[20] = -math.inf
+    values[21, 5] = math.nan
+    best, place = best_token(values)
+    assert torch.equal(best.nan_to_num(nan=1e9), values.amax(dim=-1).nan_to_num(nan=1e9))
+    for row in range(50):
+        alike = values[row].isnan() if best[row].isnan() else values[row] == best[row]
+        assert int(place[row]) == int(alike.nonzero()[0])

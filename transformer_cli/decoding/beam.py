@@ -14,6 +14,7 @@ from torch import Tensor
 
 from transformer_cli.batch import BOS, EOS
 from transformer_cli.decoding.search import (
+    BLOCK,
     WORST,
     History,
     Hypothesis,
@@ -141,7 +142,7 @@ def top_k(scores: Tensor, log_probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Exact, in two stages: the k best sums lie in the k blocks with the best maxima, so only these are sorted.
     """
     sentences, width, vocab = log_probs.shape
-    block = math.gcd(vocab, 128)
+    block = math.gcd(vocab, BLOCK)
     count = vocab // block
     if block < 8 or width * count < k:
         return (log_probs + scores.unsqueeze(-1)).flatten(1).topk(min(k, width * vocab))

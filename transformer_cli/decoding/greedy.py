@@ -22,6 +22,7 @@ from transformer_cli.decoding.search import (
     StepModel,
     alive_rows,
     allow,
+    best_token,
     next_log_probs,
     widest,
 )
@@ -62,7 +63,7 @@ def greedy_search(
         last = limits[rows] == position + 1
         history = History(rows, tokens)
         values = next_log_probs(logits, history, limits, rules) if scored else allow(logits, last)
-        best, choice = values[:, 0].max(dim=-1)  # [B]
+        best, choice = best_token(values[:, 0])  # [B]
         # Where everything is impossible the best may be a special id: that ends the translation.
         choice = torch.where(alive & ~last & (choice > EOS), choice, EOS)
         said[rows, position] = choice

@@ -7,6 +7,7 @@ log-probabilities of the next token, a `Selector` chooses which hypotheses go on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from transformer_cli.batch import EOS, UNK
 
 COMPACT_BELOW = 0.75
 """Finished sentences leave the batch when fewer than this share of its rows is still alive."""
+BLOCK = 128
+"""Where the best of a vocabulary are sought, blocks of so many go first by their maxima."""
 WORST = -1e9
 """A log-probability for what the model calls impossible (-inf) or cannot say (NaN)."""
 
@@ -140,6 +143,23 @@ def allow(logits: Tensor, last: Tensor) -> Tensor:
         logits[last, ..., EOS] = ending
     logits[..., : UNK + 2] = -torch.inf
     return logits
+
+
+def best_token(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of `[B, V]` and the first place where it stands, `[B]` each.
+
+    In two stages, for torch is ten times faster at a maximum than at its place: the first block that holds the
+    maximum, then the first place in it. NaN counts as the largest, as in torch.
+    """
+    vocab = values.shape[-1]
+    block = math.gcd(vocab, BLOCK)
+    if block < 8:
+        best, place = values.max(dim=-1)
+        return best, place
+    blocks = values.view(-1, vocab // block, block)
+    chosen = blocks.amax(dim=-1).argmax(dim=-1)  # [B]
+    best, place = blocks[torch.arange(len(chosen), device=values.device), chosen].max(dim=-1)
+    return best, chosen * block + place
 
 
 def widest(device: torch.device) -> torch.dtype:

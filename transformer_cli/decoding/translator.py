@@ -268,7 +268,8 @@ class Translator:
         score = sum(h.score for h in best) / len(best)
         text = " ".join(t.strip() for t in texts)
         status = "cut" if any(p.is_cut for p in pieces) else "ok" if len(pieces) == 1 else "split"
-        alternatives = [Alternative(text, score)] if len(pieces) > 1 else self._alternatives(found[0])
+        alone = len(pieces) > 1 or self.wishes.n_best == 1
+        alternatives = [Alternative(text, score)] if alone else self._alternatives(found[0])
         return Translation(
             text,
             score,

@@ -21,7 +21,7 @@ from transformer_cli.models.layers import FeedForward
 
 Model = TypeVar("Model", bound=nn.Module)
 
-ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
+ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
 """torch's engines for int8, best first; which are there depends on the processor."""
 
 
@@ -42,10 +42,12 @@ class DynamicInt8Linear(nn.Module):
             warnings.simplefilter("ignore", UserWarning)
             rounded = torch.quantize_per_channel(weight, scales.double(), zeros, axis=0, dtype=torch.qint8)
             self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
+        # Without VNNI two products are summed in 16 bits, which inputs of 8 bits would overflow.
+        self.narrow = is_x86() and not torch.cpu._is_vnni_supported()
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
-        out: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, False)
+        out: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, self.narrow)
         return out
 
 
@@ -80,7 +82,12 @@ class PackedLinear(nn.Module):
     def is_possible() -> bool:
         """Whether this torch and this processor have it."""
         has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        return has_onednn and platform.machine() in ("x86_64", "AMD64")
+        return has_onednn and is_x86()
+
+
+def is_x86() -> bool:
+    """Whether the processor is of the kind that these products are written for."""
+    return platform.machine() in ("x86_64", "AMD64")
 
 
 def for_translation(model: Model, precision: str) -> Model:
