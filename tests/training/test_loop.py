@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformer_cli.training.checkpoint import CheckpointStore, load_training
 from transformer_cli.training.loop import StopRequest, Trainer, Validation
 from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import TrainState
+from transformer_cli.training.update import EagerUpdate
 
 SMALL = [
     "model.d_model=16",
@@ -70,7 +72,18 @@ def trainer(
     stream = stream or Numbers(state.progress.position)
     log = MetricsLog(tmp_path / "metrics.jsonl", state.progress.step)
     scores = scores or (lambda step: Validation(1.0, float(step), 0.0))
-    return Trainer(state, config, stream, scores, store, log, StopRequest(), say=lambda message: None)
+    return Trainer(
+        state, config, stream, EagerUpdate(state, config, silent), scores, store, log, StopRequest(), silent
+    )
+
+
+def silent(message: str) -> None:
+    """What a test does not look at."""
+
+
+def eager(t: Trainer) -> EagerUpdate:
+    assert isinstance(t.update, EagerUpdate)
+    return t.update
 
 
 def weights(t: Trainer) -> list[torch.Tensor]:
@@ -87,7 +100,7 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
     one = trainer(tmp_path / "a", f"model.dropout={dropout}", "training.accumulate=3")
     batches = [Numbers().make(i) for i in range(3)]
     tokens = sum(b.tokens for b in batches)
-    one._gradient(batches, tokens)
+    eager(one).gradient(batches, tokens)
     split = [p.grad.clone() for p in one.state.model.parameters() if p.grad is not None]
 
     sides: list[list[Any]] = [[], []]
@@ -95,7 +108,7 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
         for side, own in zip(sides, b.pairs(), strict=True):
             side += own
     one.state.model.zero_grad()
-    one._gradient([collate(*sides)], tokens)
+    eager(one).gradient([collate(*sides)], tokens)
     whole = [p.grad for p in one.state.model.parameters() if p.grad is not None]
     close = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(split, whole, strict=True))
     assert close == (dropout == "0.0")
@@ -177,14 +190,14 @@ def test_a_step_without_finite_gradient_changes_nothing(tmp_path: Path) -> None:
     t = trainer(tmp_path, "training.max_steps=3", "model.dropout=0.0")
     t._started, t._reserve, t._skipped = 0.0, 0.0, 0
     before = weights(t)
-    gradient = t._gradient
+    gradient = eager(t).gradient
 
-    def poisoned(batches: list[Batch], tokens: int) -> torch.Tensor:
+    def poisoned(batches: Sequence[Batch], tokens: int) -> torch.Tensor:
         nll = gradient(batches, tokens)
         next(t.state.model.parameters()).grad.fill_(math.nan)  # type: ignore[union-attr]
         return nll
 
-    t._gradient = poisoned  # type: ignore[method-assign]
+    eager(t).gradient = poisoned  # type: ignore[method-assign]
     assert t._step() is False
     assert same(before, weights(t)) and t.state.progress.step == 0
     assert not any(t.state.optimizer.state_of(p) for p in t.state.model.parameters())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_loop import Numbers, trainer, weights
+from test_loop import Numbers, eager, trainer, weights
 
 from transformer_cli.batch import Batch, collate
 from transformer_cli.errors import UserError
@@ -41,17 +41,17 @@ def test_halves_give_the_same_gradient(tmp_path: Path, error: BaseException) -> 
     whole, starved = (trainer(tmp_path / name, "model.dropout=0") for name in "ab")
     batches = [Numbers(pairs=9).make(i) for i in range(2)]
     tokens = sum(b.tokens for b in batches)
-    expected = whole._gradient(batches, tokens)
+    expected = eager(whole).gradient(batches, tokens)
     said: list[str] = []
-    starved.say = said.append
+    eager(starved).say = said.append
     sizes = starve(starved.state.model, 50, error)
-    torch.testing.assert_close(starved._gradient(batches, tokens), expected)
+    torch.testing.assert_close(eager(starved).gradient(batches, tokens), expected)
     for a, b in zip(starved.state.model.parameters(), whole.state.model.parameters(), strict=True):
         assert a.grad is not None
         torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-5)
     assert said and all("out of memory" in line for line in said)
     tried = len(sizes)
-    starved._gradient(batches, tokens)
+    eager(starved).gradient(batches, tokens)
     assert max(sizes[tried:]) <= 50  # what did not fit is not tried again
 
 
@@ -66,7 +66,7 @@ def test_a_pair_that_does_not_fit_is_said(tmp_path: Path) -> None:
     starve(t.state.model, 1, ERRORS[0])
     batch = Numbers().make(0)
     with pytest.raises(UserError, match="single pair"):
-        t._gradient([batch], batch.tokens)
+        eager(t).gradient([batch], batch.tokens)
 
 
 def test_other_errors_are_not_swallowed(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_other_errors_are_not_swallowed(tmp_path: Path) -> None:
     starve(t.state.model, 1, RuntimeError("shapes do not match"))
     batch = Numbers().make(0)
     with pytest.raises(RuntimeError, match="shapes"):
-        t._gradient([batch], batch.tokens)
+        eager(t).gradient([batch], batch.tokens)
     assert not is_out_of_memory(ValueError())
 
 
@@ -94,7 +94,7 @@ def test_halves_hold_the_same_pairs(packed: bool) -> None:
 def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:
     t = trainer(tmp_path, "model.dropout=0.3")
     before, random = weights(t), torch.get_rng_state()
-    assert t.rehearse(Numbers().make(0)) > 1 << 20
+    assert t.update.rehearse(Numbers().make(0)) > 1 << 20
     assert all(torch.equal(a, b) for a, b in zip(weights(t), before, strict=True))
     assert torch.equal(torch.get_rng_state(), random)
     assert all(p.grad is None for p in t.state.model.parameters())

@@ -30,6 +30,7 @@ from transformer_cli.training.distributed import Ranks
 from transformer_cli.training.loop import StopRequest, Trainer
 from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import Progress, TrainState
+from transformer_cli.training.update import EagerUpdate, Update
 
 Say = Callable[[str], None]
 
@@ -122,9 +123,9 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         stream = BatchStream(corpora, config.data.batch_tokens, config.training.seed, state.progress.position)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
         log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
-        trainer = Trainer(state, config, stream, validator, store, log, stop, say)
-        _rehearse(trainer, stream, train_data, say)
-        reason = trainer.run()
+        update = EagerUpdate(state, config, say)
+        _rehearse(update, stream, train_data, say)
+        reason = Trainer(state, config, stream, update, validator, store, log, stop, say).run()
     ranks.leave()
     return Outcome(reason, state.progress, run, ranks.leads)
 
@@ -285,10 +286,10 @@ def _announce(config: Config, model: Seq2Seq, corpus: EncodedCorpus, device: tor
     )
 
 
-def _rehearse(trainer: Trainer, stream: BatchStream, corpus: EncodedCorpus, say: Say) -> None:
+def _rehearse(update: Update, stream: BatchStream, corpus: EncodedCorpus, say: Say) -> None:
     """The largest batch once, so that what does not fit is known before hours have been spent."""
     batch = stream.largest()
-    peak = trainer.rehearse(batch)
+    peak = update.rehearse(batch)
     row = int(np.argmax(np.maximum(corpus.src.lengths, corpus.tgt.lengths)))
     say(
         f"largest batch: {batch.src_layout.sentences} pairs, {batch.tokens:,} target tokens, peak memory "

@@ -9,7 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import torch
@@ -18,15 +18,12 @@ from tqdm import tqdm
 
 from transformer_cli.batch import Batch, Position
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import pick_precision, products_in
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
-from transformer_cli.training.memory import Fitting, is_out_of_memory, peak_bytes
 from transformer_cli.training.metrics import MetricsLog, Recent
-from transformer_cli.training.objective import smoothed_loss
-from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.schedule import learning_rate
 from transformer_cli.training.state import TrainState
+from transformer_cli.training.update import Update
 
 MAX_SKIPPED = 20
 """Steps in a row without a finite gradient before training gives up."""
@@ -76,12 +73,12 @@ class Trainer:
     state: TrainState
     config: Config
     stream: Stream
+    update: Update
     validate: Callable[[int], Validation]
     store: CheckpointStore
     log: MetricsLog
     stop: StopRequest
     say: Callable[[str], None] = tqdm.write
-    fitting: Fitting = field(default_factory=Fitting)
 
     def run(self) -> str:
         """Train; returns why it ended. On return the newest state is saved."""
@@ -111,7 +108,7 @@ class Trainer:
                 if updated:
                     bar.update(1)
                     if step % c.log_every == 0:
-                        bar.total = self._horizon()  # moves when the limit is a time
+                        bar.total = self._horizon(step)  # moves when the limit is a time
                         bar.set_postfix_str(self._log_step())
                 # One save a step at most: what is saved then knows the validation of that step.
                 if (updated and step % c.validate_every == 0) or (reason and not self._signal):
@@ -139,26 +136,18 @@ class Trainer:
 
     def _step(self) -> bool:
         """One update from `accumulate` batches; False if it had no finite gradient and changed nothing."""
-        progress, model = self.state.progress, self.state.model
+        c, progress = self.config, self.state.progress
         batches, tokens = self._draw()
-        model.zero_grad(set_to_none=True)
-        nll = self._gradient(batches, tokens)
-        self._exchange(nll)
-        norm = clip_gradient(model, self.config.optim.clip_norm)
+        rate = learning_rate(c.optim, c.model.d_model, progress.step + 1, self._horizon(progress.step + 1))
+        updated = self.update(batches, tokens, rate, self._exchange)
         progress.position = self.stream.position
-        if not torch.isfinite(norm):
-            self._skip(float(norm))
+        if not updated.done:
+            self._skip(float(updated.norm))
             return False
-        self._skipped = 0
+        self._skipped, self._rate = 0, rate
         progress.step += 1
         progress.tokens += tokens
-        c = self.config
-        self._rate = learning_rate(c.optim, c.model.d_model, progress.step, self._horizon())
-        set_learning_rate(self.state.optimizer, self._rate)
-        self.state.optimizer.step()
-        if self.state.average is not None:
-            self.state.average.update(model, progress.step)
-        self._recent.add(nll, tokens, norm)
+        self._recent.add(updated.nll, tokens, updated.norm)
         return True
 
     def _draw(self) -> tuple[list[Batch], int]:
@@ -194,58 +183,16 @@ class Trainer:
         """Seconds in training; where there are several ranks the leader's, at the last exchange."""
         return time.monotonic() - self._started if self.state.ranks.size == 1 else self._agreed
 
-    def rehearse(self, batch: Batch) -> int:
-        """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
-        device = next(self.state.model.parameters()).device
-        with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
-            self.state.model.train()
-            self._gradient([batch], batch.tokens)
-        self.state.model.zero_grad(set_to_none=True)
-        return peak_bytes(device)
-
-    def _gradient(self, batches: list[Batch], tokens: int) -> Tensor:
-        """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
-
-        What does not fit into memory is computed in halves.
-        """
-        while True:
-            parts = self.fitting.parts(batches)
-            try:
-                return self._sum_gradients(parts, tokens)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            # Only here, where the error and all that it held are gone.
-            self.state.model.zero_grad(set_to_none=True)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self.say(self.fitting.refuse(parts))
-
-    def _sum_gradients(self, batches: list[Batch], tokens: int) -> Tensor:
-        c, model = self.config.training, self.state.model
-        device = next(model.parameters()).device
-        precision = pick_precision(device, c.precision)
-        total = torch.zeros((), device=device)
-        for batch in batches:
-            on_device = batch.to(device)
-            with products_in(device, precision):
-                states = model(on_device)
-                loss, nll = smoothed_loss(states, model.output_weight, on_device.tgt_out, c.label_smoothing)
-            torch.autograd.backward(loss / tokens)
-            total += nll.detach()
-        return total
-
-    def _horizon(self) -> int:
-        """The step at which training will end: the step limit, or sooner if the time will be up before."""
+    def _horizon(self, step: int) -> int:
+        """The step at which training will end, seen from `step`: the limit, or sooner if time is up before."""
         c, progress = self.config.training, self.state.progress
         if not c.max_minutes:
             return c.max_steps
         share = progress.seconds / max(60 * c.max_minutes - progress.reserve, 1e-9)
-        return min(c.max_steps, max(progress.step, round(progress.step / max(share, 1e-9))))
+        return min(c.max_steps, max(step, round(step / max(share, 1e-9))))
 
     def _skip(self, norm: float) -> None:
         self._skipped += 1
-        self.state.model.zero_grad(set_to_none=True)
         self.say(f"step {self.state.progress.step + 1}: gradient norm is {norm}; this update is left out")
         if self._skipped >= MAX_SKIPPED:
             raise UserError(

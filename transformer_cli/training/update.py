@@ -1,0 +1,112 @@
+"""One update of the weights: the gradient of some batches, clipped, through the optimizer, into the average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from transformer_cli.batch import Batch
+from transformer_cli.runtime import pick_precision, products_in
+from transformer_cli.schema import Config
+from transformer_cli.training.memory import Fitting, is_out_of_memory, peak_bytes
+from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
+from transformer_cli.training.state import TrainState
+
+Exchange = Callable[[Tensor], None]
+"""Sums the gradients, and the NLL that it is given, over all ranks."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update brought.
+
+    Attributes:
+        nll: of its tokens, summed, in nats. norm: of the gradient before it was clipped.
+        done: whether the weights have changed; without a finite gradient they have not.
+    """
+
+    nll: Tensor
+    norm: Tensor
+    done: bool
+
+
+class Update(Protocol):
+    """Changes the weights of a `TrainState`."""
+
+    def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
+        """One update at this learning rate; `tokens` are those of all ranks' batches together."""
+        ...
+
+    def rehearse(self, batch: Batch) -> int:
+        """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
+        ...
+
+
+class EagerUpdate:
+    """Operation by operation, for batches of any shape, on any device."""
+
+    def __init__(self, state: TrainState, config: Config, say: Callable[[str], None]) -> None:
+        self.state, self.config, self.say = state, config, say
+        self.fitting = Fitting()
+
+    def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
+        """See `Update`."""
+        state = self.state
+        state.model.zero_grad(set_to_none=True)
+        nll = self.gradient(batches, tokens)
+        exchange(nll)
+        norm = clip_gradient(state.model, self.config.optim.clip_norm)
+        if not torch.isfinite(norm):
+            state.model.zero_grad(set_to_none=True)
+            return Updated(nll, norm, False)
+        set_learning_rate(state.optimizer, rate)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update(state.model, state.progress.step + 1)
+        return Updated(nll, norm, True)
+
+    def rehearse(self, batch: Batch) -> int:
+        """See `Update`."""
+        device = next(self.state.model.parameters()).device
+        with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
+            self.state.model.train()
+            self.gradient([batch], batch.tokens)
+        self.state.model.zero_grad(set_to_none=True)
+        return peak_bytes(device)
+
+    def gradient(self, batches: Sequence[Batch], tokens: int) -> Tensor:
+        """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
+
+        What does not fit into memory is computed in halves.
+        """
+        while True:
+            parts = self.fitting.parts(batches)
+            try:
+                return self._sum_gradients(parts, tokens)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here, where the error and all that it held are gone.
+            self.state.model.zero_grad(set_to_none=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.say(self.fitting.refuse(parts))
+
+    def _sum_gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
+        c, model = self.config.training, self.state.model
+        device = next(model.parameters()).device
+        precision = pick_precision(device, c.precision)
+        total = torch.zeros((), device=device)
+        for batch in batches:
+            on_device = batch.to(device)
+            with products_in(device, precision):
+                states = model(on_device)
+                loss, nll = smoothed_loss(states, model.output_weight, on_device.tgt_out, c.label_smoothing)
+            torch.autograd.backward(loss / tokens)
+            total += nll.detach()
+        return total
