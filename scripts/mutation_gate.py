@@ -116,7 +116,7 @@ MUTATIONS = [
     ),
     Mutation(
         "an update without finite gradient is left out",
-        "training/loop.py",
+        "training/update.py",
         "if not torch.isfinite(norm):",
         "if False:",
         "tests/training/test_loop.py",

@@ -54,3 +54,21 @@ def test_lay_without_padding_is_a_view() -> None:
 
     rows, layout = lay([np.array([4, 5]), np.array([6, 7])])
     assert rows.tolist() == [[4, 5], [6, 7]] and layout.flat_index is None
+
+
+@pytest.mark.parametrize("lengths", [[], [3, 1, 2], [4, 4, 4], [1]])
+def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(lengths: list[int]) -> None:
+    layout = Layout.fixed(lengths, sentences=9, tokens=14, longest=4)
+    assert layout.lengths[: len(lengths)].tolist() == lengths
+    assert int(layout.lengths.sum()) == 14 == int(layout.cu_seqlens[-1])
+    assert layout.flat_index is not None and layout.mask is not None
+    shapes = [layout.lengths, layout.positions, layout.cu_seqlens, layout.flat_index, layout.mask]
+    assert [tuple(x.shape) for x in shapes] == [(9,), (14,), (10,), (14,), (9, 4)]
+    flat = torch.randn(14, 2)
+    assert torch.equal(layout.flatten_padded(layout.pad(flat)), flat)
+
+
+@pytest.mark.parametrize("lengths", [[9, 9], [5], [1] * 9])
+def test_what_a_fixed_layout_does_not_hold(lengths: list[int]) -> None:
+    with pytest.raises(AssertionError, match="holds"):
+        Layout.fixed(lengths, sentences=9, tokens=14, longest=4)

@@ -72,6 +72,29 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What a packed batch of fixed shape holds: tokens of either side, sentences, tokens of one sentence."""
+
+    tokens: int
+    sentences: int
+    longest: int
+
+    def holds(self, batch: Batch) -> bool:
+        """Whether both sides fit."""
+        sides = (batch.src_layout, batch.tgt_layout)
+        return all(
+            side.tokens <= self.tokens and side.sentences <= self.sentences and side.longest <= self.longest
+            for side in sides
+        )
+
+    def layout(self, lengths: Ids) -> Layout:
+        """Sentences of these lengths in the fixed shape; what they leave over is filler."""
+        filler = -(-self.tokens // self.longest) + 1
+        places = self.sentences + filler + 1
+        return Layout.fixed(lengths, sentences=places, tokens=self.tokens, longest=self.longest)
+
+
 def lay(sentences: Sequence[Ids], *, packed: bool = False) -> tuple[Tensor, Layout]:
     """Token ids of B sentences -> (`[B, L]` or `[N]` int64, their layout). Padding is PAD."""
     lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))

@@ -55,6 +55,21 @@ class Layout:
         """Layout of `[N, ...]`. `lengths` are positive."""
         return _build(lengths, is_packed=True)
 
+    @staticmethod
+    def fixed(lengths: Sequence[int] | NDArray[np.int64], *, sentences: int, tokens: int, longest: int) -> Layout:
+        """Layout of `[tokens, ...]` whose tensors have these shapes whatever the sentences: for a captured graph.
+
+        Tokens that the sentences leave over make up sentences of their own, so that each token belongs to one and
+        every kernel writes its row; places of sentences left over then are empty.
+        """
+        sizes = np.asarray(lengths, dtype=np.int64)
+        rest = tokens - int(sizes.sum())
+        assert rest >= 0 and sizes.max(initial=0) <= longest, "more than the shape holds"
+        filler = [longest] * (rest // longest) + [rest % longest] * (rest % longest > 0)
+        empty = sentences - len(sizes) - len(filler)
+        assert empty > 0, "more sentences than the shape holds; one place stays empty, for the sake of a mask"
+        return _build(np.concatenate([sizes, filler, [0] * empty]), is_packed=True, longest=longest)
+
     @property
     def sentences(self) -> int:
         return len(self.lengths)
@@ -83,18 +98,23 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """The same layout with its indices on `device`."""
-        moved: dict[str, Any] = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        moved: dict[str, Any] = {name: x.to(device, non_blocking=True) for name, x in self._indices().items()}
         return replace(self, **moved)
 
+    def copy_to(self, other: Layout) -> None:
+        """Write the indices into those of a layout of the same fixed shape."""
+        held = other._indices()
+        for name, x in self._indices().items():
+            held[name].copy_(x, non_blocking=True)
 
-def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool) -> Layout:
+    def _indices(self) -> dict[str, Tensor]:
+        return {f.name: x for f in fields(self) if isinstance(x := getattr(self, f.name), Tensor)}
+
+
+def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool, longest: int = 0) -> Layout:
     sizes = np.asarray(lengths, dtype=np.int64)
-    assert sizes.ndim == 1 and len(sizes) and sizes.min() > 0, "a layout needs non-empty sentences"
-    longest, tokens = int(sizes.max()), int(sizes.sum())
+    assert sizes.ndim == 1 and len(sizes) and (longest or sizes.min() > 0), "a layout needs non-empty sentences"
+    longest, tokens = longest or int(sizes.max()), int(sizes.sum())
     columns = np.arange(longest)
     mask = columns[None, :] < sizes[:, None]  # [B, L]
     has_padding = tokens < mask.size

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transformer_cli.batch import EOS, Position, cut
+from transformer_cli.batch import EOS, Budget, Position, cut
 from transformer_cli.schema import DataConfig, FiltersConfig
-from transformer_cli.data.batching import BatchStream, batches_in_order, plan_epoch
+from transformer_cli.data.batching import BatchStream, batches_in_order, make_batch, plan_epoch, plan_packed
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus, Sentences, encode_corpus, load_corpus, save_corpus
 from transformer_cli.errors import CheckpointError
@@ -42,6 +42,28 @@ def test_epoch_holds_every_pair_once_within_the_budget(budget: int) -> None:
     longest = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
     for rows in plan:
         assert len(rows) == 1 or longest[rows].max() * len(rows) <= budget
+
+
+@pytest.mark.parametrize("tokens", [60, 200, 1000])
+def test_packed_batches_hold_every_pair_once_and_fit(tokens: int) -> None:
+    corpus = corpus_of(300)
+    budget = Budget(tokens, max(2, tokens // 12), 40)
+    plan = plan_packed(corpus, budget, seed=1, epoch=0)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(300))
+    batches = [make_batch(corpus, rows, packed=True) for rows in plan]
+    assert all(budget.holds(batch) for batch in batches)
+    for batch in batches:  # nothing that a batch may hold breaks its fixed shape
+        budget.layout(batch.src_layout.lengths.numpy())
+        budget.layout(batch.tgt_layout.lengths.numpy())
+    filled = [max(b.src_layout.tokens, b.tokens) / tokens for b in batches[:-1]]
+    assert min(filled) > 1 - 30 / tokens or max(b.src_layout.sentences for b in batches) == budget.sentences
+
+
+def test_a_position_of_another_plan_goes_on_with_the_next_epoch() -> None:
+    corpus = corpus_of(100)
+    packed = BatchStream(lambda e: corpus, 400, 1, Position(2, 90), packed=Budget(400, 50, 40))
+    assert packed.position == Position(3, 0)
+    assert next(packed).src_layout.is_packed and packed.position == Position(3, 1)
 
 
 def test_plan_depends_on_seed_and_epoch_alone() -> None:

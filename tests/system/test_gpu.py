@@ -10,12 +10,18 @@ import torch
 from conftest import TINY_RUN
 
 from transformer_cli.batch import EOS, collate
+from transformer_cli.config import load_config
 from transformer_cli.experiment.inference import load_run
 from transformer_cli.experiment.training import TrainRequest, run_training
+from transformer_cli.layout import Layout
 from transformer_cli.models.registry import build_model
+from transformer_cli.ops.attention import attend, fused_attention, reference_attention
 from transformer_cli.schema import ModelConfig
 from transformer_cli.training.loop import StopRequest
 from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.state import TrainState
+from transformer_cli.training.static import StaticUpdate, budget_of, obstacle
+from transformer_cli.training.update import EagerUpdate
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,6 +44,67 @@ def test_loss_and_gradient_equal_the_cpu(packed: bool) -> None:
         results.append([loss.detach().cpu(), *(p.grad.cpu() for p in model.parameters() if p.grad is not None)])
     for cpu, cuda in zip(*results, strict=True):
         torch.testing.assert_close(cuda, cpu, rtol=1e-3, atol=1e-4)
+
+
+def test_attention_of_packed_sentences_equals_that_of_padded_ones() -> None:
+    lengths, other = [3, 30, 7], [5, 2, 61]
+    q_layout, k_layout = (Layout.packed(n).to(torch.device("cuda")) for n in (lengths, other))
+    for causal, keys in ((True, q_layout), (False, k_layout)):
+        q, k, v = (
+            torch.randn(layout.tokens, 4, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+            for layout in (q_layout, keys, keys)
+        )
+        results = []
+        for kernel in (fused_attention, reference_attention):  # the second pads
+            out = attend(q, k, v, q_layout, keys, causal=causal, kernel=kernel)
+            results.append((out, *torch.autograd.grad(out.float().square().sum(), (q, k, v))))
+        for packed, padded in zip(*results, strict=True):
+            torch.testing.assert_close(packed.float(), padded.float(), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("settings", [[], ["training.ema=0.9"], ["optim.algorithm=muon"]])
+def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) -> None:
+    small = ["model.preset=tiny", "model.dropout=0.0", "data.batch_tokens=600", "data.max_length=32", *settings]
+    config = load_config(None, small)
+    states = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        model = build_model(config.model, 99, 99).to("cuda")
+        states.append(TrainState(model, config.optim, config.training))
+    said: list[str] = []
+    eager = EagerUpdate(states[0], config, said.append)
+    captured = StaticUpdate(EagerUpdate(states[1], config, said.append), budget_of(config), said.append)
+    assert obstacle(states[1], config) == ""
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        pairs = [[np.append(rng.integers(4, 99, n), EOS) for n in rng.integers(1, 25, 20)] for _ in "st"]
+        batch = collate(*pairs, packed=True)
+        for state, update in zip(states, (eager, captured), strict=True):
+            found = update([batch], batch.tokens, 1e-3, lambda nll: None)
+            assert found.done and torch.isfinite(found.nll)
+            state.progress.step += 1
+    assert captured.graph is not None and not said
+    for (name, a), b in zip(states[0].model.named_parameters(), states[1].model.parameters(), strict=True):
+        assert float((a - b).norm() / a.norm()) < 0.02, name
+    if states[0].average is not None and states[1].average is not None:
+        for name, average in states[0].average.average.items():
+            assert float((average - states[1].average.average[name]).norm() / average.norm()) < 0.02, name
+
+
+def test_a_captured_run_resumes(toy: Path, tmp_path: Path) -> None:
+    """Not bit for bit: the gradient of the attention kernel is summed in an order that changes."""
+    files = ([toy / "train.en"], [toy / "train.de"], toy / "valid.en", toy / "valid.de")
+    found = []
+    for name, stops in (("whole", [40]), ("parts", [25, 40])):
+        for steps in stops:
+            settings = [*TINY_RUN, f"training.max_steps={steps}", "optim.schedule=constant"]
+            said: list[str] = []
+            request = TrainRequest(tmp_path / name, *files, settings=settings, device="cuda")
+            run_training(request, said.append, StopRequest())
+            assert not any("without a CUDA graph" in line or "captured" in line for line in said)
+        found.append(list(load_run(tmp_path / name, torch.device("cuda"), "last").model.parameters()))
+    for a, b in zip(*found, strict=True):
+        assert float((a - b).norm() / a.norm()) < 0.05
 
 
 def test_train_resume_and_translate_in_bf16(toy: Path, tmp_path: Path) -> None:

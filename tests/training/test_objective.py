@@ -8,13 +8,15 @@ from transformer_cli.training.objective import reference_loss, smoothed_loss
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("tokens", [1, 256, 700])
-def test_chunked_loss_equals_torch(smoothing: float, tokens: int) -> None:
+@pytest.mark.parametrize("filler", [False, True])
+def test_chunked_loss_equals_torch(smoothing: float, tokens: int, filler: bool) -> None:
     h = torch.randn(tokens, 16, dtype=torch.float64, requires_grad=True)
     w = torch.randn(37, 16, dtype=torch.float64, requires_grad=True)
     y = torch.randint(0, 37, (tokens,))
+    counts = torch.randint(0, 2, (tokens,)).double() if filler else None
     results = []
     for function in (reference_loss, smoothed_loss):
-        loss, nll = function(h, w, y, smoothing)
+        loss, nll = function(h, w, y, smoothing, counts)
         results.append((loss, nll, *torch.autograd.grad(loss * 0.3, (h, w))))
     for reference, fast in zip(*results, strict=True):
         torch.testing.assert_close(fast, reference)
@@ -55,3 +57,13 @@ def test_autocast_computes_in_bf16_and_sums_in_fp32() -> None:
     for a, b in zip(torch.autograd.grad(exact, (h, w)), torch.autograd.grad(rounded, (h, w)), strict=True):
         assert b.dtype == torch.float32
         assert float((a - b).norm() / a.norm()) < 0.02
+
+
+def test_filler_has_no_gradient() -> None:
+    h = torch.randn(300, 8, requires_grad=True)
+    w, y = torch.randn(20, 8), torch.randint(0, 20, (300,))
+    counts = (torch.arange(300) < 290).float()
+    loss, _ = smoothed_loss(h, w, y, 0.1, counts)
+    (grad,) = torch.autograd.grad(loss, h)
+    assert not grad[290:].any() and grad[:290].any(dim=1).all()
+    torch.testing.assert_close(loss, smoothed_loss(h[:290], w, y[:290], 0.1)[0])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from conftest import TINY_RUN
 from torch import nn
@@ -7,7 +8,7 @@ from torch import nn
 from transformer_cli.config import load_config
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import OptimConfig
-from transformer_cli.training.optimizer import MovingAverage, build_optimizer, clip_gradient
+from transformer_cli.training.optimizer import MovingAverage, build_optimizer, clip_gradient, set_learning_rate
 
 
 def test_only_matrices_decay() -> None:
@@ -29,7 +30,7 @@ def test_moving_average_by_hand_and_swap() -> None:
     nn.init.constant_(model.weight, 1.0)
     average = MovingAverage(model, 0.9)
     nn.init.constant_(model.weight, 2.0)
-    average.update(model, step=1000)  # far from the start: the full decay
+    average.update(model, average.share(1000))  # far from the start: the full decay
     torch.testing.assert_close(average.average["weight"], torch.tensor([[1.1]]))
     average.swap(model)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.1]]))
@@ -46,3 +47,23 @@ def test_muon_takes_the_linear_maps_of_the_layers_and_adamw_the_rest() -> None:
     names = {id(p): name for name, p in model.named_parameters()}
     assert maps | rest == set(names) and not maps & rest
     assert {names[p] for p in rest} == {n for n in names.values() if "norm" in n or "embedding" in n}
+
+
+@pytest.mark.parametrize("algorithm", ["adamw", "muon"])
+def test_a_rate_that_is_a_tensor_is_written_in_place(algorithm: str) -> None:
+    """As on CUDA, where a captured graph reads it."""
+    models = [build_model(load_config(None, TINY_RUN).model, 20, 20) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    plain, other = (build_optimizer(m, OptimConfig(algorithm=algorithm)) for m in models)  # type: ignore[arg-type]
+    rates = [torch.tensor(1.0) for _ in other.param_groups]
+    for group, rate in zip(other.param_groups, rates, strict=True):
+        group["lr"] = rate
+    for step in range(3):
+        for model, optimizer in zip(models, (plain, other), strict=True):
+            for i, p in enumerate(model.parameters()):
+                p.grad = torch.full_like(p, 0.1 * (i + step)) + p.detach()
+            set_learning_rate(optimizer, 1e-3 * (step + 1))
+            optimizer.step()
+    assert all(float(rate) == pytest.approx(3e-3) for rate in rates)
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer_cli.batch import Batch, Position, collate, cut
+from transformer_cli.batch import Batch, Budget, Position, collate, cut
 from transformer_cli.data.store import EncodedCorpus
 
 Rows = NDArray[np.int64]
@@ -35,6 +35,22 @@ def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) 
     return [plan[i] for i in rng.permutation(len(plan))]
 
 
+def plan_packed(corpus: EncodedCorpus, budget: Budget, seed: int, epoch: int) -> list[Rows]:
+    """As `plan_epoch`, for packed batches of one shape: pairs in random order, as many as the budget holds.
+
+    Nothing is padded, so lengths need not agree, and the more they differ, the more a batch is like the corpus.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(corpus))
+    src, tgt = corpus.src.lengths[order].tolist(), corpus.tgt.lengths[order].tolist()
+    ends, start, src_sum, tgt_sum = [], 0, 0, 0
+    for i, (s, t) in enumerate(zip(src, tgt, strict=True)):
+        src_sum, tgt_sum = src_sum + s, tgt_sum + t
+        if i > start and (max(src_sum, tgt_sum) > budget.tokens or i - start >= budget.sentences):
+            ends.append(i)
+            start, src_sum, tgt_sum = i, s, t
+    return [rows for rows in np.split(order, ends) if len(rows)]
+
+
 class BatchStream:
     """Endless batches from a position on. `position` is always that of the batch to come."""
 
@@ -45,20 +61,24 @@ class BatchStream:
         seed: int,
         position: Position = Position(),
         *,
-        packed: bool = False,
+        packed: Budget | None = None,
     ) -> None:
+        """`packed`: batches are packed and fill this instead; without it they are padded, of near-equal lengths."""
         self.corpora = corpora
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.position = position
         self.packed = packed
         self._enter(position.epoch)
+        if position.batch >= len(self._plan):  # counted in a plan of another kind, with more batches
+            self.position = Position(position.epoch + 1, 0)
+            self._enter(position.epoch + 1)
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        batch = make_batch(self._corpus, self._plan[self.position.batch], packed=self.packed)
+        batch = self._make(self.position.batch)
         self._advance()
         return batch
 
@@ -72,7 +92,10 @@ class BatchStream:
         """Of the epoch that it stands in, the batch that takes most memory: most cells with padding."""
         sides = (self._corpus.src.lengths, self._corpus.tgt.lengths)
         cells = [sum(int(side[rows].max()) * len(rows) for side in sides) for rows in self._plan]
-        return make_batch(self._corpus, self._plan[int(np.argmax(cells))], packed=self.packed)
+        return self._make(int(np.argmax(cells)))
+
+    def _make(self, index: int) -> Batch:
+        return make_batch(self._corpus, self._plan[index], packed=self.packed is not None)
 
     def _advance(self) -> None:
         epoch, index = self.position.epoch, self.position.batch
@@ -89,7 +112,10 @@ class BatchStream:
     def _enter(self, epoch: int) -> None:
         self._corpus = self.corpora(epoch)
         assert len(self._corpus), "an empty corpus has no batches"
-        self._plan = plan_epoch(self._corpus, self.batch_tokens, self.seed, epoch)
+        if self.packed is None:
+            self._plan = plan_epoch(self._corpus, self.batch_tokens, self.seed, epoch)
+        else:
+            self._plan = plan_packed(self._corpus, self.packed, self.seed, epoch)
 
 
 def make_batch(corpus: EncodedCorpus, rows: Rows, *, packed: bool = False) -> Batch:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from transformer_cli import durable
+from transformer_cli.batch import Budget
 from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream, Corpora
 from transformer_cli.data.corpus import ParallelText, hold_out, one_sided_blanks, read_parallel
@@ -30,6 +31,7 @@ from transformer_cli.training.distributed import Ranks
 from transformer_cli.training.loop import StopRequest, Trainer
 from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import Progress, TrainState
+from transformer_cli.training.static import StaticUpdate, budget_of, obstacle
 from transformer_cli.training.update import EagerUpdate, Update
 
 Say = Callable[[str], None]
@@ -120,10 +122,11 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
             _resume(store, newest, state, say)
         _announce(config, model, train_data, device, say)
         corpora = _corpora(config, vocabularies, text, train_data)
-        stream = BatchStream(corpora, config.data.batch_tokens, config.training.seed, state.progress.position)
+        update, budget = _choose_update(state, config, device, say)
+        seed, position = config.training.seed, state.progress.position
+        stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
         log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
-        update = EagerUpdate(state, config, say)
         _rehearse(update, stream, train_data, say)
         reason = Trainer(state, config, stream, update, validator, store, log, stop, say).run()
     ranks.leave()
@@ -284,6 +287,19 @@ def _announce(config: Config, model: Seq2Seq, corpus: EncodedCorpus, device: tor
         f"{len(corpus):,} pairs, {tokens:,} target tokens; device {device}, {torch.get_num_threads()} threads, "
         f"matrix products in {pick_precision(device, config.training.precision)}"
     )
+
+
+def _choose_update(
+    state: TrainState, config: Config, device: torch.device, say: Say
+) -> tuple[Update, Budget | None]:
+    """How the weights are changed, and the shape of packed batches where they have one."""
+    eager, reason = EagerUpdate(state, config, say), obstacle(state, config)
+    if not reason:
+        budget = budget_of(config)
+        return StaticUpdate(eager, budget, say), budget
+    if device.type == "cuda":
+        say(f"note: updates run operation by operation, without a CUDA graph: {reason}")
+    return eager, None
 
 
 def _rehearse(update: Update, stream: BatchStream, corpus: EncodedCorpus, say: Say) -> None:

@@ -244,6 +244,8 @@ class Embedding(nn.Embedding):
 class LayerStack(nn.Module):
     """Layers one after the other, between positions and a last norm: what encoders and decoders have in common."""
 
+    packs = False
+
     def __init__(self, config: ModelConfig, positions: Positions, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.positions = positions

@@ -36,6 +36,9 @@ class DecoderState(Protocol):
 class Encoder(Protocol):
     """Embedded source -> states of the same layout."""
 
+    packs: bool
+    """Whether packed tokens are computed as they lie; where not, they are padded on the way."""
+
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
         ...
@@ -43,6 +46,9 @@ class Encoder(Protocol):
 
 class Decoder(Protocol):
     """Embedded target so far, and the memory -> states that predict the next token."""
+
+    packs: bool
+    """As of the encoder."""
 
     def __call__(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
         """Teacher forcing, all positions at once: `[..., D]` -> `[..., D]`."""

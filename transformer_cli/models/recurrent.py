@@ -24,6 +24,8 @@ from transformer_cli.schema import ModelConfig
 class RecurrentEncoder(nn.Module):
     """Layers of two cells, one reading from the left, one from the right (Bahdanau et al. 2015, section 3.2)."""
 
+    packs = False
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         kind, half = CELLS[config.cell], config.d_model // 2
@@ -139,6 +141,8 @@ class RecurrentDecoder(nn.Module):
     With input feeding (section 3.3) what a position says is read by the next one, so positions follow each other;
     without it, attention works on all positions at once.
     """
+
+    packs = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -52,6 +52,11 @@ class Seq2Seq(nn.Module):
         y = self.decoder(self.tgt_embedding(batch.tgt_in), batch.tgt_layout, memory)
         return batch.tgt_layout.flatten(y)
 
+    @property
+    def packs(self) -> bool:
+        """Whether packed batches stay packed all the way."""
+        return self.encoder.packs and self.decoder.packs
+
     def encode(self, src: Tensor, layout: Layout) -> Memory:
         """Source ids `[B, S]` or `[N]` -> the memory that decoders attend to."""
         return Memory(self.encoder(self.src_embedding(src), layout), layout)

@@ -49,6 +49,8 @@ class EncoderLayer(nn.Module):
 class TransformerEncoder(LayerStack):
     """A stack of encoder layers; see `protocol.Encoder`."""
 
+    packs = True
+
     def __init__(self, config: ModelConfig) -> None:
         positions = build_positions(config)
         super().__init__(
@@ -127,6 +129,8 @@ class TransformerState:
 
 class TransformerDecoder(LayerStack):
     """A stack of decoder layers; see `protocol.Decoder`."""
+
+    packs = True
 
     def __init__(self, config: ModelConfig) -> None:
         positions = build_positions(config)

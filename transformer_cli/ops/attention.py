@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transformer_cli.layout import Layout
+from transformer_cli.ops.varlen import varlen_attention, varlen_suits
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor]
 """(q `[B, H, T, K]`, k `[B, H, S, K]`, v `[B, H, S, K]`, mask, causal) -> `[B, H, T, K]`."""
@@ -83,6 +84,8 @@ def attend(
     Returns:
         Like `q`. Rows that are padding hold finite, meaningless values.
     """
+    if kernel is fused_attention and q_layout.is_packed and k_layout.is_packed and varlen_suits(q):
+        return varlen_attention(q, k, v, q_layout, k_layout, causal=causal)
     q, k, v = q_layout.pad(q), k_layout.pad(k), k_layout.pad(v)
     # Padding stands at the end of a sentence, so a causal query that is a token never sees it.
     mask = None if causal else key_mask(k_layout)

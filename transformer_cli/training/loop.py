@@ -17,16 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from transformer_cli.batch import Batch, Position
-from transformer_cli.errors import UserError
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
 from transformer_cli.training.metrics import MetricsLog, Recent
 from transformer_cli.training.schedule import learning_rate
 from transformer_cli.training.state import TrainState
-from transformer_cli.training.update import Update
-
-MAX_SKIPPED = 20
-"""Steps in a row without a finite gradient before training gives up."""
+from transformer_cli.training.update import MAX_SKIPPED, Update, diverged
 
 
 class Stream(Protocol):
@@ -195,10 +191,7 @@ class Trainer:
         self._skipped += 1
         self.say(f"step {self.state.progress.step + 1}: gradient norm is {norm}; this update is left out")
         if self._skipped >= MAX_SKIPPED:
-            raise UserError(
-                f"{MAX_SKIPPED} updates in a row had no finite gradient; training has diverged",
-                hint="lower optim.lr, or use training.precision: fp32; the last good checkpoint is kept",
-            )
+            raise diverged()
 
     def _log_step(self) -> str:
         progress = self.state.progress

@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
         self,
         matrices: Iterable[tuple[Tensor, int]],
         *,
-        lr: float,
+        lr: float | Tensor,
         weight_decay: float,
         momentum: float = 0.95,
     ) -> None:
@@ -60,18 +60,29 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update from the gradients. `closure` is refused: nothing here evaluates the model again."""
+        """One update from the gradients. `closure` is refused: nothing here evaluates the model again.
+
+        Where the attribute `found_inf`, a scalar on the device, is set and not 0, nothing changes.
+        """
         assert closure is None
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             parameters: list[Tensor] = group["params"]
+            rate: float | Tensor = group["lr"]
             gradients = [p.grad for p in parameters if p.grad is not None]
             assert len(gradients) == len(parameters), "every matrix has a gradient"
             momenta = [self._momentum(p) for p in parameters]
+            if found_inf is not None:  # the momentum for a gradient, and no rate: neither of them changes
+                rate = rate * (found_inf == 0)
+                gradients = [torch.where(found_inf == 0, g, m) for g, m in zip(gradients, momenta, strict=True)]
             torch._foreach_lerp_(momenta, gradients, 1.0 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])  # Nesterov
-            torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
+            torch._foreach_mul_(parameters, 1.0 - rate * group["weight_decay"])
             for update, parameter in zip(self._orthogonal(parameters, ahead), parameters, strict=True):
-                parameter.add_(update, alpha=-group["lr"])
+                if isinstance(rate, Tensor):
+                    parameter.sub_(update * rate)
+                else:
+                    parameter.add_(update, alpha=-rate)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state: dict[str, Tensor] = self.state[parameter]

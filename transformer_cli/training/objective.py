@@ -23,15 +23,20 @@ CPU_ROWS = 256
 GPU_ROWS = 8192
 
 
-def reference_loss(states: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def reference_loss(
+    states: Tensor, weight: Tensor, targets: Tensor, smoothing: float, counts: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The same as `smoothed_loss`, written with torch's own parts."""
+    counts = states.new_ones(len(states)) if counts is None else counts
     logits = F.linear(states, weight)  # [N, V]
-    loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
-    nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
-    return loss, nll
+    loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    nll = F.cross_entropy(logits.detach(), targets, reduction="none")
+    return loss @ counts, nll @ counts
 
 
-def smoothed_loss(states: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def smoothed_loss(
+    states: Tensor, weight: Tensor, targets: Tensor, smoothing: float, counts: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Sum over tokens of the smoothed loss, and of the plain negative log-likelihood, in nats.
 
     Args:
@@ -39,12 +44,13 @@ def smoothed_loss(states: Tensor, weight: Tensor, targets: Tensor, smoothing: fl
         weight: `[V, D]`, the output projection.
         targets: `[N]` int64.
         smoothing: ε.
+        counts: `[N]`, how often each token counts, 0 for one that is filler; None = all once.
 
     Returns:
         Two scalars; only the first carries a gradient.
     """
     loss, nll = _SmoothedLoss.apply(  # type: ignore[no-untyped-call]
-        states, weight, targets, smoothing
+        states, weight, targets, smoothing, counts
     )
     return loss, nll
 
@@ -57,7 +63,7 @@ class _SmoothedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, smoothing: float
+        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, smoothing: float, counts: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         device = states.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
@@ -78,17 +84,27 @@ class _SmoothedLoss(torch.autograd.Function):
             torch.softmax(z, dim=-1, dtype=full, out=p)
             # The largest p is exp(max z - lse), which never underflows.
             lse = z.amax(dim=-1).to(full) - p.amax(dim=-1).log()
-            totals[0] += (lse - z.gather(1, y).squeeze(1)).sum()
-            totals[1] += (lse - h_rows @ mean_w).sum()  # mean(z) = h · mean(W)
+            nll_rows, smooth_rows = lse - z.gather(1, y).squeeze(1), lse - h_rows @ mean_w  # mean(z) = h · mean(W)
+            if counts is not None:
+                nll_rows, smooth_rows = (x * counts[start : start + rows] for x in (nll_rows, smooth_rows))
+            totals[0] += nll_rows.sum()
+            totals[1] += smooth_rows.sum()
             if grad_h is None or grad_w is None:
                 continue
             p.scatter_add_(1, y, p.new_full((1, 1), smoothing - 1.0).expand_as(y))
+            if counts is not None:
+                p *= counts[start : start + rows, None]
             grad_z = p.to(dtype)
             torch.mm(grad_z, w, out=grad_h[start : start + rows])
             grad_w.addmm_(grad_z.t(), h_rows)
         if grad_h is not None and grad_w is not None:
-            grad_h -= smoothing * mean_w
-            grad_w -= smoothing / len(w) * h.sum(dim=0)
+            if counts is None:
+                grad_h -= smoothing * mean_w
+                grad_w -= smoothing / len(w) * h.sum(dim=0)
+            else:
+                share = (smoothing * counts).to(dtype)
+                grad_h -= share[:, None] * mean_w
+                grad_w -= share @ h / len(w)
             ctx.save_for_backward(grad_h, grad_w)
         nll, smooth = totals.to(full)
         ctx.mark_non_differentiable(nll)
@@ -96,7 +112,7 @@ class _SmoothedLoss(torch.autograd.Function):
         return (1.0 - smoothing) * nll + smoothing * smooth, nll
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_h, grad_w = ctx.saved_tensors
         states_dtype, weight_dtype = ctx.dtypes
-        return grad_h.to(states_dtype) * grad, grad_w.to(weight_dtype) * grad, None, None
+        return grad_h.to(states_dtype) * grad, grad_w.to(weight_dtype) * grad, None, None, None

@@ -23,8 +23,13 @@ class Optimizers:
     def param_groups(self) -> list[dict[str, Any]]:
         return [group for part in self.parts for group in part.param_groups]
 
-    def step(self) -> None:
+    def step(self, found_inf: Tensor | None = None) -> None:
+        """One step of each. Where `found_inf`, a scalar on the device, is not 0, nothing changes.
+
+        torch's own optimizers read an attribute of that name; so the host need not be asked.
+        """
         for part in self.parts:
+            part.found_inf = found_inf  # type: ignore[attr-defined]
             part.step()
 
     def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
@@ -36,8 +41,12 @@ class Optimizers:
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizers:
     """AdamW (Loshchilov and Hutter 2019) over all parameters, or Muon for the linear maps and AdamW for the rest.
 
-    Only matrices decay: a norm's scale has no reason to shrink.
+    Only matrices decay: a norm's scale has no reason to shrink. On CUDA the rate is a tensor, so that a captured
+    graph reads what the schedule wrote.
     """
+    device = next(model.parameters()).device
+    on_cuda = device.type == "cuda"
+    rate = torch.tensor(config.lr, device=device) if on_cuda else config.lr
     maps = {m.weight: m.blocks for m in model.modules() if isinstance(m, Linear) and m.weight.requires_grad}
     if config.algorithm == "adamw":
         maps = {}
@@ -47,17 +56,20 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizers:
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
     adamw = torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=config.lr, betas=config.betas, eps=1e-9, fused=True
+        [g for g in groups if g["params"]], lr=rate, betas=config.betas, eps=1e-9, fused=True, capturable=on_cuda
     )
     if not maps:
         return Optimizers(adamw)
-    return Optimizers(Muon(maps.items(), lr=config.lr, weight_decay=config.weight_decay), adamw)
+    return Optimizers(Muon(maps.items(), lr=rate, weight_decay=config.weight_decay), adamw)
 
 
 def set_learning_rate(optimizer: Optimizers, rate: float) -> None:
     """The rate of the next step, for every group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def clip_gradient(model: nn.Module, largest: float) -> Tensor:
@@ -76,12 +88,20 @@ class MovingAverage:
         self.decay = decay
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
 
+    def share(self, step: int) -> float:
+        """What the weights after `step` updates contribute: 1 - decay."""
+        return 1.0 - min(self.decay, (1 + step) / (10 + step))
+
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after `step` updates."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, model: nn.Module, share: float | Tensor) -> None:
+        """Take in the weights with this share; a tensor is read on its device."""
         weights = [p.detach() for p in model.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), weights, 1.0 - decay)
+        averages = list(self.average.values())
+        if isinstance(share, float):
+            torch._foreach_lerp_(averages, weights, share)
+        else:
+            for average, weight in zip(averages, weights, strict=True):
+                average.lerp_(weight, share)
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:

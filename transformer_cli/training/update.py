@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from transformer_cli.batch import Batch
+from transformer_cli.errors import UserError
 from transformer_cli.runtime import pick_precision, products_in
 from transformer_cli.schema import Config
 from transformer_cli.training.memory import Fitting, is_out_of_memory, peak_bytes
@@ -17,8 +18,19 @@ from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.state import TrainState
 
+MAX_SKIPPED = 20
+"""Updates in a row without a finite gradient before training gives up."""
+
 Exchange = Callable[[Tensor], None]
 """Sums the gradients, and the NLL that it is given, over all ranks."""
+
+
+def diverged() -> UserError:
+    """What to say when no update changes anything any more."""
+    return UserError(
+        f"{MAX_SKIPPED} updates in a row had no finite gradient; training has diverged",
+        hint="lower optim.lr, or use training.precision: fp32; the last good checkpoint is kept",
+    )
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class EagerUpdate:
         set_learning_rate(state.optimizer, rate)
         state.optimizer.step()
         if state.average is not None:
-            state.average.update(state.model, state.progress.step + 1)
+            state.average.update(state.model, state.average.share(state.progress.step + 1))
         return Updated(nll, norm, True)
 
     def rehearse(self, batch: Batch) -> int:

@@ -1,0 +1,53 @@
+"""Attention of packed sentences by torch's variable-length kernel, on CUDA in half precision.
+
+FlashAttention-2 (Dao 2023): only what lies within a sentence is computed.
+
+Shapes: N query tokens, N_k key tokens, H heads, K head size. Its oracle is `ops.attention` on padded rows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer_cli.layout import Layout
+
+varlen_attn: Callable[..., Any] | None
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # a torch without it attends on padded rows, and is right all the same
+    varlen_attn = None
+
+
+def has_varlen() -> bool:
+    """Whether this torch has the kernel."""
+    return varlen_attn is not None
+
+
+def varlen_suits(q: Tensor) -> bool:
+    """Whether the kernel takes these queries."""
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    return has_varlen() and q.is_cuda and half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 256
+
+
+def varlen_attention(
+    q: Tensor, k: Tensor, v: Tensor, q_layout: Layout, k_layout: Layout, *, causal: bool
+) -> Tensor:
+    """Queries `[N, H, K]` of each sentence attend to its keys and values `[N_k, H, K]` -> `[N, H, K]`."""
+    assert varlen_attn is not None
+    out: Tensor = varlen_attn(
+        q, k, v, q_layout.cu_seqlens, k_layout.cu_seqlens, q_layout.longest, k_layout.longest, **_direction(causal)
+    )
+    return out
+
+
+def _direction(causal: bool) -> dict[str, Any]:
+    """How this torch is told that a token sees only those before it: 2.11 and 2.13 differ."""
+    assert varlen_attn is not None
+    if "window_size" in inspect.signature(varlen_attn).parameters:
+        return {"window_size": (-1, 0 if causal else -1)}
+    return {"is_causal": causal}

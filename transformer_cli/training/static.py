@@ -1,0 +1,182 @@
+"""Updates whose tensors never change their shape or place: on CUDA one captured graph does the whole of each.
+
+A small model is bound by launching its thousand kernels, not by computing them; a graph launches all of them at
+once. So every batch is copied into the same tensors, packed and filled up; the rate, the number of tokens and the
+share of the moving average are tensors, too; and a gradient that is not finite changes nothing without the host
+being asked. Without CUDA the same operations run one by one: the twin that the tests compare with `EagerUpdate`.
+
+Shapes: N tokens of the fixed shape, the same for source and target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from transformer_cli.batch import EOS, Batch, Budget
+from transformer_cli.ops.varlen import has_varlen
+from transformer_cli.runtime import pick_precision, products_in
+from transformer_cli.schema import Config
+from transformer_cli.training.memory import is_out_of_memory
+from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
+from transformer_cli.training.state import TrainState
+from transformer_cli.training.update import MAX_SKIPPED, EagerUpdate, Exchange, Updated, diverged
+
+SENTENCE = 8
+"""Tokens of a sentence, at least, in the mean of a batch: bounds the places for sentences in the fixed shape."""
+WARM_UP = 3
+"""Updates before the capture: libraries choose their kernels, the optimizer makes its moments."""
+LOOK_EVERY = 50
+"""Updates between two looks at what the device has counted."""
+
+
+def budget_of(config: Config) -> Budget:
+    """The fixed shape of a configuration's batches."""
+    tokens = config.data.batch_tokens
+    return Budget(tokens, max(1, tokens // SENTENCE), config.data.max_length)
+
+
+def obstacle(state: TrainState, config: Config) -> str:
+    """Why this run cannot be captured as one graph; empty if it can."""
+    device = next(state.model.parameters()).device
+    if device.type != "cuda":
+        return f"a graph needs CUDA, this is {device.type}"
+    if state.ranks.size > 1:
+        return "several processes exchange their gradients outside it"
+    if config.training.accumulate > 1:
+        return "training.accumulate is above 1"
+    if not state.model.packs:
+        return f"{config.model.encoder} -> {config.model.decoder} pads its batches"
+    if config.model.attention != "fused" or not has_varlen():
+        return "this torch or this configuration has no attention for packed sentences"
+    if pick_precision(device, config.training.precision) != "bf16":
+        return "attention to packed sentences needs training.precision bf16"
+    return ""
+
+
+class StaticUpdate:
+    """See `Update`. One batch an update; what the fixed shape does not hold goes to `eager`."""
+
+    def __init__(self, eager: EagerUpdate, budget: Budget, say: Callable[[str], None]) -> None:
+        self.eager, self.budget, self.say = eager, budget, say
+        self.state, self.config = eager.state, eager.config
+        self.device = next(self.state.model.parameters()).device
+        self.batch = _blank(budget).to(self.device)
+        self.counts = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
+        self.tokens, self.share, self.nll, self.norm, self.left_out, self.in_a_row = (
+            torch.zeros((), device=self.device) for _ in range(6)
+        )
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.captures = self.device.type == "cuda"
+        self.fits = True
+        self.calls = 0
+
+    def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
+        """See `Update`. What it returns is `done` in any case; see `_look`."""
+        if not self.fits or len(batches) != 1 or not self.budget.holds(batches[0]):
+            return self.eager(batches, tokens, rate, exchange)
+        self._fill(batches[0])
+        set_learning_rate(self.state.optimizer, rate)
+        try:
+            self._run()
+        except RuntimeError as error:
+            if self.graph is not None or not is_out_of_memory(error):
+                raise
+            self.fits = False
+        if not self.fits:
+            torch.cuda.empty_cache()
+            self.say("out of memory: batches are computed operation by operation and in parts from now on, slower")
+            return self.eager(batches, tokens, rate, exchange)
+        self.calls += 1
+        if self.calls % LOOK_EVERY == 0:
+            self._look()
+        return Updated(self.nll.clone(), self.norm.clone(), True)
+
+    def rehearse(self, batch: Batch) -> int:
+        """See `Update`."""
+        return self.eager.rehearse(batch)
+
+    def _fill(self, batch: Batch) -> None:
+        """Copy a packed batch into the fixed tensors. Filler keeps the ids that stood there: it counts nothing."""
+        step = self.state.progress.step + 1
+        held = self.batch
+        for fixed, ids in (
+            (held.src, batch.src),
+            (held.tgt_in, batch.tgt_in),
+            (held.tgt_out, batch.tgt_out),
+        ):
+            fixed[: len(ids)].copy_(ids, non_blocking=True)
+        for layout, own in ((held.src_layout, batch.src_layout), (held.tgt_layout, batch.tgt_layout)):
+            self.budget.layout(own.lengths.numpy()).copy_to(layout)
+        self.counts.zero_()[: batch.tokens].fill_(1.0)
+        self.tokens.fill_(batch.tokens)
+        if self.state.average is not None:
+            self.share.fill_(self.state.average.share(step))
+
+    def _run(self) -> None:
+        if self.captures and self.graph is None and self.calls >= WARM_UP:
+            self._capture()
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.captures:  # memory of another stream is not mixed with what the graph will hold
+            stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(stream):
+                self._body()
+            torch.cuda.current_stream(self.device).wait_stream(stream)
+        else:
+            self._body()
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._body()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            self.captures = False
+            reason = str(error).strip().partition("\n")[0]
+            self.say(f"warning: this update cannot be captured as a CUDA graph; it runs slower without: {reason}")
+        else:
+            self.graph = graph
+
+    def _body(self) -> None:
+        """The whole update, from and to tensors that stay where they are; asks nothing of the device."""
+        state, c = self.state, self.config
+        state.model.zero_grad(set_to_none=True)
+        with products_in(self.device, pick_precision(self.device, c.training.precision)):
+            states = state.model(self.batch)
+            loss, nll = smoothed_loss(
+                states, state.model.output_weight, self.batch.tgt_out, c.training.label_smoothing, self.counts
+            )
+        torch.autograd.backward(loss / self.tokens)
+        norm = clip_gradient(state.model, c.optim.clip_norm)
+        spoiled = (~torch.isfinite(norm)).float()
+        state.optimizer.step(spoiled)
+        if state.average is not None:
+            state.average.update(state.model, self.share * (1.0 - spoiled))
+        # One number that is not finite would spoil the sums of the log.
+        self.nll.copy_(torch.where(spoiled == 0, nll, 0.0))
+        self.norm.copy_(torch.where(spoiled == 0, norm, 0.0))
+        self.left_out.add_(spoiled)
+        self.in_a_row.add_(1.0).mul_(spoiled)
+
+    def _look(self) -> None:
+        """Say what was left out since the last look. Raises: UserError where nothing changes any more."""
+        left_out, in_a_row = int(self.left_out), int(self.in_a_row)
+        self.left_out.zero_()
+        if left_out:
+            self.say(f"{left_out} of the last {LOOK_EVERY} updates had no finite gradient and were left out")
+        if in_a_row >= MAX_SKIPPED:
+            raise diverged()
+
+
+def _blank(budget: Budget) -> Batch:
+    """A batch of filler; no two of its tensors share memory."""
+    none = np.empty(0, dtype=np.int64)
+    src, tgt_in, tgt_out = (torch.full((budget.tokens,), EOS) for _ in range(3))
+    return Batch(src, budget.layout(none), tgt_in, budget.layout(none), tgt_out)
