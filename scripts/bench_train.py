@@ -5,6 +5,8 @@ The matrix product is probed before, between and after the timed rounds of the s
 shared and their speed swings. Warm-up is discarded, start-up reported apart, the median and the spread printed.
 
     scripts/bench_train.py --src train.en --tgt train.de
+
+The whole plan of a GPU (attention, loss, steps of base and big, time to a BLEU): scripts/bench_gpu.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,40 @@
+"""The GPU's plan, carried out in small on the CPU, so that it does not fail where a GPU's minutes are counted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import load_script
+
+
+def test_the_plan_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = load_script("bench_gpu")
+    out = tmp_path / "bench"
+    small = [
+        "--device",
+        "cpu",
+        "--presets",
+        "tiny",
+        "--tokens",
+        "512",
+        "--lengths",
+        "9",
+        "--vocab",
+        "100",
+        "--rounds",
+        "1",
+    ]
+    monkeypatch.setattr(sys, "argv", ["bench_gpu.py", *small, "--out", str(out)])
+    bench.main()
+    found = json.loads(out.with_suffix(".json").read_text())
+    eager, graph = found["steps"]
+    assert eager["tokens/s"] > 0 and 0 < eager["share of the product"] < 1
+    assert "needs CUDA" in graph["tokens/s"]
+    assert found["attention"][0]["padded, ms"] > 0 and found["loss"]["ours, ms"] > 0
+    assert "| tiny | 512 |" in out.with_suffix(".md").read_text()
+    assert "## steps" in capsys.readouterr().out
