@@ -83,3 +83,13 @@ def test_doctor_counts_each_damage() -> None:
         "source also in the other corpus": (2, [1, 4]),
         "target also in the other corpus": (2, [1, 4]),
     }
+
+
+def test_a_pair_is_found_in_its_file_whatever_was_left_out(tmp_path: Path) -> None:
+    pairs = [write_pairs(tmp_path, name, toy_pairs(n, n)) for name, n in (("a", 30), ("b", 20))]
+    text = read_parallel([src for src, _ in pairs], [tgt for _, tgt in pairs])
+    for part in (text, *hold_out(text, 1), hold_out(text, 1)[0].take([3, 20, 5])):
+        for i, line in enumerate(part.src):
+            name, _, number = part.place(i).rpartition(", line ")
+            assert Path(name).read_text().split("\n")[int(number) - 1] == line
+    assert ParallelText(["x"], ["y"]).place(0) == "line 1"

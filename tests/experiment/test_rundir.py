@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,27 +11,43 @@ from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.experiment.recipe import choose_recipe
 from transformer_cli.experiment.rundir import RunDirectory, model_hash
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from transformer_cli.experiment.rundir import RunDirectory
-with RunDirectory(Path(sys.argv[1])).locked():
-    print("held", flush=True)
-    time.sleep(60)
-"""
+
+def race(run: RunDirectory, start: int, result: int) -> None:
+    """In a process of its own: wait for the start, try to take the lock, tell, and hold it until killed."""
+    os.read(start, 1)
+    try:
+        with run.locked():
+            os.write(result, b"w")
+            signal.pause()
+    except CheckpointError:
+        os.write(result, b"l")
+    finally:
+        os._exit(0)
 
 
-def test_one_training_at_a_time_and_no_stale_lock(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(run.path)], stdout=subprocess.PIPE) as other:
-        assert other.stdout and other.stdout.readline() == b"held\n"
+def test_one_winner_of_every_race_and_no_stale_lock(tmp_path: Path) -> None:
+    run, racers = RunDirectory(tmp_path / "run"), 3
+    for _ in range(50):
+        start_out, start_in = os.pipe()
+        result_out, result_in = os.pipe()
+        children = []
+        for _ in range(racers):
+            child = os.fork()
+            if child == 0:
+                race(run, start_out, result_in)
+            children.append(child)
+        os.write(start_in, b"." * racers)
+        told = b"".join(os.read(result_out, 1) for _ in range(racers))
+        assert sorted(told) == sorted(b"w" + b"l" * (racers - 1))
         with pytest.raises(CheckpointError, match="another training"), run.locked():
             pass
-        other.kill()
-        other.wait()
-    time.sleep(0.05)
-    with run.locked():
-        pass
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        with run.locked():  # at once
+            pass
+        for descriptor in (start_out, start_in, result_out, result_in):
+            os.close(descriptor)
 
 
 def test_a_run_may_change_its_limits_but_not_its_model(tmp_path: Path) -> None:

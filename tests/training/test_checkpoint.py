@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import resource
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def advance(state: TrainState) -> None:
     state.optimizer.step()
     state.progress.step += 1
     if state.average:
-        state.average.update(state.model, state.progress.step)
+        state.average.update(state.model, state.average.share(state.progress.step))
 
 
 @pytest.fixture
@@ -220,3 +221,28 @@ def test_tied_weights_are_saved_once() -> None:
     state = make_state()
     saved = sum(t.numel() for t in state.model_tensors().values())
     assert saved == sum(p.numel() for p in state.model.parameters())
+
+
+def test_a_limit_on_the_size_of_files_costs_no_older_checkpoint(store: CheckpointStore) -> None:
+    """The kernel refuses, in the middle of a file: as a full disk or a quota does."""
+    state = make_state()
+    advance(state)
+    older = store.save(state, best=True, keep_last=2)
+    advance(state)
+    sizes = sorted(file.stat().st_size for file in older.iterdir())
+    for limit in (0, 100, sizes[-1] // 2, sizes[-1] - 1):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+                store.save(state, best=True, keep_last=2)
+            except DiskError as error:
+                code = 0 if str(store.directory) in error.what else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, limit
+        assert store.newest_valid() == (older, [])
+        assert store.named("last") == older == store.named("best")
+        assert sorted(p.name for p in store.directory.iterdir()) == ["best", "last", older.name]
+    assert store.save(state, best=False, keep_last=2) != older

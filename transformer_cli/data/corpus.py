@@ -20,18 +20,35 @@ MISALIGNED_RATIO = 5.0
 
 @dataclass(frozen=True)
 class ParallelText:
-    """Aligned lines, and what was noticed while reading them."""
+    """Aligned lines, and what was noticed while reading them.
+
+    `files` are the source files and how many lines each has, in order; `rows` says where each pair stood in them
+    together, if not all are here any more.
+    """
 
     src: list[str]
     tgt: list[str]
     notes: list[str] = field(default_factory=list)
+    files: list[tuple[Path, int]] = field(default_factory=list)
+    rows: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.src)
 
     def take(self, rows: Sequence[int]) -> ParallelText:
         """These pairs, in this order."""
-        return ParallelText([self.src[i] for i in rows], [self.tgt[i] for i in rows], self.notes)
+        places = rows if self.rows is None else [self.rows[i] for i in rows]
+        src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
+        return ParallelText(src, tgt, self.notes, self.files, places)
+
+    def place(self, pair: int) -> str:
+        """Where a pair stands, as a reader finds it: `train.en, line 12`."""
+        row = pair if self.rows is None else self.rows[pair]
+        for path, lines in self.files:
+            if row < lines:
+                return f"{path}, line {row + 1:,}"
+            row -= lines
+        return f"line {row + 1:,}"
 
 
 def read_parallel(
@@ -44,7 +61,7 @@ def read_parallel(
     """
     if len(src) != len(tgt):
         raise DataError(f"{len(src)} source files but {len(tgt)} target files")
-    joined = ParallelText([], [], [])
+    joined = ParallelText([], [])
     for src_path, tgt_path in zip(src, tgt, strict=True):
         src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8)
         tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8)
@@ -53,6 +70,7 @@ def read_parallel(
             raise _unequal(src_path, src_lines, tgt_path, tgt_lines)
         joined.src.extend(src_lines)
         joined.tgt.extend(tgt_lines)
+        joined.files.append((src_path, len(src_lines)))
     if not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
         names = ", ".join(map(str, [*src, *tgt]))
         raise DataError(f"{names}: no sentence pair (every line is blank on one side at least)")

@@ -127,7 +127,7 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
         log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
-        _rehearse(update, stream, train_data, say)
+        _rehearse(update, stream, text, train_data, say)
         reason = Trainer(state, config, stream, update, validator, store, log, stop, say).run()
     ranks.leave()
     return Outcome(reason, state.progress, run, ranks.leads)
@@ -149,8 +149,8 @@ def _read(request: TrainRequest, say: Say) -> tuple[ParallelText, ParallelText]:
     for name, side in (("training", text), ("validation", valid)):
         lines = one_sided_blanks(side)
         if lines:
-            shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
-            say(f"warning: {len(lines):,} {name} pairs are blank on one side (lines {shown}): check the alignment")
+            shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
+            say(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
     return text, valid
 
 
@@ -302,13 +302,13 @@ def _choose_update(
     return eager, None
 
 
-def _rehearse(update: Update, stream: BatchStream, corpus: EncodedCorpus, say: Say) -> None:
+def _rehearse(update: Update, stream: BatchStream, text: ParallelText, corpus: EncodedCorpus, say: Say) -> None:
     """The largest batch once, so that what does not fit is known before hours have been spent."""
     batch = stream.largest()
     peak = update.rehearse(batch)
     row = int(np.argmax(np.maximum(corpus.src.lengths, corpus.tgt.lengths)))
     say(
         f"largest batch: {batch.src_layout.sentences} pairs, {batch.tokens:,} target tokens, peak memory "
-        f"{peak / 2**20:,.0f} MiB; longest pair: line {corpus.lines[row] + 1:,} of the training text, "
+        f"{peak / 2**20:,.0f} MiB; longest pair: {text.place(int(corpus.lines[row]))}, "
         f"{corpus.src.lengths[row]} and {corpus.tgt.lengths[row]} tokens"
     )

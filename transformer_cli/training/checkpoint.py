@@ -169,10 +169,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version, files = manifest["format"], manifest["files"]
         names_are_plain = all(Path(name).name == name for name in files)
-        assert isinstance(manifest["identity"], dict) and names_are_plain
+        facts_are_there = all(type(f["bytes"]) is int and type(f["sha256"]) is str for f in files.values())
+        assert isinstance(manifest["identity"], dict) and names_are_plain and facts_are_there
     except OSError as error:
         raise CheckpointError(f"{path}: no readable {MANIFEST}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AssertionError):
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise CheckpointError(f"{path}: {MANIFEST} is damaged") from None
     if version != FORMAT:
         raise FormatError(

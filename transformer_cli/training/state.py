@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,22 @@ class Progress:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Progress:
-        """Raises: TypeError or KeyError if the values are not a progress."""
-        return Progress(**{**values, "position": Position(**values["position"])})
+        """Raises: TypeError, KeyError or ValueError if the values are not a progress."""
+        progress = Progress(**{**values, "position": Position(**values["position"])})
+        for held in (progress, progress.position):
+            for f in fields(held):
+                value, kinds = getattr(held, f.name), KINDS.get(str(f.type))
+                if kinds and (type(value) not in kinds or (type(value) is int and value < -1)):
+                    raise ValueError(f"{f.name} is {value!r}")
+        return progress
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+"""What JSON may hold for a field of this type."""
 
 
 class TrainState:
