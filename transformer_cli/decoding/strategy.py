@@ -78,22 +78,20 @@ class Rules:
 
 @dataclass(frozen=True)
 class GreedyStrategy:
-    """See `greedy_search`."""
+    """See `greedy_search`. `screen` makes a model faster whose largest logit alone matters."""
 
     rules: Rules
     scorer: Scorer
     scored: bool
     device: torch.device
+    screen: Callable[[StepModel], StepModel]
 
     def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
-        found = greedy_search(
-            model,
-            memory,
-            limits_of(sources, self.device),
-            scorer=self.scorer,
-            rules=self.rules.of(sources, self.device),
-            scored=self.scored,
-        )
+        rules = self.rules.of(sources, self.device)
+        if not self.scored and not rules:
+            model = self.screen(model)
+        limits = limits_of(sources, self.device)
+        found = greedy_search(model, memory, limits, scorer=self.scorer, rules=rules, scored=self.scored)
         return [[hypothesis] for hypothesis in found]
 
 
@@ -174,12 +172,14 @@ def build_strategy(
     wanted: int = 1,
     scored: bool = True,
     everywhere: Sequence[Rule] = (),
+    screen: Callable[[StepModel], StepModel] = lambda model: model,
 ) -> Strategy:
     """The strategy that the options describe.
 
     Args:
         decode: ids -> text, for what compares texts. wanted: how many hypotheses of a sentence will be used.
         scored: whether anybody will look at log-probabilities. everywhere: rules for all sentences.
+        screen: see `GreedyStrategy`.
     """
     rules, scorer = Rules(options, everywhere), Scorer(options.length_penalty)
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
@@ -189,7 +189,7 @@ def build_strategy(
     if options.sample:
         return SamplingStrategy(rules, scorer, sampler, wanted, options.seed, device)
     if options.beam == 1:
-        return GreedyStrategy(rules, scorer, scored, device)
+        return GreedyStrategy(rules, scorer, scored, device, screen)
     groups = options.diversity_groups
     selector = DiverseGroups(groups, options.diversity_strength) if groups > 1 else TopBeams()
     return BeamStrategy(rules, scorer, options.beam, wanted, selector, device)

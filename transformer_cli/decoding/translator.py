@@ -18,6 +18,7 @@ from transformer_cli.batch import EOS, UNK, Ids, cut, lay
 from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
 from transformer_cli.decoding.constraints import Phrase, says
 from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
+from transformer_cli.decoding.screening import ScreenedModel, ScreenedOutput
 from transformer_cli.decoding.search import Hypothesis
 from transformer_cli.decoding.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
@@ -91,8 +92,12 @@ class Translator:
         max_target: int | None = None,
         wishes: Wishes | None = None,
         shortlist: Shortlist | None = None,
+        output: ScreenedOutput | None = None,
     ) -> None:
-        """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound."""
+        """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound.
+
+        `shortlist`, `output`: ways to spare a part of the output projection, one of them at most.
+        """
         self.shortlist = shortlist
         self.model = model
         self.src_tokenizer = src_tokenizer
@@ -109,6 +114,7 @@ class Translator:
             wanted=self.wishes.n_best,
             scored=self.wishes.scored or bool(options.coverage_penalty),
             everywhere=self.wishes.rules(tgt_tokenizer),
+            screen=lambda step: step if output is None else ScreenedModel(model, output),
         )
 
     def translate(

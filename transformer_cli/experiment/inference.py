@@ -13,6 +13,7 @@ from transformer_cli.config import validate_config
 from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.decoding.ensemble import Ensemble
 from transformer_cli.decoding.lines import Wishes
+from transformer_cli.decoding.screening import ScreenedOutput
 from transformer_cli.decoding.shortlist import Shortlist
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.errors import CheckpointError, ConfigError
@@ -73,8 +74,13 @@ def make_translator(
     shortlist: Shortlist | None = None,
 ) -> Translator:
     """The translator of a model that `config` describes."""
+    fast = for_translation(model, options.precision)
+    screens = (
+        options.beam == 1 and options.precision == "fp32" and shortlist is None and isinstance(model, Seq2Seq)
+    )
+    weight = model.output_weight.detach() if screens else torch.empty(0, 0)
     return Translator(
-        for_translation(model, options.precision),
+        fast,
         vocabularies.src,
         vocabularies.tgt,
         options,
@@ -82,6 +88,7 @@ def make_translator(
         max_target=_longest_target(config),
         wishes=wishes,
         shortlist=shortlist,
+        output=ScreenedOutput(weight, fast.logits) if ScreenedOutput.suits(weight) else None,
     )
 
 

@@ -35,20 +35,25 @@ class DynamicInt8Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight`: `[O, I]` float32; `bias`: `[O]`."""
         super().__init__()
-        scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127.0
-        zeros = torch.zeros(len(weight), dtype=torch.int64)
-        with warnings.catch_warnings():
-            # The type of this tensor is deprecated; the packed product that it is made for has no other way in.
-            warnings.simplefilter("ignore", UserWarning)
-            rounded = torch.quantize_per_channel(weight, scales.double(), zeros, axis=0, dtype=torch.qint8)
-            self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
+        self.packed = torch.ops.quantized.linear_prepack(round_weight(weight), bias)
         # Without VNNI two products are summed in 16 bits, which inputs of 8 bits would overflow.
         self.narrow = is_x86() and not torch.cpu._is_vnni_supported()
+        self.levels = 127 if self.narrow else 255
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
         out: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, self.narrow)
         return out
+
+
+def round_weight(weight: Tensor) -> Tensor:
+    """`[O, I]` -> the same in int8, with a scale for each output."""
+    scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127.0
+    zeros = torch.zeros(len(weight), dtype=torch.int64)
+    with warnings.catch_warnings():
+        # The type of this tensor is deprecated; the packed product that it is made for has no other way in.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.quantize_per_channel(weight, scales.double(), zeros, axis=0, dtype=torch.qint8)
 
 
 class PackedLinear(nn.Module):
@@ -101,7 +106,10 @@ def for_translation(model: Model, precision: str) -> Model:
         packs = PackedLinear.suits(next(model.parameters()))
         return _fused(_replaced(model, PackedLinear)) if packs else model
     if precision == "int8":
-        _choose_engine(on_cpu)
+        if not on_cpu:
+            raise ConfigError("precision int8 is for a CPU", hint="use --device cpu, or --precision bf16")
+        if not choose_engine():
+            raise ConfigError("precision int8: this torch has no engine for it", hint="use --precision fp32")
         return _replaced(model, DynamicInt8Linear)
     if precision == "fp64" and next(model.parameters()).device.type == "mps":
         raise ConfigError("precision fp64: this device has none", hint="use --device cpu")
@@ -128,13 +136,12 @@ def _as_it_is(x: Tensor) -> Tensor:
     return x
 
 
-def _choose_engine(on_cpu: bool) -> None:
-    if not on_cpu:
-        raise ConfigError("precision int8 is for a CPU", hint="use --device cpu, or --precision bf16")
+def choose_engine() -> bool:
+    """Make torch's int8 products use the best engine there is; False if there is none."""
     engine = next((e for e in ENGINES if e in torch.backends.quantized.supported_engines), None)
-    if engine is None:
-        raise ConfigError("precision int8: this torch has no engine for it", hint="use --precision fp32")
-    torch.backends.quantized.engine = engine
+    if engine is not None:
+        torch.backends.quantized.engine = engine
+    return engine is not None
 
 
 def _replaced(model: Model, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> Model:
