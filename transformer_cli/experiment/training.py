@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,18 @@ import torch
 from transformer_cli import durable
 from transformer_cli.batch import Budget
 from transformer_cli.config import load_config
-from transformer_cli.data.batching import BatchStream, Corpora
-from transformer_cli.data.corpus import ParallelText, hold_out, one_sided_blanks, read_parallel
-from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
-from transformer_cli.data.subwords import SampledCorpus
-from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.errors import CheckpointError, ConfigError, DataError
+from transformer_cli.data.batching import BatchStream
+from transformer_cli.data.corpus import ParallelText, hold_out
+from transformer_cli.data.store import EncodedCorpus
+from transformer_cli.experiment.preparation import (
+    Say,
+    corpora_of,
+    has_checkpoints,
+    prepare_corpus,
+    prepare_vocabularies,
+    read_texts,
+    warn_of_overlap,
+)
 from transformer_cli.experiment.recipe import choose_recipe
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash, text_hash
 from transformer_cli.experiment.validation import Validator
@@ -33,8 +39,6 @@ from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import Progress, TrainState
 from transformer_cli.training.static import StaticUpdate, budget_of, obstacle
 from transformer_cli.training.update import EagerUpdate, Update
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -80,20 +84,20 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
     # A typo is said before anything is read.
     check_architecture(load_config(request.config, request.settings).model)
     run.refuse_foreign()
-    text, valid = _read(request, say)
+    text, valid = read_texts(request, say)
     config = _configure(request, run, text, device, ranks, say)
     if request.valid_src is None:
         text, valid = hold_out(text, config.training.seed)
         seed = config.training.seed
         say(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
-    _warn_of_overlap(text, valid, say)
+    warn_of_overlap(text, valid, say)
     with run.locked() if ranks.leads else contextlib.nullcontext():
         if has_checkpoints(run):
             run.refuse_other_config(config)
         elif ranks.leads:
             run.write_config(config)  # nothing has been learned yet: all may still change
         if ranks.leads:
-            vocabularies = _vocabularies(run, config, text, request.tokenizer, say)
+            vocabularies = prepare_vocabularies(run, config, text, request.tokenizer, say)
         else:
             vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         identity = {
@@ -108,8 +112,8 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
             # From here on the directory is this run's, and files in it are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
-        train_data = _encoded(run, "train", text, vocabularies, config, say)
-        valid_data = _encoded(run, "valid", valid, vocabularies, config, say)
+        train_data = prepare_corpus(run, "train", text, vocabularies, config, say)
+        valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, say)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
         state = TrainState(model, config.optim, config.training, ranks)
@@ -121,7 +125,7 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         if newest is not None:
             _resume(store, newest, state, say)
         _announce(config, model, train_data, device, say)
-        corpora = _corpora(config, vocabularies, text, train_data)
+        corpora = corpora_of(config, vocabularies, text, train_data)
         update, budget = _choose_update(state, config, device, say)
         seed, position = config.training.seed, state.progress.position
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
@@ -137,35 +141,6 @@ def _silent(message: str) -> None:
     """The leader has said it."""
 
 
-def _read(request: TrainRequest, say: Say) -> tuple[ParallelText, ParallelText]:
-    if (request.valid_src is None) != (request.valid_tgt is None):
-        raise ConfigError("--valid-src and --valid-tgt go together")
-    text = read_parallel(request.src, request.tgt, strict_utf8=request.strict_utf8)
-    valid = ParallelText([], [])
-    if request.valid_src is not None and request.valid_tgt is not None:
-        valid = read_parallel([request.valid_src], [request.valid_tgt], strict_utf8=request.strict_utf8)
-    for note in [*text.notes, *valid.notes]:
-        say(f"warning: {note}")
-    for name, side in (("training", text), ("validation", valid)):
-        lines = one_sided_blanks(side)
-        if lines:
-            shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
-            say(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
-    return text, valid
-
-
-def _warn_of_overlap(text: ParallelText, valid: ParallelText, say: Say) -> None:
-    seen = set(zip(text.src, text.tgt, strict=True))
-    overlap = sum(pair in seen for pair in zip(valid.src, valid.tgt, strict=True))
-    if overlap:
-        say(f"warning: {overlap:,} validation pairs also stand in the training text")
-
-
-def has_checkpoints(run: RunDirectory) -> bool:
-    """Whether anything has been learned in this directory."""
-    return bool(CheckpointStore(run.checkpoints, {}).steps())
-
-
 def _configure(
     request: TrainRequest, run: RunDirectory, text: ParallelText, device: torch.device, ranks: Ranks, say: Say
 ) -> Config:
@@ -179,73 +154,6 @@ def _configure(
     for reason in recipe.reasons:
         say(f"  {reason}")
     return load_config(None, request.settings, base=recipe.values)
-
-
-def _vocabularies(
-    run: RunDirectory, config: Config, text: ParallelText, given: Path | None, say: Say
-) -> Vocabularies:
-    """The run's vocabularies; trained on the training text (or taken from `given`) the first time."""
-    c = config.tokenizer
-    if has_checkpoints(run):
-        kept = Vocabularies.load(run, joint=c.joint)
-        if given is not None and Tokenizer.load(given).hash != kept.src.hash:
-            raise CheckpointError(
-                f"{given}: is not the tokenizer that {run.path} was started with",
-                hint="leave --tokenizer out to go on with the run's own, or choose another --run",
-            )
-        return kept
-    if given is not None:
-        tokenizer = Tokenizer.load(given)
-        found = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
-    else:
-        say(f"training the tokenizer ({c.model_type}, {c.vocab_size} pieces)")
-        sides = [text.src + text.tgt] if c.joint else [text.src, text.tgt]
-        trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
-        for _, notes in trained:
-            for note in notes:
-                say(f"note: {note}")
-        found = Vocabularies(trained[0][0], trained[-1][0])
-    found.save(run)
-    return found
-
-
-def _encoded(
-    run: RunDirectory,
-    name: str,
-    text: ParallelText,
-    vocabularies: Vocabularies,
-    config: Config,
-    say: Say,
-) -> EncodedCorpus:
-    """The corpus as ids, from the run directory if its inputs are the same."""
-    key = {
-        "text": text_hash(text.src, text.tgt),
-        "tokenizer": vocabularies.hash,
-        "data": repr(sorted(config.data.model_dump().items())),
-    }
-    corpus = load_corpus(run.data, name, key)
-    if corpus is None:
-        corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data)
-        save_corpus(corpus, run.data, name, key)
-    left_out = {reason: count for reason, count in corpus.left_out.items() if count}
-    if left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        say(f"{name}: {len(corpus):,} of {len(text):,} pairs used; left out: {reasons}")
-    if not len(corpus):
-        raise DataError(
-            f"{name}: no pair is left after filtering",
-            hint="raise data.max_length, or check the files",
-        )
-    return corpus
-
-
-def _corpora(config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus) -> Corpora:
-    """What each epoch reads."""
-    if not config.data.subword_sampling:
-        return lambda epoch: plain
-    tokenizers = (vocabularies.src, vocabularies.tgt)
-    alpha, longest, seed = config.data.subword_sampling, config.data.max_length, config.training.seed
-    return SampledCorpus(text, plain, tokenizers, alpha, longest, seed)
 
 
 def _newest_checkpoint(store: CheckpointStore, say: Say) -> Path | None:

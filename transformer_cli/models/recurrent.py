@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer_cli.layout import Layout
-from transformer_cli.models.layers import Linear
+from transformer_cli.models.layers import Linear, build_norm
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.additive import additive_scores
 from transformer_cli.ops.attention import key_mask, masked_softmax
@@ -138,6 +138,9 @@ class RecurrentState:
 class RecurrentDecoder(nn.Module):
     """Cells that read the target so far; attention after them, as Luong et al. 2015 (section 3, equation 5).
 
+    A norm stands where equation 5 has a tanh: states that cannot leave [-1, 1] make no sure predictions from tied
+    embeddings, and saturate in trying to.
+
     With input feeding (section 3.3) what a position says is read by the next one, so positions follow each other;
     without it, attention works on all positions at once.
     """
@@ -153,6 +156,7 @@ class RecurrentDecoder(nn.Module):
         self.start = nn.Linear(2 * d, n * d)
         self.cross_attention = ATTENTIONS[config.rnn_attention](d) if config.rnn_attention != "none" else None
         self.combine = Linear(2 * d, d) if self.cross_attention is not None else None
+        self.norm = build_norm(config.norm_type, d) if self.combine is not None else None
         self.dropout = Dropout(config.dropout)
 
     def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
@@ -199,8 +203,9 @@ class RecurrentDecoder(nn.Module):
         return out, RecurrentState(layers, out, state.source)
 
     def _attend(self, s: Tensor, source: Source | None) -> Tensor:
-        """tanh(W [c; s]) with the context c = Σ weights · memory: `[B, T, D]` -> the same shape."""
-        if source is None or self.cross_attention is None or self.combine is None:
+        """Norm(W [c; s]) with the context c = Σ weights · memory: `[B, T, D]` -> the same shape."""
+        if source is None or self.cross_attention is None or self.combine is None or self.norm is None:
             return s
         context = self.cross_attention(s, source.keys, source.mask) @ source.states
-        return self.dropout(torch.tanh(self.combine(torch.cat([context, s], dim=-1))))
+        out: Tensor = self.dropout(self.norm(self.combine(torch.cat([context, s], dim=-1))))
+        return out

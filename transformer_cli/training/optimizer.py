@@ -58,6 +58,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizers:
     adamw = torch.optim.AdamW(
         [g for g in groups if g["params"]], lr=rate, betas=config.betas, eps=1e-9, fused=True, capturable=on_cuda
     )
+    adamw._warned_capturable_if_run_uncaptured = True  # it may run either way, and torch need not warn of it
     if not maps:
         return Optimizers(adamw)
     return Optimizers(Muon(maps.items(), lr=rate, weight_decay=config.weight_decay), adamw)

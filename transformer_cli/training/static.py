@@ -64,6 +64,7 @@ class StaticUpdate:
         self.eager, self.budget, self.say = eager, budget, say
         self.state, self.config = eager.state, eager.config
         self.device = next(self.state.model.parameters()).device
+        self.precision = pick_precision(self.device, self.config.training.precision)
         self.batch = _blank(budget).to(self.device)
         self.counts = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
         self.tokens, self.share, self.nll, self.norm, self.left_out, self.in_a_row = (
@@ -132,6 +133,7 @@ class StaticUpdate:
 
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
+        self.state.model.zero_grad(set_to_none=True)  # gradients are to lie in the graph's own memory
         try:
             with torch.cuda.graph(graph):
                 self._body()
@@ -148,7 +150,7 @@ class StaticUpdate:
         """The whole update, from and to tensors that stay where they are; asks nothing of the device."""
         state, c = self.state, self.config
         state.model.zero_grad(set_to_none=True)
-        with products_in(self.device, pick_precision(self.device, c.training.precision)):
+        with products_in(self.device, self.precision):
             states = state.model(self.batch)
             loss, nll = smoothed_loss(
                 states, state.model.output_weight, self.batch.tgt_out, c.training.label_smoothing, self.counts

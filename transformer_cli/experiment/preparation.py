@@ -1,0 +1,136 @@
+"""What a training reads, made ready once: texts, vocabularies, encoded corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from transformer_cli.data.batching import Corpora
+from transformer_cli.data.corpus import ParallelText, one_sided_blanks, read_parallel
+from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
+from transformer_cli.data.subwords import SampledCorpus
+from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
+from transformer_cli.errors import CheckpointError, ConfigError, DataError
+from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, text_hash
+from transformer_cli.schema import Config
+from transformer_cli.training.checkpoint import CheckpointStore
+
+Say = Callable[[str], None]
+
+
+class Texts(Protocol):
+    """The files of a training; without validation files some of the training text is held out."""
+
+    @property
+    def src(self) -> Sequence[Path]: ...
+    @property
+    def tgt(self) -> Sequence[Path]: ...
+    @property
+    def valid_src(self) -> Path | None: ...
+    @property
+    def valid_tgt(self) -> Path | None: ...
+    @property
+    def strict_utf8(self) -> bool: ...
+
+
+def read_texts(request: Texts, say: Say) -> tuple[ParallelText, ParallelText]:
+    """The training text, and the validation text, empty if no files of it are given.
+
+    Raises:
+        UserError: files that are missing, unequal, empty, or only half given.
+    """
+    if (request.valid_src is None) != (request.valid_tgt is None):
+        raise ConfigError("--valid-src and --valid-tgt go together")
+    text = read_parallel(request.src, request.tgt, strict_utf8=request.strict_utf8)
+    valid = ParallelText([], [])
+    if request.valid_src is not None and request.valid_tgt is not None:
+        valid = read_parallel([request.valid_src], [request.valid_tgt], strict_utf8=request.strict_utf8)
+    for note in [*text.notes, *valid.notes]:
+        say(f"warning: {note}")
+    for name, side in (("training", text), ("validation", valid)):
+        lines = one_sided_blanks(side)
+        if lines:
+            shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
+            say(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
+    return text, valid
+
+
+def warn_of_overlap(text: ParallelText, valid: ParallelText, say: Say) -> None:
+    """Say how many validation pairs the model will have seen."""
+    seen = set(zip(text.src, text.tgt, strict=True))
+    overlap = sum(pair in seen for pair in zip(valid.src, valid.tgt, strict=True))
+    if overlap:
+        say(f"warning: {overlap:,} validation pairs also stand in the training text")
+
+
+def has_checkpoints(run: RunDirectory) -> bool:
+    """Whether anything has been learned in this directory."""
+    return bool(CheckpointStore(run.checkpoints, {}).steps())
+
+
+def prepare_vocabularies(
+    run: RunDirectory, config: Config, text: ParallelText, given: Path | None, say: Say
+) -> Vocabularies:
+    """The run's vocabularies; trained on the training text (or taken from `given`) the first time."""
+    c = config.tokenizer
+    if has_checkpoints(run):
+        kept = Vocabularies.load(run, joint=c.joint)
+        if given is not None and Tokenizer.load(given).hash != kept.src.hash:
+            raise CheckpointError(
+                f"{given}: is not the tokenizer that {run.path} was started with",
+                hint="leave --tokenizer out to go on with the run's own, or choose another --run",
+            )
+        return kept
+    if given is not None:
+        tokenizer = Tokenizer.load(given)
+        found = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
+    else:
+        say(f"training the tokenizer ({c.model_type}, {c.vocab_size} pieces)")
+        sides = [text.src + text.tgt] if c.joint else [text.src, text.tgt]
+        trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
+        for _, notes in trained:
+            for note in notes:
+                say(f"note: {note}")
+        found = Vocabularies(trained[0][0], trained[-1][0])
+    found.save(run)
+    return found
+
+
+def prepare_corpus(
+    run: RunDirectory,
+    name: str,
+    text: ParallelText,
+    vocabularies: Vocabularies,
+    config: Config,
+    say: Say,
+) -> EncodedCorpus:
+    """The corpus as ids, from the run directory if its inputs are the same."""
+    key = {
+        "text": text_hash(text.src, text.tgt),
+        "tokenizer": vocabularies.hash,
+        "data": repr(sorted(config.data.model_dump().items())),
+    }
+    corpus = load_corpus(run.data, name, key)
+    if corpus is None:
+        corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data)
+        save_corpus(corpus, run.data, name, key)
+    left_out = {reason: count for reason, count in corpus.left_out.items() if count}
+    if left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+        say(f"{name}: {len(corpus):,} of {len(text):,} pairs used; left out: {reasons}")
+    if not len(corpus):
+        raise DataError(
+            f"{name}: no pair is left after filtering",
+            hint="raise data.max_length, or check the files",
+        )
+    return corpus
+
+
+def corpora_of(config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus) -> Corpora:
+    """What each epoch reads."""
+    if not config.data.subword_sampling:
+        return lambda epoch: plain
+    tokenizers = (vocabularies.src, vocabularies.tgt)
+    alpha, longest, seed = config.data.subword_sampling, config.data.max_length, config.training.seed
+    return SampledCorpus(text, plain, tokenizers, alpha, longest, seed)
