@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from transformer_cli.data.text import read_lines
@@ -46,16 +47,15 @@ class Engine:
     converted: Path | None = None
 
 
-Translate = Callable[[], list[int]]
-"""Translates the text once; returns the pieces of each translation."""
+Translate = Callable[[], list[str]]
+"""Translates the text once, from raw lines to raw lines."""
 
 
 def ours(loaded: LoadedRun, lines: list[str], **options: Any) -> Translate:
     translator = loaded.translator(options, Wishes(scored=False))
 
-    def run() -> list[int]:
-        texts = [t.text for t in translator.translate(lines)]
-        return [len(ids) for ids in loaded.vocabularies.tgt.encode(texts)]
+    def run() -> list[str]:
+        return [t.text for t in translator.translate(lines)]
 
     return run
 
@@ -68,12 +68,13 @@ def theirs(loaded: LoadedRun, directory: Path, lines: list[str], beam: int, comp
     translator = ctranslate2.Translator(
         str(directory), device="cpu", compute_type=compute, inter_threads=workers, intra_threads=1
     )
-    pieces = loaded.vocabularies.src.pieces
+    pieces, tgt = loaded.vocabularies.src.pieces, loaded.vocabularies.tgt
+    ids_of = {piece: i for i, piece in enumerate(tgt.pieces)}
 
-    def run() -> list[int]:
+    def run() -> list[str]:
         sources = [[pieces[i] for i in ids] for ids in loaded.vocabularies.src.encode(lines)]
         found = translator.translate_batch(sources, max_batch_size=64, beam_size=beam, max_decoding_length=100)
-        return [len(result.hypotheses[0]) for result in found]
+        return tgt.decode([np.array([ids_of[p] for p in result.hypotheses[0]]) for result in found])
 
     return run
 
@@ -96,7 +97,7 @@ class Process:
         return peak
 
 
-_loaded: list[Translate] = []  # in the process of an engine: what `_translate` runs
+_loaded: list[tuple[Translate, LoadedRun]] = []  # in the process of an engine: what `_translate` runs
 
 
 def _load(engine: Engine) -> float:
@@ -105,17 +106,19 @@ def _load(engine: Engine) -> float:
     began = time.perf_counter()
     loaded = load_run(engine.run, pick_device(engine.device))
     if engine.converted is None:
-        _loaded.append(ours(loaded, lines, **engine.options))
+        _loaded.append((ours(loaded, lines, **engine.options), loaded))
     else:
         compute = {"fp32": "float32"}.get(engine.options["precision"], engine.options["precision"])
-        _loaded.append(theirs(loaded, engine.converted, lines, engine.options["beam"], compute))
+        _loaded.append((theirs(loaded, engine.converted, lines, engine.options["beam"], compute), loaded))
     return time.perf_counter() - began
 
 
 def _translate() -> tuple[float, list[int]]:
     began = time.perf_counter()
-    lengths = _loaded[0]()
-    return time.perf_counter() - began, lengths
+    translate, loaded = _loaded[0]
+    texts = translate()
+    seconds = time.perf_counter() - began
+    return seconds, [len(ids) for ids in loaded.vocabularies.tgt.encode(texts)]
 
 
 def _peak() -> int:
