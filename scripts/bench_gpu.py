@@ -145,7 +145,7 @@ def loss_head(device: torch.device, tokens: int, vocab: int, rounds: int, size: 
     h = torch.randn(tokens, size, device=device, requires_grad=True)
     w = torch.randn(vocab, size, device=device, requires_grad=True)
     y = torch.randint(0, vocab, (tokens,), device=device)
-    precision = pick_precision(device, "auto")
+    precision = pick_precision(device, "auto", size)
 
     def ours() -> object:
         with products_in(device, precision):

@@ -75,7 +75,7 @@ def main() -> None:
     tune_process()
     device = pick_device(args.device)
     config = load_config(None, [*SMALL, *args.set])
-    precision = pick_precision(device, config.training.precision)
+    precision = pick_precision(device, config.training.precision, config.model.d_model)
     began = time.perf_counter()
     text = read_parallel([args.src], [args.tgt])
     tokenizer, _ = train_tokenizer(text.src + text.tgt, config.tokenizer)
@@ -97,7 +97,8 @@ def main() -> None:
             loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
         torch.autograd.backward(loss / batch.tokens)
         clip_gradient(model, 1.0)
-        state.optimizer.step()
+        with products_in(device, precision):
+            state.optimizer.step()
         return batch.tokens
 
     for _ in range(6):

@@ -19,6 +19,7 @@ from transformer_cli.decoding.greedy import greedy_search
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.runtime import products_in
 from transformer_cli.schema import ModelConfig
 from transformer_cli.training.objective import smoothed_loss
 
@@ -159,11 +160,15 @@ def test_5_reorder_and_keep_commute_with_steps(
             torch.testing.assert_close(logits[i, w], forced)
 
 
+@pytest.mark.parametrize("place", ["GPU", "CPU"])
 @pytest.mark.parametrize(("encoder", "decoder"), list(itertools.product(ENCODERS, DECODERS)))
-def test_half_precision_products_go_through(encoder: str, decoder: str) -> None:
-    """As training on a GPU does it."""
+def test_half_precision_products_go_through(encoder: str, decoder: str, place: str) -> None:
+    """As training does it there."""
+    products = (
+        torch.autocast("cpu", torch.bfloat16) if place == "GPU" else products_in(torch.device("cpu"), "bf16")
+    )
     model, batch = model_of(encoder, decoder, {}).float().train(), collate(*sentences())
-    with torch.autocast("cpu", torch.bfloat16):
+    with products:
         loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
     torch.autograd.backward(loss)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

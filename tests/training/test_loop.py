@@ -114,7 +114,15 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
     assert close == (dropout == "0.0")
 
 
-@pytest.mark.parametrize("settings", [[], ["training.accumulate=2", "training.ema=0.9"], ["optim.algorithm=muon"]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["training.accumulate=2", "training.ema=0.9"],
+        ["optim.algorithm=muon"],
+        ["training.precision=bf16"],
+    ],
+)
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 10])
 def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop_at: int) -> None:
     common = [

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from transformer_cli.runtime import products_in
 from transformer_cli.training.muon import ROUNDS, SCALE, Muon, orthogonalize
 
 
@@ -31,6 +32,18 @@ def test_singular_values_come_near_one_and_vectors_stay(shape: tuple[int, int]) 
         u, _, vh = torch.linalg.svd(one, full_matrices=False)
         diagonal = u.mT @ result @ vh.mT
         torch.testing.assert_close(diagonal, torch.diag(diagonal.diagonal()), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 256), (256, 64)])
+def test_in_bf16_the_singular_values_come_as_near(shape: tuple[int, int]) -> None:
+    """Also of a matrix with a few strong directions, as momentum has them."""
+    u, _, vh = torch.linalg.svd(torch.randn(2, *shape), full_matrices=False)
+    x = u * torch.logspace(0, -2, min(shape)) @ vh
+    with products_in(torch.device("cpu"), "bf16"):
+        rounded = orthogonalize(x)
+    assert rounded.dtype == torch.float32
+    values = [torch.linalg.svdvals(out) for out in (rounded, orthogonalize(x))]
+    torch.testing.assert_close(values[0], values[1], rtol=0.05, atol=0.02)
 
 
 def test_a_zero_gradient_gives_a_zero_update() -> None:

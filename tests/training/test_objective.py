@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from transformer_cli.runtime import products_in
 from transformer_cli.training.objective import reference_loss, smoothed_loss
 
 
@@ -46,11 +47,12 @@ def test_no_gradient_is_computed_when_none_is_wanted() -> None:
     torch.testing.assert_close(loss, nll)
 
 
-def test_autocast_computes_in_bf16_and_sums_in_fp32() -> None:
-    h, w = torch.randn(50, 16, requires_grad=True), torch.randn(40, 16, requires_grad=True)
-    y = torch.randint(0, 40, (50,))
+@pytest.mark.parametrize("tokens", [50, 1200])
+def test_products_in_bf16_and_sums_in_fp32(tokens: int) -> None:
+    h, w = torch.randn(tokens, 16, requires_grad=True), torch.randn(40, 16, requires_grad=True)
+    y = torch.randint(0, 40, (tokens,))
     exact, _ = smoothed_loss(h, w, y, 0.1)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with products_in(torch.device("cpu"), "bf16"):
         rounded, _ = smoothed_loss(h, w, y, 0.1)
     assert rounded.dtype == torch.float32 and rounded != exact
     torch.testing.assert_close(rounded, exact, rtol=2e-2, atol=0)

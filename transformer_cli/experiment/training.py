@@ -193,7 +193,7 @@ def _announce(config: Config, model: Seq2Seq, corpus: EncodedCorpus, device: tor
     say(
         f"{config.model.encoder} -> {config.model.decoder}, {parameters:,} parameters; "
         f"{len(corpus):,} pairs, {tokens:,} target tokens; device {device}, {torch.get_num_threads()} threads, "
-        f"matrix products in {pick_precision(device, config.training.precision)}"
+        f"matrix products in {pick_precision(device, config.training.precision, config.model.d_model)}"
     )
 
 

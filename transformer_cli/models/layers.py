@@ -18,6 +18,7 @@ from transformer_cli.ops.attention import Kernel, attend
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.ops.positions import rotate, sinusoids
+from transformer_cli.ops.product import product
 from transformer_cli.schema import ModelConfig
 
 Branch = Callable[[Tensor], Tensor]
@@ -36,6 +37,10 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         for part in self.weight.chunk(self.blocks):
             nn.init.xavier_uniform_(part, self.gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., I]` -> `[..., O]`."""
+        return product(x, self.weight)
 
 
 class LayerNorm(nn.LayerNorm):

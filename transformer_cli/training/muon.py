@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transformer_cli.runtime import product_dtype
+
 ROUNDS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
 """Of each round (a, b, c): s -> a s + b s³ + c s⁵. Each is the polynomial nearest to 1 (Remez) on the range that
 the one before leaves, so that three rounds bring [0.01, 1] to [0.73, 1.27] (the scheme of Amsel et al. 2025);
@@ -24,22 +26,40 @@ SCALE = 0.4
 def orthogonalize(matrices: Tensor) -> Tensor:
     """`[n, R, C]` -> the same singular vectors, all singular values near 1.
 
-    The polynomials are multiplied up in the Gram space of the shorter side, s x s with s = min(R, C): X is
-    touched at the beginning and at the end only.
+    The products are done in the type that `runtime.products_in` asks for.
     """
     if matrices.shape[-2] > matrices.shape[-1]:
         return orthogonalize(matrices.mT).mT
     x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    rounded = x.to(product_dtype(x))
+    wide = x.shape[-1] > 1.5 * x.shape[-2]  # then the Gram space takes fewer multiplications
+    return (_in_gram_space(rounded) if wide and rounded.dtype == x.dtype else _in_place(rounded)).to(x.dtype)
+
+
+def _in_place(x: Tensor) -> Tensor:
+    """X -> (a I + b G + c G²) X with G = X Xᵀ, round by round: what bf16 rounds off, the next round mends."""
+    for coefficients in ROUNDS:
+        x = _factor(x @ x.mT, *coefficients) @ x
+    return x
+
+
+def _in_gram_space(x: Tensor) -> Tensor:
+    """The polynomials are multiplied up as s x s matrices: X is touched at the beginning and at the end only."""
     gram = x @ x.mT  # [n, s, s]
-    product: Tensor | None = None
-    for rest, (a, b, c) in zip(reversed(range(len(ROUNDS))), ROUNDS, strict=True):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=-2, dim2=-1).add_(a)  # a I + b G + c G²
-        product = factor if product is None else factor @ product
-        if rest:
-            gram = factor @ gram @ factor  # polynomials of one matrix commute
-    assert product is not None
+    product = _factor(gram, *ROUNDS[0])
+    last = product
+    for coefficients in ROUNDS[1:]:
+        gram = last @ gram @ last  # polynomials of one matrix commute
+        last = _factor(gram, *coefficients)
+        product = last @ product
     return product @ x
+
+
+def _factor(gram: Tensor, a: float, b: float, c: float) -> Tensor:
+    """a I + b G + c G²."""
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=-2, dim2=-1).add_(a)
+    return factor
 
 
 class Muon(torch.optim.Optimizer):

@@ -18,8 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CPU_ROWS = 256
-"""Rows of a chunk: logits of 256 rows and 8,000 words fill a second-level cache."""
+from transformer_cli.ops.product import product_rows
+from transformer_cli.runtime import product_dtype
+
+CPU_ROWS = 512
+"""Rows of a chunk: enough for a fast product, and few enough for its logits to stay in a cache."""
 GPU_ROWS = 8192
 
 
@@ -66,46 +69,43 @@ class _SmoothedLoss(torch.autograd.Function):
         ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, smoothing: float, counts: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         device = states.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+        dtype = product_dtype(states)
         full = torch.promote_types(dtype, torch.float32)  # of softmax and sums
-        h, w = states.detach().to(dtype), weight.detach().to(dtype)
+        h, w = product_rows(states.detach(), dtype), weight.detach().to(dtype)  # [N', D], [V, D]
+        counts = states.new_ones(len(states)) if counts is None else counts
+        targets, counts = (F.pad(x, (0, len(h) - len(states))) for x in (targets, counts.to(full)))
         wants_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         grad_h = torch.empty_like(h) if wants_gradient else None
-        grad_w = torch.zeros_like(w) if wants_gradient else None
-        mean_w = w.mean(dim=0)
+        grad_w = torch.zeros_like(w, dtype=full) if wants_gradient else None
+        mean_w = w.mean(dim=0, dtype=full)
         sums = torch.float64 if device == "cpu" else full
         totals = torch.zeros(2, dtype=sums, device=h.device)  # Σ -log p(y), Σ -mean log p
         rows = min(len(h), CPU_ROWS if device == "cpu" else GPU_ROWS)
         logits, probabilities = (h.new_empty(rows, len(w), dtype=t) for t in (dtype, full))
         for start in range(0, len(h), rows):
-            h_rows, y = h[start : start + rows], targets[start : start + rows, None]
+            chunk = slice(start, start + rows)
+            h_rows, y, count = h[chunk], targets[chunk, None], counts[chunk]
             z, p = logits[: len(h_rows)], probabilities[: len(h_rows)]  # [rows, V], the same memory each time
             torch.mm(h_rows, w.t(), out=z)
             torch.softmax(z, dim=-1, dtype=full, out=p)
             # The largest p is exp(max z - lse), which never underflows.
             lse = z.amax(dim=-1).to(full) - p.amax(dim=-1).log()
-            nll_rows, smooth_rows = lse - z.gather(1, y).squeeze(1), lse - h_rows @ mean_w  # mean(z) = h · mean(W)
-            if counts is not None:
-                nll_rows, smooth_rows = (x * counts[start : start + rows] for x in (nll_rows, smooth_rows))
-            totals[0] += nll_rows.sum()
-            totals[1] += smooth_rows.sum()
+            totals[0] += ((lse - z.gather(1, y).squeeze(1)) * count).sum()
+            totals[1] += ((lse - (h_rows * mean_w).sum(dim=-1)) * count).sum()  # mean(z) = h · mean(W)
             if grad_h is None or grad_w is None:
                 continue
             p.scatter_add_(1, y, p.new_full((1, 1), smoothing - 1.0).expand_as(y))
-            if counts is not None:
-                p *= counts[start : start + rows, None]
             grad_z = p.to(dtype)
-            torch.mm(grad_z, w, out=grad_h[start : start + rows])
-            grad_w.addmm_(grad_z.t(), h_rows)
+            torch.mm(grad_z, w, out=grad_h[chunk]).mul_(count[:, None])
+            counted = (h_rows * count[:, None]).to(dtype)
+            if dtype == full:
+                grad_w.addmm_(grad_z.t(), counted)
+            else:  # a sum in bf16 would lose what each chunk adds to it
+                grad_w += grad_z.t() @ counted
         if grad_h is not None and grad_w is not None:
-            if counts is None:
-                grad_h -= smoothing * mean_w
-                grad_w -= smoothing / len(w) * h.sum(dim=0)
-            else:
-                share = (smoothing * counts).to(dtype)
-                grad_h -= share[:, None] * mean_w
-                grad_w -= share @ h / len(w)
-            ctx.save_for_backward(grad_h, grad_w)
+            grad_h -= (smoothing * counts)[:, None] * mean_w
+            grad_w -= smoothing / len(w) * (h * counts[:, None]).sum(dim=0)
+            ctx.save_for_backward(grad_h[: len(states)], grad_w)
         nll, smooth = totals.to(full)
         ctx.mark_non_differentiable(nll)
         ctx.dtypes = states.dtype, weight.dtype

@@ -17,7 +17,7 @@ import torch
 
 from transformer_cli.batch import EOS, Batch, Budget
 from transformer_cli.ops.varlen import has_varlen
-from transformer_cli.runtime import pick_precision, products_in
+from transformer_cli.runtime import pick_precision
 from transformer_cli.schema import Config
 from transformer_cli.training.memory import is_out_of_memory
 from transformer_cli.training.objective import smoothed_loss
@@ -52,7 +52,7 @@ def obstacle(state: TrainState, config: Config) -> str:
         return f"{config.model.encoder} -> {config.model.decoder} pads its batches"
     if config.model.attention != "fused" or not has_varlen():
         return "this torch or this configuration has no attention for packed sentences"
-    if pick_precision(device, config.training.precision) != "bf16":
+    if pick_precision(device, config.training.precision, config.model.d_model) != "bf16":
         return "attention to packed sentences needs training.precision bf16"
     return ""
 
@@ -64,7 +64,6 @@ class StaticUpdate:
         self.eager, self.budget, self.say = eager, budget, say
         self.state, self.config = eager.state, eager.config
         self.device = next(self.state.model.parameters()).device
-        self.precision = pick_precision(self.device, self.config.training.precision)
         self.batch = _blank(budget).to(self.device)
         self.counts = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
         self.tokens, self.share, self.nll, self.norm, self.left_out, self.in_a_row = (
@@ -150,7 +149,7 @@ class StaticUpdate:
         """The whole update, from and to tensors that stay where they are; asks nothing of the device."""
         state, c = self.state, self.config
         state.model.zero_grad(set_to_none=True)
-        with products_in(self.device, self.precision):
+        with self.eager.products():
             states = state.model(self.batch)
             loss, nll = smoothed_loss(
                 states, state.model.output_weight, self.batch.tgt_out, c.training.label_smoothing, self.counts
@@ -158,7 +157,8 @@ class StaticUpdate:
         torch.autograd.backward(loss / self.tokens)
         norm = clip_gradient(state.model, c.optim.clip_norm)
         spoiled = (~torch.isfinite(norm)).float()
-        state.optimizer.step(spoiled)
+        with self.eager.products():
+            state.optimizer.step(spoiled)
         if state.average is not None:
             state.average.update(state.model, self.share * (1.0 - spoiled))
         # One number that is not finite would spoil the sums of the log.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,10 +78,17 @@ class EagerUpdate:
             state.model.zero_grad(set_to_none=True)
             return Updated(nll, norm, False)
         set_learning_rate(state.optimizer, rate)
-        state.optimizer.step()
+        with self.products():
+            state.optimizer.step()
         if state.average is not None:
             state.average.update(state.model, state.average.share(state.progress.step + 1))
         return Updated(nll, norm, True)
+
+    def products(self) -> AbstractContextManager[object]:
+        """What matrix products are done in."""
+        device = next(self.state.model.parameters()).device
+        precision = pick_precision(device, self.config.training.precision, self.config.model.d_model)
+        return products_in(device, precision)
 
     def rehearse(self, batch: Batch) -> int:
         """See `Update`."""
@@ -112,11 +120,10 @@ class EagerUpdate:
     def _sum_gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
         c, model = self.config.training, self.state.model
         device = next(model.parameters()).device
-        precision = pick_precision(device, c.precision)
         total = torch.zeros((), device=device)
         for batch in batches:
             on_device = batch.to(device)
-            with products_in(device, precision):
+            with self.products():
                 states = model(on_device)
                 loss, nll = smoothed_loss(states, model.output_weight, on_device.tgt_out, c.label_smoothing)
             torch.autograd.backward(loss / tokens)

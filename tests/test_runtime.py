@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+
+from transformer_cli import runtime
+from transformer_cli.runtime import pick_precision, product_dtype, products_in
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_auto_is_bf16_where_it_pays(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "multiplies_bf16", lambda: has)
+    assert pick_precision(CPU, "auto", 512) == ("bf16" if has else "fp32")
+    assert pick_precision(CPU, "auto", 128) == "fp32"
+    assert pick_precision(torch.device("mps"), "auto", 512) == "fp32"
+    for asked in ("fp32", "bf16"):
+        assert pick_precision(CPU, asked, 512) == pick_precision(CPU, asked, 128) == asked
+
+
+def test_products_are_rounded_inside_only_and_after_an_error_no_more() -> None:
+    single, double = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
+    assert product_dtype(single) == torch.float32
+    with contextlib.suppress(ValueError), products_in(CPU, "bf16"):
+        assert product_dtype(single) == torch.bfloat16
+        assert product_dtype(double) == torch.float64
+        raise ValueError
+    assert product_dtype(single) == torch.float32
+    with products_in(CPU, "fp32"):
+        assert product_dtype(single) == torch.float32
+
+
+def test_autocast_is_followed() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert product_dtype(torch.zeros(1)) == torch.bfloat16
