@@ -18,7 +18,7 @@ from torch import Tensor
 from transformer_cli.runtime import product_dtype
 
 ROWS = 256
-"""In bf16 a CPU is given multiples of so many rows: it compiles each shape of a product, and keeps 0.6 MB of it."""
+"""In bf16 a CPU gets multiples of so many rows: it compiles a product for each shape, and keeps 0.6 MB of it."""
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
