@@ -57,6 +57,11 @@ def write_pairs(directory: Path, name: str, pairs: list[tuple[str, str]]) -> tup
     return src, tgt
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one worker has them while the others do the rest."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with train, valid and test files of the toy language."""

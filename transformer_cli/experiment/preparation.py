@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from transformer_cli.data.batching import Corpora
 from transformer_cli.data.corpus import ParallelText, one_sided_blanks, read_parallel
@@ -19,33 +18,26 @@ from transformer_cli.training.checkpoint import CheckpointStore
 Say = Callable[[str], None]
 
 
-class Texts(Protocol):
-    """The files of a training; without validation files some of the training text is held out."""
-
-    @property
-    def src(self) -> Sequence[Path]: ...
-    @property
-    def tgt(self) -> Sequence[Path]: ...
-    @property
-    def valid_src(self) -> Path | None: ...
-    @property
-    def valid_tgt(self) -> Path | None: ...
-    @property
-    def strict_utf8(self) -> bool: ...
-
-
-def read_texts(request: Texts, say: Say) -> tuple[ParallelText, ParallelText]:
+def read_texts(
+    src: Sequence[Path],
+    tgt: Sequence[Path],
+    valid_src: Path | None,
+    valid_tgt: Path | None,
+    say: Say,
+    *,
+    strict_utf8: bool,
+) -> tuple[ParallelText, ParallelText]:
     """The training text, and the validation text, empty if no files of it are given.
 
     Raises:
         UserError: files that are missing, unequal, empty, or only half given.
     """
-    if (request.valid_src is None) != (request.valid_tgt is None):
+    if (valid_src is None) != (valid_tgt is None):
         raise ConfigError("--valid-src and --valid-tgt go together")
-    text = read_parallel(request.src, request.tgt, strict_utf8=request.strict_utf8)
+    text = read_parallel(src, tgt, strict_utf8=strict_utf8)
     valid = ParallelText([], [])
-    if request.valid_src is not None and request.valid_tgt is not None:
-        valid = read_parallel([request.valid_src], [request.valid_tgt], strict_utf8=request.strict_utf8)
+    if valid_src is not None and valid_tgt is not None:
+        valid = read_parallel([valid_src], [valid_tgt], strict_utf8=strict_utf8)
     for note in [*text.notes, *valid.notes]:
         say(f"warning: {note}")
     for name, side in (("training", text), ("validation", valid)):

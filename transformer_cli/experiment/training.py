@@ -84,7 +84,9 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
     # A typo is said before anything is read.
     check_architecture(load_config(request.config, request.settings).model)
     run.refuse_foreign()
-    text, valid = read_texts(request, say)
+    text, valid = read_texts(
+        request.src, request.tgt, request.valid_src, request.valid_tgt, say, strict_utf8=request.strict_utf8
+    )
     config = _configure(request, run, text, device, ranks, say)
     if request.valid_src is None:
         text, valid = hold_out(text, config.training.seed)

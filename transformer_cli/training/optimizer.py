@@ -96,13 +96,8 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, share: float | Tensor) -> None:
         """Take in the weights with this share; a tensor is read on its device."""
-        weights = [p.detach() for p in model.parameters()]
-        averages = list(self.average.values())
-        if isinstance(share, float):
-            torch._foreach_lerp_(averages, weights, share)
-        else:
-            for average, weight in zip(averages, weights, strict=True):
-                average.lerp_(weight, share)
+        for average, weight in zip(self.average.values(), model.parameters(), strict=True):
+            average.lerp_(weight.detach(), share)
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:

@@ -16,6 +16,12 @@ from transformer_cli.training.distributed import Ranks
 from transformer_cli.training.optimizer import MovingAverage, build_optimizer
 
 ALONE = Ranks()
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+"""What JSON may hold for a field of this type."""
 
 
 @dataclass
@@ -44,20 +50,13 @@ class Progress:
     def from_json(values: dict[str, Any]) -> Progress:
         """Raises: TypeError, KeyError or ValueError if the values are not a progress."""
         progress = Progress(**{**values, "position": Position(**values["position"])})
-        for held in (progress, progress.position):
-            for f in fields(held):
-                value, kinds = getattr(held, f.name), KINDS.get(str(f.type))
-                if kinds and (type(value) not in kinds or (type(value) is int and value < -1)):
-                    raise ValueError(f"{f.name} is {value!r}")
+        for f, value in (
+            (f, getattr(held, f.name)) for held in (progress, progress.position) for f in fields(held)
+        ):
+            kinds = KINDS.get(str(f.type))
+            if kinds and (type(value) not in kinds or (type(value) is int and value < -1)):
+                raise ValueError(f"{f.name} is {value!r}")
         return progress
-
-
-KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
-"""What JSON may hold for a field of this type."""
 
 
 class TrainState:
