@@ -6,8 +6,9 @@
     scripts/soak.py text --count 100000      # hostile lines: as many come out as went in
     scripts/soak.py files --count 500        # flipped and truncated files: each is refused
     scripts/soak.py ranks --count 20         # one of two ranks killed: torchrun --max-restarts carries on
+    scripts/soak.py faults --count 50        # one of two ranks killed, no restart: the other leaves in time
 
-Every trial (but those of ranks) is a fork of one process that has imported everything: it starts at once.
+Every trial (but those of several ranks) is a fork of one process that has imported everything: it starts at once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from tqdm import tqdm
@@ -65,6 +67,8 @@ SETTINGS = [
 """A run of seconds that uses all that a checkpoint must bring back."""
 ALLOWED = 10.0
 """Seconds that a signalled run has to save and leave."""
+ALONE = 30.0
+"""Seconds that a rank has to leave whose neighbour is gone."""
 
 
 def fork(arguments: list[str], log: Path, stdin: Path = Path(os.devnull), stdout: Path | None = None) -> int:
@@ -199,7 +203,7 @@ def signals(bench: Bench, count: int, rng: random.Random) -> list[str]:
             code = ending(child, ALLOWED)
             slowest = max(slowest, time.monotonic() - began)
             bar.update()
-            if code not in (128 + number, 0):
+            if code not in (128 + number, -number, 0):  # -: before the program had begun to listen
                 wrong.append(f"signal {number}: exit code {code}")
                 break
             if bench.newest("stopped") < logged:
@@ -290,32 +294,69 @@ def ranks(bench: Bench, count: int, rng: random.Random) -> list[str]:
 def two_ranks(bench: Bench, run: str, most: int, rng: random.Random, usual: float = 0.0) -> tuple[int, float]:
     """Train with two ranks and kill one of them up to `most` times; returns kills and seconds."""
     began, kills = time.monotonic(), 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [
-        "--max-restarts",
-        "10",
-        "--monitor-interval",
-        "0.1",
-        "-m",
-        "transformer_cli",
-        *bench.arguments(run),
-    ]
-    with bench.log.open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as torchrun:
+    with bench.log.open("ab") as log, torchrun(bench, run, 10, log) as launcher:
         until = time.monotonic() + 600
-        while torchrun.poll() is None and time.monotonic() < until:
+        while launcher.poll() is None and time.monotonic() < until:
             time.sleep(rng.uniform(0.3, 0.9) * usual if kills < most else 0.1)
-            children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children")
-            workers = children.read_text().split() if children.exists() else []
-            if kills < most and len(workers) >= 2:
+            workers = ranks_of(launcher)
+            if kills < most and workers:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(rng.choice(workers[-2:])), signal.SIGKILL)
+                    os.kill(rng.choice(workers), signal.SIGKILL)
                     kills += 1
-        torchrun.kill()
-    if torchrun.returncode:
+        launcher.kill()
+    if launcher.returncode:
         raise SystemExit(
-            f"torchrun ended with {torchrun.returncode}:\n{bench.log.read_text(errors='replace')[-3000:]}"
+            f"torchrun ended with {launcher.returncode}:\n{bench.log.read_text(errors='replace')[-3000:]}"
         )
     return kills, time.monotonic() - began
+
+
+def faults(bench: Bench, count: int, rng: random.Random) -> list[str]:
+    """SIGKILL of one of two ranks and no restart: both are gone in time, and the same command goes on."""
+    usual = two_ranks(bench, "whole", 0, rng)[1]
+    expected, slowest = bench.result("whole"), 0.0
+    wrong: list[str] = []
+    bar = tqdm(total=count, desc="faults")
+    while bar.n < count and not wrong:
+        with bench.log.open("ab") as log, torchrun(bench, "hurt", 0, log) as launcher:
+            time.sleep(rng.uniform(0.3, 0.9) * usual)
+            workers = ranks_of(launcher)
+            if workers:
+                os.kill(rng.choice(workers), signal.SIGKILL)
+                began = time.monotonic()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    launcher.wait(ALONE)
+                slowest = max(slowest, time.monotonic() - began)
+                bar.update()
+            elif launcher.wait(ALONE) == 0:
+                if bench.result("hurt") != expected:
+                    wrong.append("the end differs from that of the undisturbed run of two ranks")
+                shutil.rmtree(bench.place / "hurt")
+            if launcher.poll() is None or any(Path(f"/proc/{worker}").exists() for worker in workers):
+                wrong.append(f"a process was still there {ALONE} s after its neighbour was killed")
+            elif workers and launcher.returncode == 0:
+                wrong.append("torchrun reported success although a rank was killed")
+            launcher.kill()
+    two_ranks(bench, "hurt", 0, rng)
+    if bench.result("hurt") != expected:
+        wrong.append("the end differs from that of the undisturbed run of two ranks")
+    bar.close()
+    print(f"{bar.n} faults; the slowest end took {slowest:.2f} s")
+    return wrong
+
+
+def torchrun(bench: Bench, run: str, restarts: int, log: BinaryIO) -> subprocess.Popen[bytes]:
+    """A training with two ranks, begun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", str(restarts), "--monitor-interval", "0.1"]
+    return subprocess.Popen([*command, "-m", "transformer_cli", *bench.arguments(run)], stdout=log, stderr=log)
+
+
+def ranks_of(launcher: subprocess.Popen[bytes]) -> list[int]:
+    """Process ids of both ranks; none if they are not both there."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    found = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+    return found[-2:] if len(found) >= 2 else []
 
 
 TRIALS: dict[str, Callable[[Bench, int, random.Random], list[str]]] = {
@@ -324,6 +365,7 @@ TRIALS: dict[str, Callable[[Bench, int, random.Random], list[str]]] = {
     "text": text,
     "files": files,
     "ranks": ranks,
+    "faults": faults,
 }
 
 

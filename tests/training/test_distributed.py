@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from conftest import CLI, ENVIRONMENT, TINY_RUN
 
+from transformer_cli.errors import UserError
 from transformer_cli.training.distributed import Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
@@ -119,3 +120,23 @@ def test_without_torchrun_there_is_one_rank(size: str, monkeypatch: pytest.Monke
     if size:
         monkeypatch.setenv("WORLD_SIZE", size)
     assert Ranks.join(torch.device("cpu")) == Ranks(0, 1)
+
+
+class Endless:
+    """An exchange that nobody answers."""
+
+    def is_completed(self) -> bool:
+        return False
+
+    def wait(self) -> None:
+        raise AssertionError("waited for a rank that is gone")
+
+
+def test_a_neighbour_that_is_gone_is_not_waited_for() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    living = Ranks(0, 3, (os.getpid(), gone.pid))
+    began = time.monotonic()
+    with pytest.raises(UserError, match="another process of this training has ended"):
+        living._finish(Endless(), torch.zeros(1))  # type: ignore[arg-type]
+    assert time.monotonic() - began < 5

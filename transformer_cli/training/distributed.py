@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import socket
+import time
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from transformer_cli.errors import ConfigError, UserError
 
 PATIENCE = timedelta(hours=12)
-"""How long a rank waits for another. A rank that ends is not waited for: torchrun then ends all."""
+"""How long a rank waits for another that lives: a validation may take long."""
+GONE = "another process of this training has ended; its message says why"
+LOOK_EVERY = 0.1
+"""Seconds between two looks at whether the ranks that are waited for still live."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process, `rank` of `size`. Alone, every method does nothing."""
+    """This process, `rank` of `size`. Alone, every method does nothing.
+
+    `neighbours`: process ids of the other ranks on this machine.
+    """
 
     rank: int = 0
     size: int = 1
+    neighbours: tuple[int, ...] = ()
 
     @staticmethod
     def join(device: torch.device) -> Ranks:
@@ -45,8 +59,12 @@ class Ranks:
             on_gpu = device.type == "cuda"
             if on_gpu:
                 torch.cuda.set_device(device)
-            dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
-        return Ranks(dist.get_rank(), size)
+            with _signals_end_it():
+                _start("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+        ranks = Ranks(dist.get_rank(), size)
+        places = torch.stack(ranks.gather(torch.tensor([_this_machine(), os.getpid()]))).tolist()
+        own = places.pop(ranks.rank)
+        return replace(ranks, neighbours=tuple(pid for machine, pid in places if machine == own[0]))
 
     @property
     def leads(self) -> bool:
@@ -59,9 +77,7 @@ class Ranks:
 
     def wait(self) -> None:
         """Until every rank has come here."""
-        if self.size > 1:
-            with _together():
-                dist.all_reduce(torch.zeros(1))
+        self.sum([torch.zeros(1)])
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Each tensor becomes its sum over all ranks, in place; all travel in one message."""
@@ -69,7 +85,7 @@ class Ranks:
             return
         flat = torch.cat([t.reshape(-1) for t in tensors])
         with _together():
-            dist.all_reduce(flat)
+            self._finish(dist.all_reduce(flat, async_op=True), flat)
         parts = torch.split(flat, [t.numel() for t in tensors])
         torch._foreach_copy_(list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
@@ -79,7 +95,7 @@ class Ranks:
             return list(numbers)
         values = torch.tensor(numbers, dtype=torch.float64)
         with _together():
-            dist.broadcast(values, src=0)
+            self._finish(dist.broadcast(values, src=0, async_op=True), values)
         return values.tolist()
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
@@ -88,8 +104,22 @@ class Ranks:
             return [tensor]
         everyone = [torch.empty_like(tensor) for _ in range(self.size)]
         with _together():
-            dist.all_gather(everyone, tensor)
+            self._finish(dist.all_gather(everyone, tensor, async_op=True), tensor)
         return everyone
+
+    def _finish(self, work: dist.Work | None, tensor: Tensor) -> None:
+        """Wait for the others, as long as they live.
+
+        gloo may miss the end of a neighbour, and while it waits Python hears no signal: it is asked, not waited for.
+        """
+        assert work is not None
+        pause = LOOK_EVERY / 1000
+        while tensor.device.type == "cpu" and not work.is_completed():
+            time.sleep(pause)
+            pause = min(1.2 * pause, LOOK_EVERY)
+            if pause == LOOK_EVERY and not all(map(_lives, self.neighbours)) and not work.is_completed():
+                raise UserError(GONE)
+        work.wait()
 
 
 @contextlib.contextmanager
@@ -98,4 +128,44 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise UserError("another process of this training has ended; its message says why") from error
+        raise UserError(GONE) from error
+
+
+def _start(backend: str) -> None:
+    """Meet the other ranks.
+
+    torchrun keeps one store over its restarts, in which a new process would find the addresses of dead ones. On
+    one machine all ranks agree on the number of restarts, so each has a part of the store of its own.
+    """
+    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
+        store = PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+@contextlib.contextmanager
+def _signals_end_it() -> Iterator[None]:
+    """SIGTERM ends the process at once: Python would not hear it, and there is nothing to save yet."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _this_machine() -> int:
+    """A number that processes have in common which see each other's process ids."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # two containers may bear one name
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return zlib.crc32("".join(parts).encode())
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
