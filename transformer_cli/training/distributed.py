@@ -110,7 +110,7 @@ class Ranks:
     def _finish(self, work: dist.Work | None, tensor: Tensor) -> None:
         """Wait for the others, as long as they live.
 
-        gloo may miss the end of a neighbour, and while it waits Python hears no signal: it is asked, not waited for.
+        gloo may miss the end of a neighbour, and Python hears no signal while gloo waits: so it is asked.
         """
         assert work is not None
         pause = LOOK_EVERY / 1000
