@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
-import socket
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -155,7 +155,7 @@ def _signals_end_it() -> Iterator[None]:
 
 def _this_machine() -> int:
     """A number that processes have in common which see each other's process ids."""
-    parts = [socket.gethostname()]
+    parts = [platform.node()]
     with contextlib.suppress(OSError):  # two containers may bear one name
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
     return zlib.crc32("".join(parts).encode())
