@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transformer_cli.runtime import product_dtype
+from transformer_cli.runtime import product_dtype, rounds_on_cpu
 
 ROWS = 256
 """In bf16 a CPU gets multiples of so many rows: it compiles a product for each shape, and keeps 0.6 MB of it."""
@@ -23,10 +23,9 @@ ROWS = 256
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """x Wᵀ: `[..., I]`, `[O, I]` -> `[..., O]`; on a CPU the result has the type of x."""
-    dtype = product_dtype(x)
-    if x.device.type != "cpu" or dtype == x.dtype:
+    if not rounds_on_cpu(x):
         return F.linear(x, weight)
-    out: Tensor = _RoundedProduct.apply(x, weight, dtype)  # type: ignore[no-untyped-call]
+    out: Tensor = _RoundedProduct.apply(x, weight, product_dtype(x))  # type: ignore[no-untyped-call]
     return out
 
 

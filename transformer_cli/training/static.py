@@ -63,7 +63,7 @@ class StaticUpdate:
     def __init__(self, eager: EagerUpdate, budget: Budget, say: Callable[[str], None]) -> None:
         self.eager, self.budget, self.say = eager, budget, say
         self.state, self.config = eager.state, eager.config
-        self.device = next(self.state.model.parameters()).device
+        self.device = eager.device
         self.batch = _blank(budget).to(self.device)
         self.counts = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
         self.tokens, self.share, self.nll, self.norm, self.left_out, self.in_a_row = (

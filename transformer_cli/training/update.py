@@ -65,6 +65,8 @@ class EagerUpdate:
 
     def __init__(self, state: TrainState, config: Config, say: Callable[[str], None]) -> None:
         self.state, self.config, self.say = state, config, say
+        self.device = next(state.model.parameters()).device
+        self.precision = pick_precision(self.device, config.training.precision, config.model.d_model)
         self.fitting = Fitting()
 
     def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
@@ -86,13 +88,11 @@ class EagerUpdate:
 
     def products(self) -> AbstractContextManager[object]:
         """What matrix products are done in."""
-        device = next(self.state.model.parameters()).device
-        precision = pick_precision(device, self.config.training.precision, self.config.model.d_model)
-        return products_in(device, precision)
+        return products_in(self.device, self.precision)
 
     def rehearse(self, batch: Batch) -> int:
         """See `Update`."""
-        device = next(self.state.model.parameters()).device
+        device = self.device
         with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
             self.state.model.train()
             self.gradient([batch], batch.tokens)
@@ -119,10 +119,9 @@ class EagerUpdate:
 
     def _sum_gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
         c, model = self.config.training, self.state.model
-        device = next(model.parameters()).device
-        total = torch.zeros((), device=device)
+        total = torch.zeros((), device=self.device)
         for batch in batches:
-            on_device = batch.to(device)
+            on_device = batch.to(self.device)
             with self.products():
                 states = model(on_device)
                 loss, nll = smoothed_loss(states, model.output_weight, on_device.tgt_out, c.label_smoothing)
