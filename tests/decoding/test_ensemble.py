@@ -34,8 +34,9 @@ def test_one_or_the_same_twice_is_the_model() -> None:
 def test_probabilities_are_averaged_through_reorder_and_keep() -> None:
     members = [small(1), small(2, layers=2)]
     ensemble = Ensemble(members)
-    state = ensemble.init_state(ensemble.encode(IDS, LAYOUT), 2)
-    states = [m.init_state(m.encode(IDS, LAYOUT), 2) for m in members]
+    fork = torch.zeros(4, 2, dtype=torch.int64)
+    state = ensemble.init_state(ensemble.encode(IDS, LAYOUT)).reorder(fork)
+    states = [m.init_state(m.encode(IDS, LAYOUT)).reorder(fork) for m in members]
     tokens = torch.randint(4, 30, (4, 2))
     parents, keep = torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]]), torch.tensor([0, 2])
     for _ in range(3):

@@ -21,7 +21,8 @@ class History:
     sentences: Tensor  # [B]
 
     def reorder(self, parents: Tensor) -> History:
-        return History(self.tokens.gather(1, parents[..., None].expand_as(self.tokens)), self.sentences)
+        index = parents[..., None].expand(-1, -1, self.tokens.shape[-1])
+        return History(self.tokens.gather(1, index), self.sentences)
 
     def keep(self, rows: Tensor) -> History:
         return History(self.tokens[rows], self.sentences[rows])
@@ -36,8 +37,8 @@ class Toy:
         self.table = torch.randn(997, vocab, generator=torch.Generator().manual_seed(seed)) * 2
         self.fixed = logits
 
-    def init_state(self, memory: Any, beam: int) -> History:
-        empty = torch.empty(self.sentences, beam, 0, dtype=torch.int64)
+    def init_state(self, memory: Any) -> History:
+        empty = torch.empty(self.sentences, 1, 0, dtype=torch.int64)
         return History(empty, torch.arange(self.sentences))
 
     def decode_step(self, tokens: Tensor, state: History) -> tuple[Tensor, History]:

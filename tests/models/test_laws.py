@@ -80,7 +80,7 @@ def test_1_stepwise_equals_teacher_forcing(
 ) -> None:
     model, batch = model_of(encoder, decoder, variant), collate(*sentences())
     width = 3
-    state = model.init_state(memory_of(model, packed), width)
+    state = model.init_state(memory_of(model, packed)).reorder(torch.zeros(len(LENGTHS), width, dtype=torch.int64))
     steps = []
     for t in range(batch.tgt_layout.longest):
         logits, state = model.decode_step(batch.tgt_in[:, t, None].expand(-1, width), state)
@@ -137,16 +137,16 @@ def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str,
 def test_5_reorder_and_keep_commute_with_steps(
     encoder: str, decoder: str, variant: dict[str, Any], packed: bool
 ) -> None:
-    """A search that reorders and drops gives the logits of the histories that it ends up with."""
+    """A search that branches, reorders and drops gives the logits of the histories that it ends up with."""
     model, width = model_of(encoder, decoder, variant), 3
     memory = memory_of(model, packed)
-    state, rows = model.init_state(memory, width), torch.arange(len(LENGTHS))
-    history = torch.full((len(LENGTHS), width, 1), BOS)
+    state, rows = model.init_state(memory), torch.arange(len(LENGTHS))
+    history = torch.full((len(LENGTHS), 1, 1), BOS)
     for t in range(4):
         logits, state = model.decode_step(history[:, :, -1], state)
-        parents = torch.randint(width, history.shape[:2])
+        parents = torch.randint(history.shape[1], (len(rows), width))
         state = state.reorder(parents)
-        history = history.gather(1, parents[..., None].expand_as(history))
+        history = history.gather(1, parents[..., None].expand(-1, -1, history.shape[-1]))
         history = torch.cat([history, torch.randint(4, VOCAB, (*history.shape[:2], 1))], dim=-1)
         if t == 1:
             kept = torch.tensor([0, 2, 3])

@@ -34,10 +34,10 @@ def test_a_model_in_another_precision(precision: str, bound: float, kind: str) -
     before = {name: p.clone() for name, p in model.state_dict().items()}
     other = for_translation(model, precision)
     ids, layout = lay([torch.randint(4, 50, (n,)).numpy() for n in (5, 9)])
-    tokens = torch.randint(4, 50, (2, 3))
+    tokens, fork = torch.randint(4, 50, (2, 3)), torch.zeros(2, 3, dtype=torch.int64)
     with torch.inference_mode():
-        logits, _ = model.decode_step(tokens, model.init_state(model.encode(ids, layout), 3))
-        found, _ = other.decode_step(tokens, other.init_state(other.encode(ids, layout), 3))
+        logits, _ = model.decode_step(tokens, model.init_state(model.encode(ids, layout)).reorder(fork))
+        found, _ = other.decode_step(tokens, other.init_state(other.encode(ids, layout)).reorder(fork))
     assert float((found - logits).norm() / logits.norm()) < bound
     assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
 

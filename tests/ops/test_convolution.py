@@ -26,7 +26,7 @@ def test_a_product_over_taps_is_a_convolution(size: int, dilation: int, causal: 
 @pytest.mark.parametrize(("size", "dilation"), [(3, 1), (3, 4), (2, 3)])
 def test_a_ring_reads_what_the_whole_sentence_would(size: int, dilation: int) -> None:
     x = torch.randn(2, 12, 4)
-    expected, ring = taps(x, size, dilation, causal=True), Ring.empty(2, 1, (size - 1) * dilation, x)
+    expected, ring = taps(x, size, dilation, causal=True), Ring.empty(2, (size - 1) * dilation, x)
     for t in range(12):
         seen, ring = ring.read(x[:, t : t + 1], size, dilation)
         assert torch.equal(seen[:, 0], expected[:, t])

@@ -12,27 +12,28 @@ B, W, H, K = 2, 3, 2, 4
 
 def test_ancestry_equals_copied_histories() -> None:
     cache = KeyValueCache.empty(B, H, K, torch.empty(0, dtype=torch.float64))
-    ancestry = Ancestry.empty(B, W, torch.device("cpu"))
-    copied_k = torch.empty(B, W, 0, H, K, dtype=torch.float64)
+    ancestry = Ancestry.empty(B, torch.device("cpu"))
+    copied_k = torch.empty(B, 1, 0, H, K, dtype=torch.float64)
     copied_v = copied_k.clone()
     for position in range(GROWTH + 5):
-        k, v, q = torch.randn(3, B, W, H, K, dtype=torch.float64)
+        width = W if position else 1  # all begin as one
+        k, v, q = torch.randn(3, B, width, H, K, dtype=torch.float64)
         ancestry = ancestry.advance()
-        keys, values = cache.append(k, v, position)
+        keys, values = cache.append(k, v)
         copied_k = torch.cat([copied_k, k[:, :, None]], dim=2)
         copied_v = torch.cat([copied_v, v[:, :, None]], dim=2)
         fast = reference_attention(q.transpose(1, 2), keys, values, ancestry.mask(), False)
-        for w in range(W):
+        for w in range(width):
             slow = reference_attention(
                 q[:, w : w + 1].transpose(1, 2), copied_k[:, w].transpose(1, 2), copied_v[:, w].transpose(1, 2),
                 None, False,
             )  # fmt: skip
             torch.testing.assert_close(fast[:, :, w : w + 1], slow)
-        parents = torch.randint(W, (B, W))
+        parents = torch.randint(width, (B, W))
         ancestry = ancestry.reorder(parents)
-        index = parents[:, :, None, None, None].expand_as(copied_k)
+        index = parents[:, :, None, None, None].expand(-1, -1, *copied_k.shape[2:])
         copied_k, copied_v = copied_k.gather(1, index), copied_v.gather(1, index)
 
 
 def test_one_beam_needs_no_mask() -> None:
-    assert Ancestry.empty(2, 1, torch.device("cpu")).advance().mask() is None
+    assert Ancestry.empty(2, torch.device("cpu")).advance().mask() is None

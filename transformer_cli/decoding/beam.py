@@ -24,6 +24,7 @@ from transformer_cli.decoding.search import (
     Selector,
     StepModel,
     alive_rows,
+    first_step,
     next_log_probs,
 )
 
@@ -51,15 +52,14 @@ def beam_search(
         For each of the B sentences, in order, its finished hypotheses, best first; at least one.
     """
     selector, scorer = selector or TopBeams(), scorer or Scorer()
-    state = model.init_state(memory, beam)
     found = [Finished(limit, beam, wanted, scorer) for limit in limits.tolist()]
     rows = torch.arange(len(found), device=limits.device)  # the sentence in each row of the state
     tokens = torch.full((len(found), beam, 1), BOS, device=limits.device)  # [B, W, t]
     scores = torch.tensor([selector.start(beam)] * len(found), device=limits.device)  # [B, W]
     gains = scores.new_empty(len(found), beam, 0)  # [B, W, t - 1], log-probability of each token
 
+    logits, state = first_step(model, memory, tokens)
     for length in range(1, max(f.limit for f in found) + 1):
-        logits, state = model.decode_step(tokens[:, :, -1], state)
         history = History(rows, tokens)
         chosen = selector(scores, next_log_probs(logits, history, limits, rules), history)
 
@@ -83,6 +83,7 @@ def beam_search(
                 scores[keep],
                 state.keep(keep),
             )
+        logits, state = model.decode_step(tokens[:, :, -1], state)
 
     return [f.ranked() for f in found]
 

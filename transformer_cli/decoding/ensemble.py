@@ -46,9 +46,9 @@ class Ensemble(nn.Module):
         """Source ids -> one memory a model."""
         return [model.encode(src, layout) for model in self._members()]
 
-    def init_state(self, memory: list[Any], beam: int) -> EnsembleState:
+    def init_state(self, memory: list[Any]) -> EnsembleState:
         pairs = zip(self._members(), memory, strict=True)
-        return EnsembleState([model.init_state(m, beam) for model, m in pairs])
+        return EnsembleState([model.init_state(m) for model, m in pairs])
 
     def decode_step(self, tokens: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
         """`[B, W]` -> (log of the mean probabilities `[B, W, V]`, new state)."""

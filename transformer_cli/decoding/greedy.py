@@ -50,7 +50,7 @@ def greedy_search(
     """
     scorer = scorer or Scorer()
     scored = scored or bool(rules)
-    state = model.init_state(memory, 1)
+    state = model.init_state(memory)
     rows = torch.arange(len(limits), device=limits.device)  # the sentence in each row of the state
     alive = torch.ones_like(rows, dtype=torch.bool)
     tokens = torch.full((len(rows), 1, 1), BOS, device=limits.device)  # [B, 1, t]

@@ -22,6 +22,7 @@ from transformer_cli.decoding.search import (
     Scorer,
     StepModel,
     alive_rows,
+    first_step,
     next_log_probs,
     widest,
 )
@@ -88,7 +89,6 @@ def sample_search(
     """
     scorer = scorer or Scorer()
     sentences, width, _ = uniform.shape
-    state = model.init_state(memory, width)
     rows = torch.arange(sentences, device=limits.device)
     alive = torch.ones(sentences, width, dtype=torch.bool, device=limits.device)
     tokens = torch.full((sentences, width, 1), BOS, device=limits.device)  # [B, W, t]
@@ -97,8 +97,8 @@ def sample_search(
     gains = torch.zeros(sentences, width, longest, dtype=widest(limits.device), device=limits.device)
     uniform = uniform.to(limits.device, widest(limits.device))
 
+    logits, state = first_step(model, memory, tokens)
     for position in range(longest):
-        logits, state = model.decode_step(tokens[:, :, -1], state)
         log_probs = next_log_probs(logits, History(rows, tokens), limits, rules)
         last = (limits[rows] == position + 1).unsqueeze(1)
         choice = sampler.draw(log_probs, uniform[rows, :, position])
@@ -113,6 +113,7 @@ def sample_search(
         keep = alive_rows(alive.any(dim=1))
         if keep is not None:
             rows, alive, tokens, state = rows[keep], alive[keep], tokens[keep], state.keep(keep)
+        logits, state = model.decode_step(tokens[:, :, -1], state)
 
     found = zip(said.tolist(), gains.tolist(), strict=True)
     return [[_sample(*one, scorer) for one in zip(ids, trace, strict=True)] for ids, trace in found]

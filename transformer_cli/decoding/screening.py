@@ -80,8 +80,8 @@ class ScreenedModel:
     def __init__(self, model: Seq2Seq, output: ScreenedOutput) -> None:
         self.model, self.output = model, output
 
-    def init_state(self, memory: Any, beam: int) -> Any:
-        return self.model.init_state(memory, beam)
+    def init_state(self, memory: Any) -> Any:
+        return self.model.init_state(memory)
 
     def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Last tokens `[B, W]` -> (logits `[B, W, V]`, new state)."""

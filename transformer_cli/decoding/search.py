@@ -28,8 +28,8 @@ WORST = -1e9
 class StepModel(Protocol):
     """A model that says one position at a time."""
 
-    def init_state(self, memory: Any, beam: int) -> Any:
-        """The state before the first token, for hypotheses of B sentences x `beam`."""
+    def init_state(self, memory: Any) -> Any:
+        """The state before the first token, for one hypothesis of each of B sentences."""
         ...
 
     def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -122,6 +122,18 @@ class Hypothesis:
 def length_penalty(length: int, alpha: float) -> float:
     """((5 + length) / 6) ** alpha; length counts EOS (Wu et al. 2016, equation 14)."""
     return float(((5.0 + length) / 6.0) ** alpha)
+
+
+def first_step(model: StepModel, memory: Any, tokens: Tensor) -> tuple[Tensor, Any]:
+    """What all hypotheses of a sentence have in common is computed once: the step after BOS.
+
+    `tokens`: `[B, W, 1]`, all BOS -> (logits `[B, W, V]`, the state of W hypotheses).
+    """
+    sentences, width, _ = tokens.shape
+    logits, state = model.decode_step(tokens[:, :1, 0], model.init_state(memory))
+    if width == 1:
+        return logits, state
+    return logits.expand(-1, width, -1), state.reorder(tokens.new_zeros(sentences, width))
 
 
 def next_log_probs(logits: Tensor, history: History, limits: Tensor, rules: Sequence[Rule]) -> Tensor:

@@ -67,8 +67,8 @@ class ShortlistedModel:
         self.banned = self.banned.to(device)
         self.output = linear_map(shortlist.weight[self.ids].to(next(model.parameters()).dtype))
 
-    def init_state(self, memory: Any, beam: int) -> ShortlistedState:
-        return ShortlistedState(self.model.init_state(memory, beam), self.banned)
+    def init_state(self, memory: Any) -> ShortlistedState:
+        return ShortlistedState(self.model.init_state(memory), self.banned)
 
     def decode_step(self, tokens: Tensor, state: ShortlistedState) -> tuple[Tensor, ShortlistedState]:
         """Places in the union `[B, W]` -> (logits `[B, W, U]`, -inf for what is not listed; the next state)."""

@@ -140,12 +140,12 @@ class ConvolutionalDecoder(LayerStack):
         layers = (ConvolutionalDecoderLayer(config, i) for i in range(config.decoder_layers))
         super().__init__(config, build_positions(config, added=True), layers)
 
-    def init_state(self, memory: Memory, beam: int) -> ConvolutionalState:
+    def init_state(self, memory: Memory) -> ConvolutionalState:
         rings, sources = [], []
         for layer in self.layers:
             assert isinstance(layer, ConvolutionalDecoderLayer)
             reach = layer.convolution.reach
-            rings.append(Ring.empty(memory.layout.sentences, beam, reach, memory.states))
+            rings.append(Ring.empty(memory.layout.sentences, reach, memory.states))
             sources.append(layer.cross_attention.remember(memory))
         return ConvolutionalState(0, rings, sources, key_mask(memory.layout))
 

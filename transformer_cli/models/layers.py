@@ -180,10 +180,10 @@ class SelfAttention(nn.Module):
     def step(self, x: Tensor, position: Tensor, mask: Tensor | None, cache: KeyValueCache) -> Tensor:
         """One position of W beams, `[B, W, D]` -> `[B, W, D]`; writes its key and value to `cache`.
 
-        `position` is `[1]`; `mask` is `[B, 1, W, t · W]`, the history of each beam.
+        `position` is `[1]`; `mask` is `[B, 1, W, N]`: which of the N keys are the history of each beam.
         """
         q, k, v = self._project(x, position)  # [B, W, H, K]
-        keys, values = cache.append(k, v, int(position))
+        keys, values = cache.append(k, v)
         heads = self.kernel(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
@@ -215,8 +215,8 @@ class CrossAttention(nn.Module):
 
     def remember(self, memory: Memory) -> KeyValueCache:
         """Keys and values of the source, once a sentence: `[B, H, S, K]` each."""
-        padded = (memory.layout.pad(x).transpose(1, 2) for x in self._project_memory(memory))
-        return KeyValueCache(*(x.contiguous() for x in padded))
+        k, v = (memory.layout.pad(x).transpose(1, 2).contiguous() for x in self._project_memory(memory))
+        return KeyValueCache(k, v, written=k.shape[2])
 
     def step(self, x: Tensor, mask: Tensor | None, source: KeyValueCache) -> Tensor:
         """One position of W beams, `[B, W, D]`: beams are query positions, so nothing is repeated."""

@@ -25,7 +25,7 @@ class DecoderState(Protocol):
     """What a decoder remembers between two positions. Using it up makes the old value dead."""
 
     def reorder(self, parents: Tensor) -> Self:
-        """Beam w of sentence b continues beam `parents[b, w]`; `[B, W]` int64."""
+        """Beam w of sentence b continues beam `parents[b, w]`; `[B, W']` int64, W' at least W."""
         ...
 
     def keep(self, sentences: Tensor) -> Self:
@@ -54,8 +54,8 @@ class Decoder(Protocol):
         """Teacher forcing, all positions at once: `[..., D]` -> `[..., D]`."""
         ...
 
-    def init_state(self, memory: Memory, beam: int) -> Any:
-        """The state before the first position, for B sentences of `beam` hypotheses each."""
+    def init_state(self, memory: Memory) -> Any:
+        """The state before the first position, for B sentences of one hypothesis each."""
         ...
 
     def decode_step(self, y: Tensor, state: Any) -> tuple[Tensor, Any]:

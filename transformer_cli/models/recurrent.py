@@ -125,7 +125,7 @@ class RecurrentState:
 
     def reorder(self, parents: Tensor) -> RecurrentState:
         def pick(x: Tensor) -> Tensor:
-            return x.gather(1, parents.unsqueeze(-1).expand_as(x))
+            return x.gather(1, parents.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
         return replace(self, layers=[tuple(map(pick, s)) for s in self.layers], said=pick(self.said))
 
@@ -161,7 +161,7 @@ class RecurrentDecoder(nn.Module):
 
     def forward(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
         y = layout.pad(self.dropout(y))
-        state = self.init_state(memory, 1)
+        state = self.init_state(memory)
         if self.feeds:
             steps = []
             for now in y.unbind(dim=1):
@@ -173,15 +173,14 @@ class RecurrentDecoder(nn.Module):
             y = y + self.dropout(out) if i else self.dropout(out)
         return layout.unpad(self._attend(y, state.source))
 
-    def init_state(self, memory: Memory, beam: int) -> RecurrentState:
+    def init_state(self, memory: Memory) -> RecurrentState:
         states, layout = memory.layout.pad(memory.states), memory.layout
         last = states[torch.arange(len(states), device=states.device), layout.lengths - 1]
         # What a right-to-left cell ends with stands first, what a left-to-right cell ends with stands last.
         start = torch.tanh(self.start(torch.cat([last, states[:, 0]], dim=-1)))  # [B, n · D]
-        start = start.unsqueeze(1).expand(-1, beam, -1)
         layers = [
             (h.contiguous(), *(torch.zeros_like(h) for _ in range(cell.states - 1)))  # type: ignore[operator]
-            for h, cell in zip(start.chunk(len(self.cells), dim=-1), self.cells, strict=True)
+            for h, cell in zip(start.unsqueeze(1).chunk(len(self.cells), dim=-1), self.cells, strict=True)
         ]
         source = None
         if self.cross_attention is not None:

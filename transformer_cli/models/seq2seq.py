@@ -75,9 +75,9 @@ class Seq2Seq(nn.Module):
         out: Tensor = self.output(states)
         return out
 
-    def init_state(self, memory: Memory, beam: int) -> Any:
+    def init_state(self, memory: Memory) -> Any:
         """The decoder's state before the first token."""
-        return self.decoder.init_state(memory, beam)
+        return self.decoder.init_state(memory)
 
     def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The last token of each hypothesis, `[B, W]` -> (logits of the next `[B, W, V]`, new state)."""

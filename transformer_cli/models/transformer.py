@@ -138,8 +138,8 @@ class TransformerDecoder(LayerStack):
             config, positions, (DecoderLayer(config, positions) for _ in range(config.decoder_layers))
         )
 
-    def init_state(self, memory: Memory, beam: int) -> TransformerState:
-        sentences, states = memory.layout.sentences, memory.states
+    def init_state(self, memory: Memory) -> TransformerState:
+        sentences = memory.layout.sentences
         caches = []
         for layer in self.layers:
             assert isinstance(layer, DecoderLayer)
@@ -147,7 +147,7 @@ class TransformerDecoder(LayerStack):
             heads, size = source.keys.shape[1], source.keys.shape[3]
             target = KeyValueCache.empty(sentences, heads, size, like=source.keys)
             caches.append(LayerCache(target, source))
-        ancestry = Ancestry.empty(sentences, beam, states.device)
+        ancestry = Ancestry.empty(sentences, memory.states.device)
         return TransformerState(0, ancestry, caches, key_mask(memory.layout))
 
     def decode_step(self, y: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:

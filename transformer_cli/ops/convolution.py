@@ -32,8 +32,8 @@ class Ring:
     step: int = 0
 
     @staticmethod
-    def empty(sentences: int, width: int, reach: int, like: Tensor) -> Ring:
-        return Ring(like.new_zeros(sentences, width, reach, like.shape[-1]))
+    def empty(sentences: int, reach: int, like: Tensor) -> Ring:
+        return Ring(like.new_zeros(sentences, 1, reach, like.shape[-1]))
 
     def read(self, x: Tensor, size: int, dilation: int) -> tuple[Tensor, Ring]:
         """The taps at this position, `[B, W, D]` -> `[B, W, size · D]`, and the ring with `x` in it."""
@@ -44,7 +44,7 @@ class Ring:
         return seen, Ring(self.inputs, self.step + 1)
 
     def reorder(self, parents: Tensor) -> Ring:
-        index = parents[:, :, None, None].expand_as(self.inputs)
+        index = parents[:, :, None, None].expand(-1, -1, *self.inputs.shape[2:])
         return Ring(self.inputs.gather(1, index), self.step)
 
     def keep(self, sentences: Tensor) -> Ring:

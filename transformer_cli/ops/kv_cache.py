@@ -1,10 +1,10 @@
 """Keys and values of the positions decoded so far, written in place.
 
-Shapes: B sentences, W beams, H heads, K head size, t positions so far.
+Shapes: B sentences, W beams, H heads, K head size, N keys of a sentence so far: one for each beam and position.
 
-All beams of a sentence lie side by side in one row of keys: position p of slot w is key p · W + w. When
-search reorders the beams nothing is copied; only `ancestors` changes, which says in which slot each
-beam finds each of its earlier positions. So beams are query positions, and the mask does the rest.
+All beams of a sentence lie side by side in one row of keys. When search reorders the beams nothing is copied; only
+the `Ancestry` changes, which says which keys belong to the history of each beam. So beams are query positions, and
+the mask does the rest.
 """
 
 from __future__ import annotations
@@ -20,59 +20,59 @@ GROWTH = 32
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of one layer: `[B, H, capacity · W, K]`, of which the first t · W are written."""
+    """Keys and values of one layer: `[B, H, capacity, K]`, of which the first `written` hold something."""
 
     keys: Tensor
     values: Tensor
+    written: int
 
     @staticmethod
     def empty(sentences: int, heads: int, size: int, like: Tensor) -> KeyValueCache:
-        return KeyValueCache(*(like.new_empty(sentences, heads, 0, size) for _ in range(2)))
+        nothing = like.new_empty(sentences, heads, 0, size)
+        return KeyValueCache(nothing, nothing, written=0)
 
-    def append(self, k: Tensor, v: Tensor, position: int) -> tuple[Tensor, Tensor]:
-        """Write `[B, W, H, K]` at `position`; return all keys and values `[B, H, (position + 1) · W, K]`."""
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write one position of W beams, `[B, W, H, K]`; return all keys and values so far, `[B, H, N, K]`."""
         width = k.shape[1]
-        start, end = position * width, (position + 1) * width
+        start, end = self.written, self.written + width
         if end > self.keys.shape[2]:
             room = (0, 0, 0, GROWTH * width)
             self.keys = torch.nn.functional.pad(self.keys, room)
             self.values = torch.nn.functional.pad(self.values, room)
         self.keys[:, :, start:end] = k.transpose(1, 2)
         self.values[:, :, start:end] = v.transpose(1, 2)
+        self.written = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def keep(self, sentences: Tensor) -> KeyValueCache:
         """The rows of the sentences `[B']`."""
-        return KeyValueCache(self.keys[sentences], self.values[sentences])
+        return KeyValueCache(self.keys[sentences], self.values[sentences], self.written)
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """`slots[b, w, p]` is the slot in which beam w of sentence b finds its position p: `[B, W, t]`."""
+    """Which keys each beam has in its history: `[B, W, N]` bool."""
 
-    slots: Tensor
+    visible: Tensor
 
     @staticmethod
-    def empty(sentences: int, width: int, device: torch.device) -> Ancestry:
-        return Ancestry(torch.empty(sentences, width, 0, dtype=torch.int64, device=device))
+    def empty(sentences: int, device: torch.device) -> Ancestry:
+        return Ancestry(torch.empty(sentences, 1, 0, dtype=torch.bool, device=device))
 
     def advance(self) -> Ancestry:
-        """Each beam writes the next position into its own slot."""
-        sentences, width, _ = self.slots.shape
-        own = torch.arange(width, device=self.slots.device).expand(sentences, width)
-        return Ancestry(torch.cat([self.slots, own.unsqueeze(-1)], dim=-1))
+        """Each beam writes one more key, its own."""
+        sentences, width, _ = self.visible.shape
+        own = torch.eye(width, dtype=torch.bool, device=self.visible.device).expand(sentences, -1, -1)
+        return Ancestry(torch.cat([self.visible, own], dim=-1))
 
     def reorder(self, parents: Tensor) -> Ancestry:
-        """Beam w continues beam `parents[b, w]`: `[B, W]`."""
-        return Ancestry(self.slots.gather(1, parents.unsqueeze(-1).expand_as(self.slots)))
+        """Beam w continues beam `parents[b, w]`: `[B, W']`, W' at least W."""
+        assert parents.shape[1] >= self.visible.shape[1], "one beam would not be alone with its keys"
+        return Ancestry(self.visible.gather(1, parents.unsqueeze(-1).expand(-1, -1, self.visible.shape[-1])))
 
     def keep(self, sentences: Tensor) -> Ancestry:
-        return Ancestry(self.slots[sentences])
+        return Ancestry(self.visible[sentences])
 
     def mask(self) -> Tensor | None:
-        """`[B, 1, W, t · W]` bool, True = a key of this beam's own history; None for one beam."""
-        width = self.slots.shape[1]
-        if width == 1:
-            return None
-        columns = torch.arange(width, device=self.slots.device)
-        return (self.slots.unsqueeze(-1) == columns).flatten(-2).unsqueeze(1)
+        """`[B, 1, W, N]` bool, True = a key of this beam's own history; None for one beam, whose are all keys."""
+        return None if self.visible.shape[1] == 1 else self.visible.unsqueeze(1)
