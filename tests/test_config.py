@@ -109,3 +109,16 @@ def test_checks_between_keys_of_the_rivals(setting: str, words: str) -> None:
     settings = ["model.encoder=tcn", "tokenizer.model_type=char", setting]
     with pytest.raises(ConfigError, match=words):
         load_config(None, settings)
+
+
+def test_an_error_shows_no_more_of_a_value_than_a_line(tmp_path: Path) -> None:
+    """References to references to a list are short to write and endless to print."""
+    lists = ["a: &a [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
+    lists += [
+        f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]" for before, after in ("ab", "bc", "cd", "de")
+    ]
+    file = tmp_path / "c.yaml"
+    file.write_text("\n".join([*lists, "model:", "  dropout: *e"]))
+    with pytest.raises(ConfigError) as refused:
+        load_config(file)
+    assert len(str(refused.value)) < 2000

@@ -140,5 +140,6 @@ def _explain(detail: Any) -> str:
         return f"unknown key '{key}'" + (f"; did you mean '{guess[0]}'?" if guess else "")
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
+    # Not a whole list: a few bytes of YAML can stand for one without end.
+    given = "" if isinstance(detail["input"], dict | list) else f" (given: {detail['input']!r:.200})"
     return f"{key}: {message}{given}" if key else message

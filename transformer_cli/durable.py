@@ -55,6 +55,16 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
         sync_directory(path.parent, ops)
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Replace a file all at once; write straight into what is no plain file, such as a pipe. Raises: DiskError."""
+    target = path.resolve()
+    if not target.exists() or target.is_file():
+        write_bytes(target, content)
+        return
+    with _disk_errors(path, len(content)):
+        target.write_bytes(content)
+
+
 def write_text(path: Path, text: str, ops: FileOps = OPS) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, text.encode("utf-8"), ops)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import pickle
@@ -13,6 +15,7 @@ import pytest
 import torch
 from conftest import Failing
 
+from transformer_cli import durable
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig, OptimConfig, TrainingConfig
@@ -25,6 +28,7 @@ from transformer_cli.training.checkpoint import (
     load_weights,
     verify,
 )
+from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import TrainState
 
 IDENTITY = {"tokenizer": "abc"}
@@ -49,6 +53,41 @@ def advance(state: TrainState) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path, IDENTITY)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = make_state()
+    paths = []
+    for _ in range(2):
+        advance(state)
+        paths.append(store.save(state, best=False, keep_last=5))
+    hashed = durable.sha256_file
+
+    def failing(file: Path) -> str:
+        if file.parent == paths[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return hashed(file)
+
+    monkeypatch.setattr(durable, "sha256_file", failing)
+    newest, problems = store.newest_valid()
+    assert newest == paths[0]
+    assert "cannot be read: Input/output error" in problems[0]
+
+
+class FullDisk(io.StringIO):
+    name = "metrics.jsonl"
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_under_the_log_is_named() -> None:
+    log = MetricsLog(None, 0)
+    log._stream = FullDisk()
+    with pytest.raises(DiskError, match=r"metrics.jsonl: cannot be written: No space left"):
+        log.write("train", step=1)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])

@@ -96,7 +96,8 @@ def main() -> NoReturn:
     except MemoryError:
         _fail(OUT_OF_MEMORY, 1)
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        # torch's own kind, and what its allocator for a CPU says in an error of no kind; it is not imported here.
+        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
             _fail(OUT_OF_MEMORY, 1)
         _fail(
             f"error: this is a defect: {type(error).__name__}: {error}\n  run again with --debug for details",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import print_json, say, tell
+from transformer_cli.cli.output import check_output, print_json, say, tell
 
 
 def evaluate(
@@ -52,6 +52,8 @@ def evaluate(
             "evaluate needs a run with --src and --ref, or --hyp and --ref",
             hint="transformer-cli evaluate RUN --src test.en --ref test.de",
         )
+    if output is not None and output.parent.is_dir():
+        check_output(output, src, ref)
     if hyp is not None:
         if not hyp.name:
             raise ConfigError("--hyp needs a file")

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformer_cli import durable
-from transformer_cli.errors import DataError, DiskError
+from transformer_cli.errors import ConfigError, DataError, DiskError
 
 
 def say(message: str) -> None:
@@ -57,24 +56,19 @@ def leave_on_interrupt() -> None:
     signal.signal(signal.SIGINT, leave)
 
 
-def check_output(path: Path | None) -> None:
-    """Raises: DiskError if nothing could be written to `path`; asked before the work, not after it."""
+def check_output(path: Path | None, *others: Path | None) -> None:
+    """Asked before the work, not after it.
+
+    `others`: what the same command reads or writes. Raises: ConfigError if `path` is one of them; DiskError if
+    nothing could be written to it.
+    """
+    taken = [o for o in others if path is not None and o is not None and o.resolve() == path.resolve()]
+    if taken and not (path is not None and path.is_char_device()):
+        raise ConfigError(f"{path}: is also read or written otherwise by this command", hint="give another output")
     if path is not None and path.is_dir():
         raise DiskError(f"{path}: cannot be written: is a directory")
     if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise DiskError(f"{path}: cannot be written: no such directory, or no permission")
-
-
-def write_output(path: Path, content: bytes) -> None:
-    """Replace a file all at once; write straight into what is no plain file, such as a pipe. Raises: DiskError."""
-    target = path.resolve()
-    if not target.exists() or target.is_file():
-        durable.write_bytes(target, content)
-        return
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def existing(path: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import say
+from transformer_cli.cli.output import check_output, say
 
 app = typer.Typer(help="Train a tokenizer by itself (train does it for you).", no_args_is_help=True)
 
@@ -46,6 +46,8 @@ def train(
     }
     values = {key: value for key, value in given.items() if value is not None}
     config = validate_config({"tokenizer": values}, "tokenizer train").tokenizer
+    if output.parent.is_dir():
+        check_output(output, *input)
     lines: list[str] = []
     for path in input:
         found, report = read_lines(path)
@@ -56,5 +58,5 @@ def train(
     for note in notes:
         say(f"note: {note}")
     durable.make_directory(output.parent)
-    durable.write_bytes(output, model.model)
+    durable.write_output(output, model.model)
     say(f"{output}: {config.model_type}, {model.vocab_size} pieces from {len(lines):,} lines")

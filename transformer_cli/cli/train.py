@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,11 +100,13 @@ def _handle_signals(stop: StopRequest) -> None:
         if stop.signal and launched:
             return
         if stop.signal:
-            sys.stderr.write("second signal: leaving at once\n")
+            os.write(2, b"second signal: leaving at once\n")
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.signal = number
-        sys.stderr.write("\nsignal received: finishing the step and saving; once more leaves at once\n")
+        # Not through sys.stderr, which may be in the middle of a write: it would raise instead.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nsignal received: finishing the step and saving; once more leaves at once\n")
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)

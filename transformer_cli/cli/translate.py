@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, existing, leave_on_interrupt, say, write_output, write_stdout
+from transformer_cli import durable
+from transformer_cli.cli.output import check_output, existing, leave_on_interrupt, say, write_stdout
 
 CHUNK = 4096
 """Lines translated at a time from a file; a terminal or pipe gives what it has."""
@@ -209,8 +210,8 @@ def translate(
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: unknown; known: {', '.join(FORMATS)}")
-    check_output(output)
-    check_output(alignments)
+    check_output(output, input, terms, avoid, prefix, alignments)
+    check_output(alignments, input, terms, avoid, prefix)
     overrides = {
         "beam": beam,
         "length_penalty": length_penalty,
@@ -259,6 +260,6 @@ def translate(
             written += content
         aligned += render(sources, translations, "pharaoh", 1, first) if alignments else b""
     if output is not None:
-        write_output(output, bytes(written))
+        durable.write_output(output, bytes(written))
     if alignments is not None:
-        write_output(alignments, bytes(aligned))
+        durable.write_output(alignments, bytes(aligned))

@@ -48,7 +48,7 @@ def evaluate_run(
     beam = translator.options.beam
     target = output or loaded.evaluation / f"{src.name}.beam{beam}.txt"
     durable.make_directory(target.parent)
-    durable.write_bytes(target, encode_lines(hypotheses))
+    durable.write_output(target, encode_lines(hypotheses))
     return (
         hypotheses,
         text.tgt,

@@ -201,7 +201,11 @@ def verify(path: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{file}: has {file.stat().st_size} bytes instead of {facts['bytes']}: truncated or changed"
             )
-        if durable.sha256_file(file) != facts["sha256"]:
+        try:
+            content = durable.sha256_file(file)
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
+        if content != facts["sha256"]:
             raise CheckpointError(f"{file}: content does not match its SHA-256: damaged or changed")
     return manifest
 

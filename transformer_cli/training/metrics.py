@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from transformer_cli import durable
+from transformer_cli.errors import DiskError
 
 
 class MetricsLog:
@@ -26,9 +27,14 @@ class MetricsLog:
         self._stream = path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **values: Any) -> None:
-        if self._stream is not None:
+        """Raises: DiskError."""
+        if self._stream is None:
+            return
+        try:
             self._stream.write(json.dumps({"kind": kind, **values}) + "\n")
             self._stream.flush()
+        except OSError as error:
+            raise DiskError(f"{self._stream.name}: cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
         if self._stream is not None:
