@@ -54,8 +54,8 @@ MUTATIONS = [
     Mutation(
         "the directory is synced after a rename",
         "durable.py",
-        "            raise\n        sync_directory(path.parent, ops)\n\n\ndef write_text",
-        "            raise\n\n\ndef write_text",
+        "            raise\n        sync_directory(path.parent, ops)\n\n\ndef write_output",
+        "            raise\n\n\ndef write_output",
         "tests/test_durable.py",
     ),
     Mutation(
@@ -89,7 +89,7 @@ MUTATIONS = [
     Mutation(
         "the hash of each file is checked",
         "training/checkpoint.py",
-        'if durable.sha256_file(file) != facts["sha256"]:',
+        'if content != facts["sha256"]:',
         "if False:",
         "tests/training/test_checkpoint.py",
     ),
