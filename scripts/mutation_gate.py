@@ -89,7 +89,7 @@ MUTATIONS = [
     Mutation(
         "the hash of each file is checked",
         "training/checkpoint.py",
-        'if content != facts["sha256"]:',
+        'if found != facts["sha256"]:',
         "if False:",
         "tests/training/test_checkpoint.py",
     ),

@@ -38,7 +38,7 @@ from tqdm import tqdm
 from transformer_cli.cli.app import main as command_line
 from transformer_cli.errors import CheckpointError
 from transformer_cli.experiment.inference import load_run
-from transformer_cli.training.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointStore, read_manifest
+from transformer_cli.training.checkpoint import MODEL, OPTIMIZER, CheckpointStore, read_manifest, read_state
 
 # A lock that processes share would stay locked when a child is killed that holds it.
 tqdm.set_lock(threading.RLock())
@@ -143,7 +143,7 @@ class Bench:
     def result(self, run: str) -> tuple[bytes, bytes, dict[str, object]]:
         """Everything that two equal runs have in common at their end."""
         last = self.place / run / "checkpoints" / f"step_{STEPS:09d}"
-        state = json.loads((last / STATE).read_text())
+        state = read_state(last)
         clock = ("seconds", "reserve")
         return (
             (last / MODEL).read_bytes(),

@@ -91,3 +91,37 @@ def test_point_moves_a_name(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         durable.point(tmp_path / "best", name)
         assert (tmp_path / "best").readlink() == Path(name)
+
+
+def test_an_output_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.txt"
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    with durable.growing_output(path) as write:
+        write(b"a\n")
+        assert path.read_bytes() == b"old"
+        assert durable.unfinished(path).read_bytes() == b"a\n"
+        write(b"b\n")
+    assert path.read_bytes() == b"a\nb\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(RuntimeError), durable.growing_output(path) as write:
+        write(b"c\n")
+        raise RuntimeError
+    assert path.read_bytes() == b"a\nb\n"
+    assert durable.unfinished(path).read_bytes() == b"c\n"
+
+
+def test_a_text_without_lines_is_a_file_too(tmp_path: Path) -> None:
+    with durable.growing_output(tmp_path / "deep" / "out"):
+        pass
+    assert (tmp_path / "deep" / "out").read_bytes() == b""
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_who_may_read_a_file_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    path.chmod(0o600)
+    durable.write_bytes(path, b"2")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from transformer_cli.errors import DiskError
 
@@ -47,6 +47,7 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
     with _disk_errors(path, len(content)):
         try:
             _write_synced(temporary, content, ops)
+            _take_mode(temporary, path)
             ops.replace(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -56,13 +57,63 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Replace a file all at once; write straight into what is no plain file, such as a pipe. Raises: DiskError."""
+    """Replace a file all at once; write straight into what is no plain file, such as a pipe.
+
+    Missing directories are made. Raises: DiskError.
+    """
+    with growing_output(path) as write:
+        write(content)
+
+
+def unfinished(path: Path) -> Path:
+    """Where `growing_output` keeps what it has while there is more to come."""
+    return path.with_name(f"{path.name}.part")
+
+
+@contextlib.contextmanager
+def growing_output(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Write a file piece by piece; it has its name once it is whole.
+
+    Until then, and for good if the program ends before, the pieces stand in `unfinished(path)`. What is no plain
+    file, such as a pipe, is written straight into.
+
+    Yields:
+        write(content): the next piece.
+
+    Raises:
+        DiskError: the file system refused; an older file of that name is intact.
+    """
     target = path.resolve()
-    if not target.exists() or target.is_file():
-        write_bytes(target, content)
-        return
-    with _disk_errors(path, len(content)):
-        target.write_bytes(content)
+    plain = not target.exists() or target.is_file()
+    place = unfinished(target) if plain else target
+    written = 0
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> BinaryIO:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if plain:
+                place.unlink(missing_ok=True)  # of an earlier run; it may be a link to elsewhere
+            return stack.enter_context(place.open("wb", buffering=0))
+
+        stream: BinaryIO | None = None
+
+        def write(content: bytes) -> None:
+            nonlocal stream, written
+            with _disk_errors(path, written + len(content)):
+                stream = stream or begin()
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[stream.write(rest) :]
+                written += len(content)
+
+        yield write
+        write(b"")  # a text without lines is a file too
+        if plain:
+            with _disk_errors(path, written):
+                _take_mode(place, target)
+                _sync(place, OPS)
+                OPS.replace(place, target)
+                sync_directory(target.parent)
 
 
 def write_text(path: Path, text: str, ops: FileOps = OPS) -> None:
@@ -176,9 +227,15 @@ def _sync(path: Path, ops: FileOps) -> None:
         os.close(descriptor)
 
 
+def _take_mode(new: Path, old: Path) -> None:
+    """Who may read a file is for its owner to say, and stays as it is when the file is replaced."""
+    if old.exists():
+        new.chmod(old.stat().st_mode & 0o777)
+
+
 def _write_synced(path: Path, content: bytes, ops: FileOps) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, 0o644)
+    descriptor = os.open(path, flags, 0o666)
     try:
         rest = memoryview(content)
         while rest:

@@ -134,6 +134,27 @@ def test_evaluate_run_and_file_agree(run: Path, toy: Path) -> None:
     assert f"BLEU {bleu['BLEU']['value']:.2f}".encode() in by_file.stdout
 
 
+def test_evaluate_says_what_it_mended_and_takes_several_references(run: Path, toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "hyp").write_bytes(b"\xff\n" * 20)
+    done = cli("evaluate", "--hyp", tmp_path / "hyp", "--ref", toy / "test.de", "--ref", toy / "test.en")
+    assert b"not UTF-8" in done.stderr and b"nrefs:2" in done.stdout
+    (tmp_path / "hyp").write_bytes(b"\n" * 20)
+    assert b"BLEU 0.00" in cli("evaluate", "--hyp", tmp_path / "hyp", "--ref", toy / "test.de").stdout
+    options = [
+        "--src",
+        toy / "test.en",
+        "--ref",
+        toy / "test.de",
+        "--checkpoint",
+        "last",
+        "--length-penalty",
+        "0.5",
+    ]
+    assert cli("evaluate", run, *options).returncode == 0
+    kept = json.loads((run / "evaluation/test.en.last.beam5.length_penalty0.5.json").read_text())
+    assert kept["scores"][0]["name"] == "BLEU" and kept["references"] == [str(toy / "test.de")]
+
+
 def test_average_is_a_checkpoint(run: Path, toy: Path) -> None:
     assert cli("average", run).returncode == 0
     done = cli(
@@ -216,6 +237,27 @@ def test_a_signal_saves_and_a_second_run_goes_on(toy: Path, tmp_path: Path, numb
     assert f"resuming from {last}".encode() in more.stderr and more.returncode == 0
 
 
+def test_a_signal_before_training_ends_at_once(tmp_path: Path) -> None:
+    """Also while the tokenizer learns, which Python knows nothing of."""
+    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"]
+    rng = random.Random(1)
+    src = tmp_path / "a"
+    src.write_text("".join(" ".join(rng.choices(words, k=30)) + f" {i}\n" for i in range(20_000)))
+    arguments = ["train", "--run", tmp_path / "run", "--src", src, "--tgt", src]
+    with subprocess.Popen([*CLI, *map(str, arguments)], stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if b"training the tokenizer" in line:
+                break
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 2.0
+    assert b"interrupted; training had not begun" in said and b"Traceback" not in said
+
+
 def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[object]]]:
     """Name -> (exit code, words of the message, arguments)."""
     train, test = toy / "train.en", toy / "test.en"
@@ -280,6 +322,9 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "translate into nowhere": (5, "cannot be written", ["translate", run, test, "-o", tmp / "no/dir/out"]),
         "evaluate without reference": (2, "--ref", ["evaluate", run, "--src", test]),
         "evaluate run and file": (2, "--hyp", ["evaluate", run, "--hyp", test, "--ref", test]),
+        "evaluate a file with a beam": (2, "--beam is for a run", ["evaluate", "--hyp", test, "--ref", test, "--beam", 5]),
+        "evaluate unknown tokenization": (2, "known: 13a", ["evaluate", "--hyp", test, "--ref", test, "--tokenize", "moses"]),
+        "evaluate against nothing": (3, "no text to compare with", ["evaluate", "--hyp", tmp / "blank", "--ref", tmp / "blank"]),
         "evaluate unequal": (3, "20 lines", ["evaluate", "--hyp", test, "--ref", train]),
         "evaluate missing": (3, "no such file", ["evaluate", run, "--src", tmp / "none", "--ref", test]),
         "tokenizer of nothing": (3, "blank", ["tokenizer", "train", "--input", tmp / "blank", "--output", tmp / "t"]),

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from transformer_cli.evaluation.metrics import corpus_scores, quick_scores
 from transformer_cli.evaluation.report import draw_curves
 
@@ -25,6 +27,30 @@ def test_known_value_and_case() -> None:
     expected = 100 * (12 / 14 * 9 / 12 * 6 / 10 * 4 / 8) ** 0.25
     assert abs(bleu - expected) < 1e-6
     assert 0 < chrf < 100
+
+
+@pytest.mark.parametrize(
+    ("reference", "tokenizer"),
+    [
+        ("Zwei Männer stehen im Freien.", "13a"),
+        ("나는 너를 사랑해", "13a"),
+        ("这是一个测试。", "zh"),
+        ("他们のand他说这是一个很好的测试今天天气很好我们去公园玩", "zh"),
+        ("これは猫です。", "char"),
+        ("ฉันรักคุณ", "char"),
+        ("", "13a"),
+    ],
+)
+def test_bleu_finds_words_where_no_space_stands(reference: str, tokenizer: str) -> None:
+    bleu = corpus_scores([reference], [reference])[0]
+    assert f"tok:{tokenizer}" in bleu.signature
+    assert "tok:intl" in corpus_scores([reference], [reference], tokenize="intl")[0].signature
+
+
+def test_several_references_are_one_score() -> None:
+    other = ["Zwei Frauen sind draußen.", REFERENCES[1]]
+    bleu = corpus_scores(other, REFERENCES, other)[0]
+    assert abs(bleu.value - 100) < 1e-6 and "nrefs:2" in bleu.signature
 
 
 def test_curves_are_drawn_even_from_nothing(tmp_path: Path) -> None:

@@ -66,13 +66,20 @@ def test_an_empty_directory_is_no_stranger(tmp_path: Path) -> None:
         RunDirectory(tmp_path).refuse_foreign()
 
 
-@pytest.mark.parametrize("pairs", [10, 4_999, 30_000, 200_000, 5_000_000])
+@pytest.mark.parametrize("pairs", [10, 4_999, 30_000, 200_000, 1_100_000])
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_every_recipe_is_a_valid_config_with_reasons(pairs: int, on_gpu: bool) -> None:
-    recipe = choose_recipe(pairs, pairs * 12, on_gpu=on_gpu)
+    recipe = choose_recipe(["Wort " * 12] * pairs, on_gpu=on_gpu)
     config = load_config(None, base=recipe.values)
     assert config.optim.warmup_steps < config.training.max_steps
     assert len(recipe.reasons) >= 5
+
+
+def test_a_language_without_spaces_gets_as_many_updates() -> None:
+    """Split at spaces, a Chinese sentence would be one word and the run a tenth as long."""
+    texts = ["Heute ist das Wetter sehr schön und alle gehen nach draußen."], ["今天天气很好,所有人都出去玩。"]
+    steps = [choose_recipe(text * 30_000, on_gpu=False).values["training"]["max_steps"] for text in texts]
+    assert 0.4 < steps[1] / steps[0] < 1.6
 
 
 def test_new_keys_of_other_architectures_do_not_rename_a_model() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import json
 import os
 import pickle
@@ -26,9 +26,9 @@ from transformer_cli.training.checkpoint import (
     check_identity,
     load_training,
     load_weights,
+    remove_checkpoint,
     verify,
 )
-from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import TrainState
 
 IDENTITY = {"tokenizer": "abc"}
@@ -53,41 +53,6 @@ def advance(state: TrainState) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path, IDENTITY)
-
-
-def test_a_checkpoint_that_cannot_be_read_is_passed_over(
-    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = make_state()
-    paths = []
-    for _ in range(2):
-        advance(state)
-        paths.append(store.save(state, best=False, keep_last=5))
-    hashed = durable.sha256_file
-
-    def failing(file: Path) -> str:
-        if file.parent == paths[1]:
-            raise OSError(errno.EIO, "Input/output error")
-        return hashed(file)
-
-    monkeypatch.setattr(durable, "sha256_file", failing)
-    newest, problems = store.newest_valid()
-    assert newest == paths[0]
-    assert "cannot be read: Input/output error" in problems[0]
-
-
-class FullDisk(io.StringIO):
-    name = "metrics.jsonl"
-
-    def flush(self) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_full_disk_under_the_log_is_named() -> None:
-    log = MetricsLog(None, 0)
-    log._stream = FullDisk()
-    with pytest.raises(DiskError, match=r"metrics.jsonl: cannot be written: No space left"):
-        log.write("train", step=1)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
@@ -169,6 +134,66 @@ def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: Checkpoin
     found, problems = store.newest_valid()
     assert found == paths[0]
     assert len(problems) == 2 and MODEL in problems[0] and MANIFEST in problems[1]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = make_state()
+    paths = []
+    for _ in range(2):
+        advance(state)
+        paths.append(store.save(state, best=False, keep_last=5))
+    hashed = durable.sha256_file
+
+    def failing(file: Path) -> str:
+        if file.parent == paths[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return hashed(file)
+
+    monkeypatch.setattr(durable, "sha256_file", failing)
+    newest, problems = store.newest_valid()
+    assert newest == paths[0]
+    assert "cannot be read: Input/output error" in problems[0]
+
+
+def test_a_step_saved_at_a_signal_can_be_validated_later(tmp_path: Path) -> None:
+    """What was learned of a saved step lasts, whatever file operation fails, and costs the checkpoint nothing."""
+    for n in range(1, 30):
+        directory = tmp_path / str(n)
+        directory.mkdir()
+        state = make_state()
+        advance(state)
+        CheckpointStore(directory, IDENTITY).save(state, best=False, keep_last=3)
+        state.progress.validated_step = state.progress.best_step = 1
+        state.progress.best_score = 7.5
+        failing = Failing(n)
+        store = CheckpointStore(directory, IDENTITY, failing.ops())
+        with contextlib.suppress(DiskError):
+            store.save(state, best=True, keep_last=3)
+        newest, problems = store.newest_valid()
+        assert newest is not None and not problems
+        restored = make_state(seed=3)
+        load_training(newest, restored)
+        assert restored.progress.best_score in (None, 7.5)
+        if failing.left > 0:
+            break
+    assert n > 6
+    assert restored.progress.best_score == 7.5
+    remove_checkpoint(newest)
+    assert not newest.exists()
+
+
+def test_where_the_best_is_gone_the_newest_takes_its_place(store: CheckpointStore) -> None:
+    """The better one was damaged, and the older best pruned for it: `best` must not point at nothing."""
+    state = make_state()
+    advance(state)
+    state.progress.best_score, state.progress.best_step = 9.0, 0  # step 0 is pruned
+    path = store.save(state, best=False, keep_last=1)
+    (store.directory / "best").symlink_to("step_000000000")
+    store.repair_names(path, state.progress)
+    assert store.named("best") == path
+    assert state.progress.best_score is None
 
 
 def test_a_crash_at_any_point_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from transformer_cli.config import load_config
 from transformer_cli.errors import UserError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import CheckpointStore, load_training
+from transformer_cli.training.checkpoint import CheckpointStore, load_training, read_state
 from transformer_cli.training.loop import StopRequest, Trainer, Validation
 from transformer_cli.training.metrics import MetricsLog
 from transformer_cli.training.state import TrainState
@@ -77,6 +77,12 @@ def trainer(
     )
 
 
+def last_state(t: Trainer) -> dict[str, Any]:
+    path = t.store.named("last")
+    assert path is not None
+    return read_state(path)
+
+
 def silent(message: str) -> None:
     """What a test does not look at."""
 
@@ -123,7 +129,7 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
         ["training.precision=bf16"],
     ],
 )
-@pytest.mark.parametrize("stop_at", [1, 4, 7, 10])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 10, 12])
 def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop_at: int) -> None:
     common = [
         "training.max_steps=12",
@@ -159,7 +165,9 @@ def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop
         assert all(torch.equal(left[k], right[k]) for k in left)
     ignore = {"seconds", "reserve"}
     facts = [{k: v for k, v in t.state.progress.to_json().items() if k not in ignore} for t in (rest, whole)]
-    assert facts[0] == facts[1]
+    facts += [{k: v for k, v in last_state(t).items() if k not in ignore} for t in (rest, whole)]
+    assert facts[0] == facts[1] == facts[2] == facts[3]
+    assert rest.store.named("best").name == whole.store.named("best").name  # type: ignore[union-attr]
     lines = [
         [
             {k: v for k, v in json.loads(x).items() if "second" not in k}

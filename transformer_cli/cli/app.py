@@ -77,9 +77,6 @@ def spread(arguments: list[str]) -> list[str]:
     return found
 
 
-OUT_OF_MEMORY = "error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)"
-
-
 def main() -> NoReturn:
     """Run the command line; every way out has its exit code.
 
@@ -93,12 +90,11 @@ def main() -> NoReturn:
         _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", DiskError.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
-    except MemoryError:
-        _fail(OUT_OF_MEMORY, 1)
     except Exception as error:
-        # torch's own kind, and what its allocator for a CPU says in an error of no kind; it is not imported here.
-        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-            _fail(OUT_OF_MEMORY, 1)
+        from transformer_cli.training.memory import is_out_of_memory  # needs torch, as such an error does
+
+        if is_out_of_memory(error):
+            _fail("error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)", 1)
         _fail(
             f"error: this is a defect: {type(error).__name__}: {error}\n  run again with --debug for details",
             1,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, print_json, say, tell
+from transformer_cli.cli.output import check_output, leave_on_signal, print_json, say, tell
 
 
 def evaluate(
@@ -16,7 +16,10 @@ def evaluate(
         Path | None, typer.Argument(metavar="RUN", help="The run directory or a bundle (or give --hyp).")
     ] = None,
     src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text of the test set.")] = None,
-    ref: Annotated[Path | None, typer.Option("--ref", metavar="FILE", help="Reference translation.")] = None,
+    ref: Annotated[
+        list[Path] | None,
+        typer.Option("--ref", metavar="FILE", help="Reference translation; may be given several times."),
+    ] = None,
     hyp: Annotated[
         Path | None,
         typer.Option("--hyp", metavar="FILE", help="Score this file of translations instead of a run."),
@@ -27,10 +30,16 @@ def evaluate(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where the translations go. Default: RUN/evaluation/NAME.beamN.txt.",
+            help="Where the translations go. Default: RUN/evaluation/NAME.beamN.txt, with the scores beside it.",
         ),
     ] = None,
     beam: Annotated[int | None, typer.Option("--beam", help="Beam width; 1 = greedy. Default: the run's.")] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option("--length-penalty", help="GNMT alpha, 0 to 10. Default: the run's.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="fp32 (default), int8 (CPU), bf16 (GPU), fp64.")
+    ] = None,
     batch_tokens: Annotated[
         int | None,
         typer.Option("--batch-tokens", help="Source tokens of a batch. Default: the run's."),
@@ -39,35 +48,50 @@ def evaluate(
         str, typer.Option("--checkpoint", help="best, last, average, or a step's directory name.")
     ] = "best",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    tokenize: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenize",
+            help="sacreBLEU's 13a, intl, zh, char or none. Default: 13a; zh for Chinese, char for other scripts "
+            "without spaces.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Translate a test set and score it, or score a file of translations; sacreBLEU, with signatures."""
-    from transformer_cli.data.corpus import read_parallel
     from transformer_cli.errors import ConfigError
-    from transformer_cli.evaluation.metrics import corpus_scores
-    from transformer_cli.experiment.evaluation import evaluate_run
+    from transformer_cli.evaluation.metrics import TOKENIZERS
+    from transformer_cli.experiment.evaluation import evaluate_file, evaluate_run
 
-    if ref is None or (run is None) == (hyp is None) or (run is not None and src is None):
+    if not ref or (run is None) == (hyp is None) or (run is not None and src is None):
         raise ConfigError(
             "evaluate needs a run with --src and --ref, or --hyp and --ref",
             hint="transformer-cli evaluate RUN --src test.en --ref test.de",
         )
-    if output is not None and output.parent.is_dir():
-        check_output(output, src, ref)
+    if tokenize is not None and tokenize not in TOKENIZERS:
+        raise ConfigError(f"--tokenize {tokenize}: unknown; known: {', '.join(TOKENIZERS)}")
+    options = {
+        "beam": beam,
+        "length_penalty": length_penalty,
+        "precision": precision,
+        "batch_tokens": batch_tokens,
+    }
+    leave_on_signal(signal.SIGINT)
     if hyp is not None:
+        unused = [key for key, value in {"src": src, "output": output, **options}.items() if value is not None]
+        if unused:
+            raise ConfigError(f"--{unused[0].replace('_', '-')} is for a run; --hyp is scored as it is")
         if not hyp.name:
             raise ConfigError("--hyp needs a file")
-        pairs = read_parallel([hyp], [ref])
-        hypotheses, references, details = pairs.src, pairs.tgt, {"hypotheses": str(hyp)}
+        found = evaluate_file(hyp, ref, tokenize, say)
     else:
         assert run is not None and src is not None
-        overrides = {"beam": beam, "batch_tokens": batch_tokens}
-        hypotheses, references, details = evaluate_run(run, src, ref, overrides, output, checkpoint, device, say)
-    scores = corpus_scores(hypotheses, references)
+        check_output(output, src, *ref)
+        found = evaluate_run(run, src, ref, options, output, checkpoint, device, tokenize, say)
     if json:
-        print_json({"scores": [asdict(score) for score in scores], "lines": len(references), **details})
+        print_json(found.to_json())
         return
-    for score in scores:
+    for score in found.scores:
         tell(str(score))
-    for key, value in details.items():
+    for key, value in found.facts.items():
         tell(f"{key}: {value}")

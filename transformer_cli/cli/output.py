@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +43,44 @@ def write_stdout(content: bytes) -> None:
         raise DiskError(f"standard output: cannot be written: {error.strerror}") from None
 
 
-def leave_on_interrupt() -> None:
-    """From now on Ctrl-C ends the program at once, with 130: for commands whose results are out once written.
+def leave_on_signal(*numbers: signal.Signals, note: str = "") -> None:
+    """From now on these signals end the program at once, with 128 and their number: where nothing would be lost.
 
-    The usual exception would first wait for the batches that threads are working on, and is lost when it comes up
-    in a destructor.
+    A thread of its own waits for them: a handler, and the exception that Ctrl-C usually is, would first wait for
+    whatever the main thread computes outside Python (training a tokenizer may take minutes), and for the batches
+    that other threads are working on. Returns to usual handlers with `signal.set_wakeup_fd(-1)`.
     """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
 
-    def leave(number: int, frame: object) -> None:
-        os.write(2, b"\ninterrupted\n")
+    def wait() -> None:
+        number = os.read(reader, 1)[0]
+        os.write(2, f"\ninterrupted{note}\n".encode())
         os._exit(128 + number)
 
-    signal.signal(signal.SIGINT, leave)
+    for number in numbers:
+        signal.signal(number, lambda *_: None)  # not the default, so that the number goes to the pipe
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def check_output(path: Path | None, *others: Path | None) -> None:
+def check_output(path: Path | None, *others: Path | None, makes_directory: bool = False) -> None:
     """Asked before the work, not after it.
 
     `others`: what the same command reads or writes. Raises: ConfigError if `path` is one of them; DiskError if
     nothing could be written to it.
     """
-    taken = [o for o in others if path is not None and o is not None and o.resolve() == path.resolve()]
-    if taken and not (path is not None and path.is_char_device()):
+    if path is None:
+        return
+    target = path.resolve()
+    if target in [o.resolve() for o in others if o is not None] and not path.is_char_device():
         raise ConfigError(f"{path}: is also read or written otherwise by this command", hint="give another output")
-    if path is not None and path.is_dir():
+    if path.is_dir():
         raise DiskError(f"{path}: cannot be written: is a directory")
-    if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+    place = target.parent
+    while makes_directory and not place.exists():
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK)):
         raise DiskError(f"{path}: cannot be written: no such directory, or no permission")
 
 

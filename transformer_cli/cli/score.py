@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import say, tell
+from transformer_cli.cli.output import leave_on_signal, say, tell
 
 
 def score(
@@ -34,7 +35,8 @@ def score(
 
     if format not in ("text", "jsonl"):
         raise ConfigError(f"--format {format}: unknown; known: text, jsonl")
-    found = score_files(run, src, tgt, batch_tokens, checkpoint, device)
+    leave_on_signal(signal.SIGINT)
+    found = score_files(run, src, tgt, batch_tokens, checkpoint, device, say)
     for pair in found.pairs:
         tell(json.dumps(pair.fields(), ensure_ascii=False) if format == "jsonl" else f"{pair.score.log_prob:.6f}")
     say(f"{len(found.pairs)} pairs, {found.pieces} pieces, perplexity {found.perplexity:.3f} a piece")

@@ -46,8 +46,7 @@ def train(
     }
     values = {key: value for key, value in given.items() if value is not None}
     config = validate_config({"tokenizer": values}, "tokenizer train").tokenizer
-    if output.parent.is_dir():
-        check_output(output, *input)
+    check_output(output, *input, makes_directory=True)
     lines: list[str] = []
     for path in input:
         found, report = read_lines(path)
@@ -57,6 +56,5 @@ def train(
     model, notes = train_tokenizer(lines, config)
     for note in notes:
         say(f"note: {note}")
-    durable.make_directory(output.parent)
     durable.write_output(output, model.model)
     say(f"{output}: {config.model_type}, {model.vocab_size} pieces from {len(lines):,} lines")

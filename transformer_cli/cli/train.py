@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transformer_cli.cli.output import say
+from transformer_cli.cli.output import leave_on_signal, say
 
 if TYPE_CHECKING:
     from transformer_cli.experiment.training import Outcome
@@ -81,11 +82,11 @@ def train(
     given += [f"training.max_minutes={max_minutes}"] if max_minutes is not None else []
     request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
     stop = StopRequest()
-    _handle_signals(stop)
-    outcome = run_training(request, say, stop)
+    leave_on_signal(signal.SIGINT, signal.SIGTERM, note="; training had not begun")
+    outcome = run_training(request, say, stop, lambda: _handle_signals(stop))
     if outcome.leads:
         _report(outcome)
-    if stop.signal:
+    if outcome.interrupted:
         raise typer.Exit(128 + stop.signal)
 
 
@@ -108,6 +109,7 @@ def _handle_signals(stop: StopRequest) -> None:
         with contextlib.suppress(OSError):
             os.write(2, b"\nsignal received: finishing the step and saving; once more leaves at once\n")
 
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
 
@@ -118,10 +120,16 @@ def _report(outcome: Outcome) -> None:
     progress, run = outcome.progress, outcome.run
     draw_curves(run.metrics, run.curves)
     minutes = progress.seconds / 60
-    say(f"ended at step {progress.step} after {minutes:.1f} minutes of training: {outcome.reason}")
+    ended = "had already ended" if outcome.steps == 0 else "ended"
+    say(f"{ended} at step {progress.step} after {minutes:.1f} minutes of training: {outcome.reason}")
     if progress.best_score is not None:
         say(
             f"best validation score {abs(progress.best_score):.2f} at step {progress.best_step}; "
             f"curves: {run.curves}"
         )
-    say(f"next: transformer-cli translate {run.path} < input.txt > output.txt")
+    say("to go on: the same command again" + ("" if outcome.interrupted else ", with a higher limit"))
+    if progress.step:
+        # Stopped before the first validation there is no best.
+        checkpoint = "" if progress.best_score is not None else " --checkpoint last"
+        command = f"transformer-cli translate {shlex.quote(str(run.path))}{checkpoint}"
+        say(f"to use it: {command} < input.txt > output.txt")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.output import check_output, existing, leave_on_interrupt, say, write_stdout
+from transformer_cli.cli.output import check_output, existing, leave_on_signal, say, write_stdout
 
 CHUNK = 4096
 """Lines translated at a time from a file; a terminal or pipe gives what it has."""
@@ -234,7 +236,7 @@ def translate(
         "repetition_penalty": repetition_penalty,
     }
     scored = format == "jsonl" or n_best > 1
-    wishes = read_wishes(terms, avoid, n_best=n_best, scored=scored, align=alignments is not None)
+    wishes = read_wishes(terms, avoid, say, n_best=n_best, scored=scored, align=alignments is not None)
     request = Request(
         run,
         checkpoint,
@@ -247,19 +249,15 @@ def translate(
         strict_utf8,
     )
     if check_invariance:
+        leave_on_signal(signal.SIGINT)
         prove_invariance(request, say)
         return
-    if output is None and alignments is None:
-        leave_on_interrupt()
-    written, aligned = bytearray(), bytearray()
-    for first, sources, translations in translate_lines(request, CHUNK, say):
-        content = render(sources, translations, format, n_best, first)
-        if output is None:
-            write_stdout(content)
-        else:
-            written += content
-        aligned += render(sources, translations, "pharaoh", 1, first) if alignments else b""
-    if output is not None:
-        durable.write_output(output, bytes(written))
-    if alignments is not None:
-        durable.write_output(alignments, bytes(aligned))
+    parts = [str(durable.unfinished(path)) for path in (output, alignments) if path is not None]
+    leave_on_signal(signal.SIGINT, note=f"; what was done is in {' and '.join(parts)}" if parts else "")
+    with contextlib.ExitStack() as files:
+        write = write_stdout if output is None else files.enter_context(durable.growing_output(output))
+        align = None if alignments is None else files.enter_context(durable.growing_output(alignments))
+        for first, sources, translations in translate_lines(request, CHUNK, say):
+            write(render(sources, translations, format, n_best, first))
+            if align:
+                align(render(sources, translations, "pharaoh", 1, first))

@@ -52,12 +52,13 @@ class ParallelText:
 
 
 def read_parallel(
-    src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False
+    src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False, may_be_blank: bool = False
 ) -> ParallelText:
     """Read files of source and target, in pairs of files, and join them.
 
     Raises:
-        DataError: missing file, different numbers of lines or files, nothing in them.
+        DataError: missing file, different numbers of lines or files, no pair with text on both sides (unless
+            the text `may_be_blank`).
     """
     if len(src) != len(tgt):
         raise DataError(f"{len(src)} source files but {len(tgt)} target files")
@@ -71,7 +72,7 @@ def read_parallel(
         joined.src.extend(src_lines)
         joined.tgt.extend(tgt_lines)
         joined.files.append((src_path, len(src_lines)))
-    if not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
+    if not may_be_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
         names = ", ".join(map(str, [*src, *tgt]))
         raise DataError(f"{names}: no sentence pair (every line is blank on one side at least)")
     return joined

@@ -75,7 +75,9 @@ def encode_corpus(
     kept = []
     for i, (s, t) in enumerate(zip(src, tgt, strict=True)):
         pair = (text.src[i], text.tgt[i])
-        reason = _reject(len(s), len(t), config)
+        # What `str.strip` calls blank may still have pieces: an ideographic space, a tab.
+        blank = not (pair[0].strip() and pair[1].strip())
+        reason = "blank" if blank else _reject(len(s), len(t), config)
         if not reason and config.filters.duplicates:
             reason = "duplicate" if pair in seen else ""
             seen.add(pair)

@@ -19,6 +19,13 @@ BOM = b"\xef\xbb\xbf"
 FORBIDDEN = re.compile("[\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029]")
 """NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph ends."""
 REPORTED_LINES = 5
+UNSPACED_SHARE = 0.3
+"""Of the characters of a text, from which on splitting it at spaces finds no words."""
+KANA_SHARE = 20
+"""Chinese characters for each kana, from which on a text is Chinese with a Japanese name in it."""
+HAN, KANA = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff", "\u3040-\u30ff"
+UNSPACED = re.compile(f"[{HAN}{KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+"""A character of a script that puts no space between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer."""
 
 
 @dataclass
@@ -107,6 +114,15 @@ def read_lines(path: Path, *, strict_utf8: bool = False) -> tuple[list[str], Lin
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     return lines, report
+
+
+def writing_of(text: str) -> str:
+    """`chinese`, `unspaced` (another script that puts no space between words), or `spaced`: what most of it is."""
+    unspaced = "".join(UNSPACED.findall(text))
+    if len(unspaced) <= len("".join(text.split())) * UNSPACED_SHARE:
+        return "spaced"
+    han, kana = (len(re.findall(f"[{some}]", unspaced)) for some in (HAN, KANA))
+    return "chinese" if han > KANA_SHARE * kana and han > len(unspaced) / 2 else "unspaced"
 
 
 def encode_lines(lines: Iterable[str]) -> bytes:

@@ -10,6 +10,11 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
+from transformer_cli.data.text import writing_of
+
+TOKENIZERS = ("13a", "intl", "zh", "char", "none")
+"""sacreBLEU's ways to find words that need nothing downloaded."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -23,17 +28,32 @@ class Score:
         return f"{self.name} {self.value:.2f}  {self.signature}"
 
 
-def corpus_scores(hypotheses: Sequence[str], references: Sequence[str]) -> list[Score]:
-    """BLEU, chrF and TER of detokenised, cased text against one reference a line."""
-    return [_score(metric, hypotheses, references) for metric in (BLEU(), CHRF(), TER())]
+def tokenization(references: Sequence[str]) -> str:
+    """How BLEU finds the words of these references.
+
+    `13a`, the field's default, splits at spaces; of a text without any, such as Thai, it would compare whole
+    sentences. There it is `zh`: each character of Chinese is a word, and for other such scripts `char`.
+    """
+    return {"chinese": "zh", "unspaced": "char", "spaced": "13a"}[writing_of("".join(references))]
+
+
+def corpus_scores(
+    hypotheses: Sequence[str], *references: Sequence[str], tokenize: str | None = None
+) -> list[Score]:
+    """BLEU, chrF and TER of detokenised, cased text against one or more references a line.
+
+    `tokenize` is one of `TOKENIZERS`; None chooses by the references (see `tokenization`).
+    """
+    bleu = BLEU(tokenize=tokenize or tokenization(references[0]))
+    return [_score(metric, hypotheses, references) for metric in (bleu, CHRF(), TER())]
 
 
 def quick_scores(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, float]:
     """(BLEU, chrF), for validation."""
-    bleu, chrf = (_score(metric, hypotheses, references).value for metric in (BLEU(), CHRF()))
-    return bleu, chrf
+    bleu = BLEU(tokenize=tokenization(references))
+    return _score(bleu, hypotheses, [references]).value, _score(CHRF(), hypotheses, [references]).value
 
 
-def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    result = metric.corpus_score(list(hypotheses), [list(references)])
+def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+    result = metric.corpus_score(list(hypotheses), [list(one) for one in references])
     return Score(result.name, result.score, str(metric.get_signature()))

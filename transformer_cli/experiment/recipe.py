@@ -6,11 +6,15 @@ The table follows what has worked: small corpora want small vocabularies, small 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformer_cli.data.text import UNSPACED
+
 WORDS_PER_PIECE = 0.75
-"""Rough share; only the number of steps depends on it."""
+CHARACTERS_PER_PIECE = 1.5
+"""Rough shares, the second of scripts without spaces; only the number of steps depends on them."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ _GPU = [
 ]
 
 
-def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool, ranks: int = 1) -> Recipe:
-    """The recipe for a corpus of `pairs` sentence pairs and `tgt_words` target words, on so many devices."""
+def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe:
+    """The recipe for a corpus with these target lines, on so many devices."""
+    pairs = len(tgt)
     row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.below)
-    steps_per_epoch = max(1, round(tgt_words / WORDS_PER_PIECE / row.batch_tokens / ranks))
+    steps_per_epoch = max(1, round(_pieces(tgt) / row.batch_tokens / ranks))
     steps = max(200, row.epochs * steps_per_epoch)
     validate_every = max(50, steps // 12)
     values: dict[str, dict[str, Any]] = {
@@ -85,3 +90,12 @@ def choose_recipe(pairs: int, tgt_words: int, *, on_gpu: bool, ranks: int = 1) -
         f"training.max_steps {steps}: about {row.epochs} epochs",
     ]
     return Recipe(values, reasons)
+
+
+def _pieces(lines: Sequence[str]) -> float:
+    """About so many pieces has a text."""
+    words = characters = 0
+    for line in lines:
+        rest, unspaced = UNSPACED.subn(" ", line)
+        words, characters = words + len(rest.split()), characters + unspaced
+    return words / WORDS_PER_PIECE + characters / CHARACTERS_PER_PIECE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
 from transformer_cli.errors import ConfigError
 from transformer_cli.experiment.inference import load_run
 from transformer_cli.runtime import pick_device, tune_process
+
+Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class ScoredText:
 
 
 def score_files(
-    run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str
+    run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str, say: Say
 ) -> ScoredText:
     """Force the model through the pairs of two files.
 
@@ -56,6 +59,8 @@ def score_files(
     """
     tune_process()
     text = read_parallel([src], [tgt])
+    for note in text.notes:
+        say(f"warning: {note}")
     loaded = load_run(run, pick_device(device), checkpoint)
     if batch_tokens is not None and batch_tokens < 1:
         raise ConfigError(f"--batch-tokens {batch_tokens}: must be 1 or more")

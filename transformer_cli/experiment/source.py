@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from transformer_cli.data.store import index_of, load_corpus
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, model_hash
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import MODEL, STATE, check_identity, load_weights, verify
+from transformer_cli.training.checkpoint import MODEL, check_identity, load_weights, read_state, verify
 
 METRICS = ("step", "best_step", "best_score", "average_of")
 """What a checkpoint's state says of its quality."""
@@ -101,11 +100,8 @@ class RunSource:
         return self.run.evaluation
 
     def metrics(self) -> dict[str, Any]:
-        try:
-            state = json.loads((self.checkpoint / STATE).read_text(encoding="utf-8"))
-            return {key: state[key] for key in METRICS if key in state}
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{self.checkpoint / STATE}: cannot be read: {error}") from None
+        state = read_state(self.checkpoint)
+        return {key: state[key] for key in METRICS if key in state}
 
     def weights(self) -> bytes:
         return (self.checkpoint / MODEL).read_bytes()

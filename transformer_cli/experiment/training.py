@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,17 +59,23 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended."""
+    """How training ended: `steps` updates after it began, because of `reason`, or `interrupted` by a signal."""
 
     reason: str
+    steps: int
+    interrupted: bool
     progress: Progress
     run: RunDirectory
     leads: bool = True
     """Whether this process is to speak for all that trained together."""
 
 
-def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
+def run_training(
+    request: TrainRequest, say: Say, stop: StopRequest, ready: Callable[[], None] = lambda: None
+) -> Outcome:
     """Train, or go on training, the run that `request` describes.
+
+    `ready` is called once all is prepared, before the first update: from there on a signal has something to save.
 
     Raises:
         UserError: anything that the user can put right; nothing that existed is lost.
@@ -134,9 +140,11 @@ def run_training(request: TrainRequest, say: Say, stop: StopRequest) -> Outcome:
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
         log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
         _rehearse(update, stream, text, train_data, say)
+        ready()
+        began = state.progress.step
         reason = Trainer(state, config, stream, update, validator, store, log, stop, say).run()
     ranks.leave()
-    return Outcome(reason, state.progress, run, ranks.leads)
+    return Outcome(reason, state.progress.step - began, stop.signal > 0, state.progress, run, ranks.leads)
 
 
 def _silent(message: str) -> None:
@@ -150,8 +158,7 @@ def _configure(
         return load_config(request.config, request.settings)
     if has_checkpoints(run):
         return load_config(run.config, request.settings)  # the recipe that this run was started with
-    words = sum(len(line.split()) for line in text.tgt)
-    recipe = choose_recipe(len(text), words, on_gpu=device.type != "cpu", ranks=ranks.size)
+    recipe = choose_recipe(text.tgt, on_gpu=device.type != "cpu", ranks=ranks.size)
     say(f"no configuration given; recipe for {len(text):,} pairs:")
     for reason in recipe.reasons:
         say(f"  {reason}")

@@ -50,21 +50,31 @@ class Request:
         return load_ensemble(self.run, self.checkpoint, self.ensemble, pick_device(self.device))
 
 
-def read_wishes(terms: Path | None, avoid: Path | None, **others: Any) -> Wishes:
+def read_text(path: Path | None, say: Say, *, strict_utf8: bool = False) -> list[str]:
+    """The lines of a file, having said what had to be mended; none without a path. Raises: DataError."""
+    if path is None:
+        return []
+    lines, report = read_lines(path, strict_utf8=strict_utf8)
+    for message in report.messages(str(path)):
+        say(f"warning: {message}")
+    return lines
+
+
+def read_wishes(terms: Path | None, avoid: Path | None, say: Say, **others: Any) -> Wishes:
     """Wishes with the phrases of a terminology file and of a file of what to avoid.
 
     Raises:
         DataError: no such file, a line of terms without a tab or with an empty side, a term to avoid and to say.
     """
     pairs = []
-    for number, line in enumerate(read_lines(terms)[0] if terms else [], 1):
+    for number, line in enumerate(read_text(terms, say), 1):
         source, _, target = (part.strip() for part in line.partition("\t"))
         if not line.strip():
             continue
         if not (source and line.count("\t") == 1 and target):
             raise DataError(f"{terms}: line {number} is not 'source TAB target': {line!r}")
         pairs.append((source, target))
-    forbidden = [line.strip() for line in (read_lines(avoid)[0] if avoid else []) if line.strip()]
+    forbidden = [line.strip() for line in read_text(avoid, say) if line.strip()]
     for _, target in pairs:
         for phrase in forbidden:
             if says(target, phrase):
@@ -87,7 +97,7 @@ def translate_lines(request: Request, size: int, say: Say) -> Iterator[tuple[int
         # when the interpreter ends.
         stdin = open(0, "rb", closefd=False)  # noqa: SIM115
         source = iter_lines(stdin, report, strict_utf8=request.strict_utf8)
-    prefixes = read_lines(request.prefix)[0] if request.prefix else []
+    prefixes = read_text(request.prefix, say)
     translator = request.load().translator(request.overrides, request.wishes)
     first, unusual = 0, {"split": 0, "cut": 0}
     with tqdm(desc="translate", unit="line", disable=None, file=sys.stderr) as bar:
@@ -117,7 +127,7 @@ def prove_invariance(request: Request, say: Say) -> None:
     Raises:
         UserError: no text, or more lines changed than may.
     """
-    text = read_lines(request.input)[0] if request.input else []
+    text = read_text(request.input, say, strict_utf8=request.strict_utf8)
     numbers = [number for number, line in enumerate(text, 1) if line.strip()]
     lines = [text[number - 1] for number in numbers]
     if not lines:

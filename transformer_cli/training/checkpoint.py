@@ -3,7 +3,8 @@
     checkpoints/step_000001000/{model.safetensors, optimizer.safetensors, state.json, MANIFEST.json}
     checkpoints/best  checkpoints/last      names of one of them, not copies
 
-A directory without a whole, matching `MANIFEST.json` is no checkpoint.
+A directory without a whole, matching `MANIFEST.json` is no checkpoint. One that was saved at a signal, and
+validated when its run was started again, holds `state.validated.json` as well, which then is the state.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MODEL, OPTIMIZER, STATE, MANIFEST = (
     "state.json",
     "MANIFEST.json",
 )
+VALIDATED = "state.validated.json"
 STEP_NAME = re.compile(r"step_\d{9}")
 BEST, LAST, AVERAGE = "best", "last", "average"
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -69,6 +71,8 @@ class CheckpointStore:
                 self.identity,
                 self.ops,
             )
+        elif state.progress.validated_step == state.progress.step:
+            self._add_validation(path, state.progress)
         durable.point(self.directory / LAST, path.name, self.ops)
         if best:
             durable.point(self.directory / BEST, path.name, self.ops)
@@ -112,8 +116,14 @@ class CheckpointStore:
         return None, []
 
     def repair_names(self, newest: Path, progress: Progress) -> None:
-        """A crash between a checkpoint and its names leaves them behind; the state says where they belong."""
+        """A crash between a checkpoint and its names leaves them behind; the state says where they belong.
+
+        Where the best of `progress` is gone (pruned for a better one, which is damaged now), there is none to beat
+        any more, and the newest takes its place.
+        """
         best = self.directory / f"step_{progress.best_step:09d}"
+        if progress.best_score is not None and not best.is_dir():
+            progress.best_score, progress.best_step, best = None, 0, newest
         for name, path in ((LAST, newest), (BEST, best)):
             if path.is_dir() and self.named(name) != path:
                 durable.point(self.directory / name, path.name, self.ops)
@@ -123,6 +133,15 @@ class CheckpointStore:
         target = path.with_name(f"{path.name}.damaged")
         shutil.rmtree(target, ignore_errors=True)
         path.rename(target)
+
+    def _add_validation(self, path: Path, progress: Progress) -> None:
+        """The same step again, now that its scores are known: a new file, believed once the manifest names it."""
+        manifest = read_manifest(path)
+        if VALIDATED not in manifest["files"]:
+            content = json_bytes(progress.to_json())
+            durable.write_bytes(path / VALIDATED, content, self.ops)
+            manifest["files"][VALIDATED] = facts_of(content)
+            durable.write_bytes(path / MANIFEST, json_bytes(manifest), self.ops)
 
     def _prune(self, keep_last: int) -> None:
         kept = {*self.steps()[-keep_last:], self.named(BEST), self.named(LAST)}
@@ -153,14 +172,17 @@ def write_checkpoint(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "identity": dict(identity),
-        "files": {
-            name: {"sha256": durable.sha256(content), "bytes": len(content)} for name, content in files.items()
-        },
+        "files": {name: facts_of(content) for name, content in files.items()},
     }
     with durable.new_directory(path, ops) as write:
         for name, content in files.items():
             write(name, content)
         write(MANIFEST, json_bytes(manifest))
+
+
+def facts_of(content: bytes) -> dict[str, Any]:
+    """What a manifest says about a file."""
+    return {"sha256": durable.sha256(content), "bytes": len(content)}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -202,10 +224,10 @@ def verify(path: Path) -> dict[str, Any]:
                 f"{file}: has {file.stat().st_size} bytes instead of {facts['bytes']}: truncated or changed"
             )
         try:
-            content = durable.sha256_file(file)
+            found = durable.sha256_file(file)
         except OSError as error:
             raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
-        if content != facts["sha256"]:
+        if found != facts["sha256"]:
             raise CheckpointError(f"{file}: content does not match its SHA-256: damaged or changed")
     return manifest
 
@@ -225,10 +247,18 @@ def load_training(path: Path, state: TrainState) -> None:
     model = load_tensors(path / MODEL, dict(state.model.named_parameters()))
     optimizer = read_tensors(path / OPTIMIZER)
     try:
-        progress = Progress.from_json(json.loads((path / STATE).read_text(encoding="utf-8")))
-        state.restore(model, optimizer, progress)
+        state.restore(model, optimizer, Progress.from_json(read_state(path)))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not fit this run: {error}") from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state that a verified checkpoint holds, as it was written. Raises: CheckpointError."""
+    file = path / (VALIDATED if VALIDATED in read_manifest(path)["files"] else STATE)
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{file}: cannot be read: {error}") from None
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

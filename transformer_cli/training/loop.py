@@ -24,6 +24,9 @@ from transformer_cli.training.schedule import learning_rate
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.update import MAX_SKIPPED, Update, diverged
 
+BETWEEN_LINES = 10.0
+"""Seconds between two lines about progress where there is no terminal to show a bar on."""
+
 
 class Stream(Protocol):
     """Endless batches; `position` is that of the next; `skip` passes over one and returns its target tokens."""
@@ -83,6 +86,7 @@ class Trainer:
         self._agreed, self._stopping = progress.seconds, 0
         leads = self.state.ranks.leads
         self._skipped = 0
+        self._told = -BETWEEN_LINES
         self._recent = Recent()
         self.state.model.train()
         reason = self._reason_to_end()
@@ -92,7 +96,7 @@ class Trainer:
             unit="step",
             dynamic_ncols=True,
             desc="train",
-            disable=not leads,
+            disable=None if leads else True,  # None: shown on a terminal only
         )
         try:
             if reason and not self._signal and 0 < progress.step != progress.validated_step:
@@ -105,9 +109,13 @@ class Trainer:
                     bar.update(1)
                     if step % c.log_every == 0:
                         bar.total = self._horizon(step)  # moves when the limit is a time
-                        bar.set_postfix_str(self._log_step())
+                        news = self._log_step()
+                        bar.set_postfix_str(news)
+                        if leads and bar.disable:
+                            self._tell(f"step {step} of {bar.total}: {news}")
                 # One save a step at most: what is saved then knows the validation of that step.
-                if (updated and step % c.validate_every == 0) or (reason and not self._signal):
+                ends = reason and not self._signal and step != progress.validated_step
+                if (updated and step % c.validate_every == 0) or ends:
                     self._validate()
                     reason = reason or self._reason_to_end()
                 elif (updated and step % c.save_every == 0) or reason:
@@ -116,6 +124,12 @@ class Trainer:
             bar.close()
             self.log.close()
         return reason
+
+    def _tell(self, news: str) -> None:
+        """For a log file, where a bar would leave a line each time it moves."""
+        if time.monotonic() - self._told >= BETWEEN_LINES:
+            self.say(news)
+            self._told = time.monotonic()
 
     def _reason_to_end(self) -> str:
         c, progress = self.config.training, self.state.progress
