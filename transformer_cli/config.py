@@ -95,7 +95,7 @@ def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
         values = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
         # ruamel's message carries advice on its own options after a blank line.
-        message = " ".join(str(error).split("\n\n")[0].split())
+        message = " ".join(str(error).split("\n\n")[0].replace('in "<unicode string>", ', "").split())
         raise ConfigError(f"{origin}: not valid YAML 1.2: {message}") from None
     if values is None:
         return {}
@@ -138,6 +138,9 @@ def _explain(detail: Any) -> str:
         by_leaf = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
         guess = near or by_leaf
         return f"unknown key '{key}'" + (f"; did you mean '{guess[0]}'?" if guess else "")
+    if detail["type"] == "model_type":
+        first = next(k for k in _known_keys() if k.startswith(f"{key}."))
+        return f"{key}: is a section with keys of its own, such as {first}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     # Not a whole list: a few bytes of YAML can stand for one without end.

@@ -65,6 +65,11 @@ def write_output(path: Path, content: bytes) -> None:
         write(content)
 
 
+def is_plain(path: Path) -> bool:
+    """Whether it is, or would become, a file of its own: no pipe, device or descriptor."""
+    return path.absolute().parts[1:2] != ("dev",) and (not path.exists() or path.is_file())
+
+
 def unfinished(path: Path) -> Path:
     """Where `growing_output` keeps what it has while there is more to come."""
     return path.with_name(f"{path.name}.part")
@@ -83,15 +88,15 @@ def growing_output(path: Path) -> Iterator[Callable[[bytes], None]]:
     Raises:
         DiskError: the file system refused; an older file of that name is intact.
     """
-    target = path.resolve()
-    plain = not target.exists() or target.is_file()
+    plain = is_plain(path)
+    target = path.resolve() if plain else path
     place = unfinished(target) if plain else target
     written = 0
     with contextlib.ExitStack() as stack:
 
         def begin() -> BinaryIO:
-            target.parent.mkdir(parents=True, exist_ok=True)
             if plain:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 place.unlink(missing_ok=True)  # of an earlier run; it may be a link to elsewhere
             return stack.enter_context(place.open("wb", buffering=0))
 

@@ -322,6 +322,8 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "translate into nowhere": (5, "cannot be written", ["translate", run, test, "-o", tmp / "no/dir/out"]),
         "evaluate without reference": (2, "--ref", ["evaluate", run, "--src", test]),
         "evaluate run and file": (2, "--hyp", ["evaluate", run, "--hyp", test, "--ref", test]),
+        "a checkpoint as a run": (4, "--checkpoint best", ["translate", run / "checkpoints/best"]),
+        "a value for a section": (2, "is a section with keys of its own, such as model.", ok(toy, new, "--set", "model=tiny")),
         "evaluate a file with a beam": (2, "--beam is for a run", ["evaluate", "--hyp", test, "--ref", test, "--beam", 5]),
         "evaluate unknown tokenization": (2, "known: 13a", ["evaluate", "--hyp", test, "--ref", test, "--tokenize", "moses"]),
         "evaluate against nothing": (3, "no text to compare with", ["evaluate", "--hyp", tmp / "blank", "--ref", tmp / "blank"]),
@@ -386,6 +388,34 @@ def test_output_may_be_a_device_or_a_link(run: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
     assert cli("translate", run, "-o", tmp_path / "link", stdin=b"The cat.\n").returncode == 0
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes().count(b"\n") == 1
+
+
+def test_a_dash_is_a_stream_and_dev_stdout_is_no_file(run: Path) -> None:
+    sentence = b"The cat sees the house today.\n"
+    expected = cli("translate", run, stdin=sentence).stdout
+    assert expected.strip()
+    assert cli("translate", run, "-", "-o", "-", stdin=sentence).stdout == expected
+    assert cli("translate", run, "-o", "/dev/stdout", stdin=sentence).stdout == expected
+
+
+def test_what_was_translated_is_left_when_a_later_line_fails(run: Path, toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"The cat sees the house today.\n" * 5000 + b"\xff\n")
+    (tmp_path / "prefix").write_bytes(b"\n" * 4500)  # too few, which shows in the second chunk
+    output = tmp_path / "out"
+    done = cli("translate", run, tmp_path / "in", "-o", output, "--prefix", tmp_path / "prefix", "--beam", 1)
+    assert done.returncode == 3
+    assert not output.exists()
+    assert (tmp_path / "out.part").read_bytes().count(b"\n") == 4096
+
+
+def test_the_recipe_says_what_is_yours(toy: Path, tmp_path: Path) -> None:
+    files = ["--src", toy / "train.en", "--tgt", toy / "train.de"]
+    small = ["--set", "model.d_model=32", "--set", "model.d_ff=32", "--max-steps", 1]
+    done = cli("train", "--run", tmp_path / "run", *files, *small)
+    assert b"training.max_steps 1: as you have set it" in done.stderr
+    assert b"model.dropout 0.3: the smaller" in done.stderr
+    again = cli("train", "--run", tmp_path / "run", *files, *small[:4])
+    assert b"had already ended at step 1" in again.stderr, again.stderr.decode()
 
 
 def test_a_corrected_command_follows_a_failed_one(toy: Path, tmp_path: Path) -> None:

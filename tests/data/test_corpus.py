@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import toy_pairs, write_pairs
 
@@ -11,8 +13,12 @@ from transformer_cli.data.corpus import (
     first_suspicious_line,
     hold_out,
     read_parallel,
+    shifted_lines,
 )
+from transformer_cli.data.store import encode_corpus
+from transformer_cli.data.tokenizer import train_tokenizer
 from transformer_cli.errors import DataError
+from transformer_cli.schema import DataConfig, TokenizerConfig
 
 WORDS = "a bb ccc dddd eeeee".split()
 
@@ -83,6 +89,48 @@ def test_doctor_counts_each_damage() -> None:
         "source also in the other corpus": (2, [1, 4]),
         "target also in the other corpus": (2, [1, 4]),
     }
+
+
+def test_files_that_have_slipped_are_noticed_and_others_not() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 40, 2000)
+    src = ["x " * n for n in lengths]
+    tgt = ["y " * max(1, n + rng.integers(-2, 3)) for n in lengths]
+    assert shifted_lines(ParallelText(src, tgt)) == []
+    slipped = shifted_lines(ParallelText(src[:800] + src[801:], tgt[:-1]))
+    assert slipped == [800, 1200, 1600]
+    assert shifted_lines(ParallelText(["same"] * 900, ["gleich"] * 900)) == []
+    assert shifted_lines(ParallelText([], [])) == []
+    finding = next(f for f in examine(ParallelText(src[1:], tgt[:-1])).findings if "shifted" in f.kind)
+    assert finding.lines[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"a\nb\n" * 50, mtime=0), "is compressed by gzip"),
+        ("Straße\n".encode("utf-16"), "is in UTF-16"),
+    ],
+)
+def test_text_in_another_form_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read_parallel([tmp_path / "a"], [tmp_path / "a"])
+
+
+def test_another_encoding_is_guessed_from_many_lines_only(tmp_path: Path) -> None:
+    (tmp_path / "many").write_bytes("Straße\n".encode("latin1") * 30)
+    (tmp_path / "one").write_bytes(b"Stra\xdfe\n" + b"ok\n" * 29)
+    notes = [read_parallel([tmp_path / name], [tmp_path / name]).notes[0] for name in ("many", "one")]
+    assert "iconv -f latin1" in notes[0] and "iconv" not in notes[1]
+
+
+def test_what_python_calls_blank_is_not_trained_on(tmp_path: Path) -> None:
+    """An ideographic space or a tab has pieces and yet says nothing."""
+    tokenizer, _ = train_tokenizer(["a b c", "\u3000 x"] * 10, TokenizerConfig(vocab_size=300))
+    text = ParallelText(["a b", "\u3000", "a", "\t"], ["a b", "a", "\u00a0", "\t"])
+    corpus = encode_corpus(text, tokenizer, tokenizer, DataConfig())
+    assert corpus.lines.tolist() == [0] and corpus.left_out["blank"] == 3
 
 
 def test_a_pair_is_found_in_its_file_whatever_was_left_out(tmp_path: Path) -> None:

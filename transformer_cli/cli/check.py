@@ -37,7 +37,8 @@ def check(
     if (against_src is None) != (against_tgt is None):
         raise ConfigError("--against-src and --against-tgt go together")
     other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
-    report: CorpusReport = examine(read_parallel(src, tgt), other)
+    text = read_parallel(src, tgt)
+    report: CorpusReport = examine(text, other)
     if json:
         print_json(asdict(report))
         return
@@ -46,10 +47,11 @@ def check(
         ("source", "target"), report.words, report.types, report.longest, strict=True
     ):
         tell(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
-    for note in report.notes:
+    for note in [*report.notes, *(other.notes if other else [])]:
         tell(f"- {note}")
     for finding in report.findings:
-        lines = ", ".join(map(str, finding.lines)) + (", ..." if finding.count > len(finding.lines) else "")
+        places = finding.lines if len(src) == 1 else [text.place(line - 1) for line in finding.lines]
+        lines = ", ".join(map(str, places)) + (", ..." if finding.count > len(finding.lines) else "")
         tell(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
     if not report.findings and not report.notes:
         tell("nothing wrong was found")

@@ -29,10 +29,12 @@ def inspect(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Attention weights of one sentence as heat maps: a row for each layer, a column for each head."""
+    from transformer_cli.data.text import from_argument
     from transformer_cli.experiment.inspection import KINDS, draw_attention
 
     check_output(output)
-    facts = draw_attention(run, sentence, output, target, kind, checkpoint, device)
+    given = None if target is None else from_argument(target)
+    facts = draw_attention(run, from_argument(sentence), output, given, kind, checkpoint, device)
     tell(f"translation: {facts.translation}")
     tell(f"alignment: {facts.alignment}")
     say(f"{KINDS[kind]}, {facts.layers} layers x {facts.heads} heads: {output}")

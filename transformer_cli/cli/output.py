@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from transformer_cli.durable import is_plain
 from transformer_cli.errors import ConfigError, DataError, DiskError
 
 
@@ -22,7 +23,7 @@ def say(message: str) -> None:
 
 def tell(text: str) -> None:
     """One line of a result on stdout."""
-    write_stdout((text + "\n").encode())
+    write_stdout((text + "\n").encode(errors="surrogateescape"))  # a path may hold any bytes
 
 
 def print_json(value: Any) -> None:
@@ -32,6 +33,8 @@ def print_json(value: Any) -> None:
 
 def write_stdout(content: bytes) -> None:
     """Bytes to stdout at once, whatever the locale. Raises: DiskError; ends quietly if the reader has gone."""
+    if sys.stdout is None:
+        raise DiskError("standard output: cannot be written: it is closed")
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -70,10 +73,10 @@ def check_output(path: Path | None, *others: Path | None, makes_directory: bool 
     `others`: what the same command reads or writes. Raises: ConfigError if `path` is one of them; DiskError if
     nothing could be written to it.
     """
-    if path is None:
+    if path is None or (path.exists() and not path.is_dir() and not is_plain(path)):
         return
     target = path.resolve()
-    if target in [o.resolve() for o in others if o is not None] and not path.is_char_device():
+    if target in [o.resolve() for o in others if o is not None]:
         raise ConfigError(f"{path}: is also read or written otherwise by this command", hint="give another output")
     if path.is_dir():
         raise DiskError(f"{path}: cannot be written: is a directory")

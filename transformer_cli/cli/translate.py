@@ -20,9 +20,11 @@ SEARCH, SAMPLING, CONTROL = "How to search", "Sampling", "What a translation mus
 def translate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a bundle.")],
     input: Annotated[
-        Path | None, typer.Argument(metavar="INPUT", help="Text, one sentence a line. Default: stdin.")
+        Path | None, typer.Argument(metavar="INPUT", help="Text, one sentence a line. Default: stdin (-).")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout (-).")
+    ] = None,
     format: Annotated[
         str,
         typer.Option(
@@ -36,7 +38,7 @@ def translate(
             "--n-best",
             min=1,
             metavar="N",
-            help="The N best of each line, distinct, best first; as text: 'line number ||| text ||| score'.",
+            help="The N best of each line, distinct, best first; as text: 'line from 0 ||| text ||| score'.",
         ),
     ] = 1,
     alignments: Annotated[
@@ -212,6 +214,7 @@ def translate(
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: unknown; known: {', '.join(FORMATS)}")
+    input, output = (None if str(path) == "-" else path for path in (input, output))
     check_output(output, input, terms, avoid, prefix, alignments)
     check_output(alignments, input, terms, avoid, prefix)
     overrides = {

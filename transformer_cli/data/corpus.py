@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from transformer_cli.data.text import read_lines
+from transformer_cli.data.text import read_lines, refuse_binary
 from transformer_cli.errors import DataError
 
 HELD_OUT_PAIRS = 1000
 HELD_OUT_SHARE = 0.05
 """Without validation files, so many pairs (at most this share) are held out of the training text."""
+BLOCK, MIN_BLOCK = 400, 200
+"""Lines of which lengths are compared together, and how many are too few to say anything."""
 MISALIGNED_RATIO = 5.0
 """Lengths in characters that differ by more than this factor look misaligned."""
 
@@ -64,6 +67,8 @@ def read_parallel(
         raise DataError(f"{len(src)} source files but {len(tgt)} target files")
     joined = ParallelText([], [])
     for src_path, tgt_path in zip(src, tgt, strict=True):
+        for path in (src_path, tgt_path):
+            refuse_binary(path)
         src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8)
         tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8)
         joined.notes.extend(src_report.messages(str(src_path)) + tgt_report.messages(str(tgt_path)))
@@ -167,8 +172,10 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
          "kept; many of them teach the model to copy"),
         ("lengths differ more than fivefold", [i for i in filled if _lopsided(*pairs[i])],
          "probably misaligned; data.filters.length_ratio leaves the worst out"),
+        ("shifted against each other", shifted_lines(text),
+         "about here the target fits the line before or after better; compare the files"),
         ("replacement characters", [i for i in filled if "\ufffd" in pairs[i][0] + pairs[i][1]],
-         "the text was damaged before it came here"),
+         "bytes that were not UTF-8, or text that was damaged before"),
     ]
     if against is not None:
         sources, targets = set(against.src), set(against.tgt)
@@ -194,6 +201,36 @@ def one_sided_blanks(text: ParallelText) -> list[int]:
     """Line numbers (from 1) where one side is blank and the other is not."""
     sides = zip(text.src, text.tgt, strict=True)
     return [i for i, (s, t) in enumerate(sides, start=1) if bool(s.strip()) != bool(t.strip())]
+
+
+def shifted_lines(text: ParallelText) -> list[int]:
+    """The first rows (from 0) of blocks whose target belongs to the neighbours of its lines.
+
+    Translations of long sentences are long: the logarithms of the lengths correlate. A block where they do so
+    much better one to three lines further up or down has slipped.
+    """
+    sides = [np.log([len(line) + 1.0 for line in side]) for side in (text.src, text.tgt)]
+    found = []
+    for first in range(0, len(text) - MIN_BLOCK + 1, BLOCK):
+        src, tgt = (side[first : first + BLOCK] for side in sides)
+        straight = _correlation(src, tgt)
+        for shift in range(1, 4):
+            best = max(_correlation(src[shift:], tgt[:-shift]), _correlation(src[:-shift], tgt[shift:]))
+            if best > 0.5 and best > straight + 0.3:
+                found.append(first)
+                break
+    return found
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def copied(text: ParallelText) -> int:
+    """Pairs whose target is their source."""
+    return sum(s.strip() == t.strip() != "" for s, t in zip(text.src, text.tgt, strict=True))
 
 
 def _lopsided(src: str, tgt: str) -> bool:

@@ -137,10 +137,11 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         for file in files:
             if durable.sha256_file(directory / file) != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")
+        left_out = {str(reason): int(count) for reason, count in index["left_out"].items()}
         arrays = [np.load(directory / file, mmap_mode="r", allow_pickle=False) for file in files]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise CheckpointError(
             f"{directory}: the encoded corpus is damaged ({error})", hint=f"delete {directory} and run again"
         ) from None
@@ -148,7 +149,7 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         Sentences(arrays[0], np.asarray(arrays[1])),
         Sentences(arrays[2], np.asarray(arrays[3])),
         np.asarray(arrays[4]) if len(arrays) == len(PARTS) else np.empty(0, dtype=np.int64),
-        index["left_out"],
+        left_out,
     )
 
 

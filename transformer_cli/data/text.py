@@ -7,6 +7,8 @@ for line ends, and NUL, become a space, so that one line in is one line out what
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +21,18 @@ BOM = b"\xef\xbb\xbf"
 FORBIDDEN = re.compile("[\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029]")
 """NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph ends."""
 REPORTED_LINES = 5
+SOME_LINES, ENCODED_SHARE = 10, 0.02
+"""So many lines that are not UTF-8, and this share of all, are no accident but another encoding."""
+BINARY = {
+    b"\x1f\x8b": ("is compressed by gzip", "gunzip -k"),
+    b"PK\x03\x04": ("is a zip archive", "unzip"),
+    b"BZh": ("is compressed by bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ": ("is compressed by xz", "unxz -k"),
+    b"\x28\xb5\x2f\xfd": ("is compressed by zstd", "unzstd"),
+    b"\xff\xfe": ("is in UTF-16", "iconv -f utf-16 -t utf-8"),
+    b"\xfe\xff": ("is in UTF-16", "iconv -f utf-16 -t utf-8"),
+}
+"""How files begin that hold text in another form, and what turns them into text."""
 UNSPACED_SHARE = 0.3
 """Of the characters of a text, from which on splitting it at spaces finds no words."""
 KANA_SHARE = 20
@@ -36,6 +50,14 @@ class LineReport:
     bad_utf8_lines: list[int] = field(default_factory=list)
     control: int = 0
     control_lines: list[int] = field(default_factory=list)
+    lines: int = 0
+
+    @property
+    def guess(self) -> str:
+        """What a file with many such lines probably is."""
+        if self.bad_utf8 < max(SOME_LINES, ENCODED_SHARE * self.lines):
+            return ""
+        return "; if it is in Latin-1, convert it first: iconv -f latin1 -t utf-8"
 
     def messages(self, name: str) -> list[str]:
         """One sentence for each kind of damage; empty if there was none."""
@@ -43,7 +65,7 @@ class LineReport:
         if self.bad_utf8:
             found.append(
                 f"{name}: {self.bad_utf8} lines with bytes that are not UTF-8, replaced "
-                f"(lines {_first(self.bad_utf8_lines)})"
+                f"(lines {_first(self.bad_utf8_lines)}){self.guess}"
             )
         if self.control:
             found.append(
@@ -70,11 +92,17 @@ def decode_line(raw: bytes, number: int, report: LineReport) -> str:
         if len(report.bad_utf8_lines) < REPORTED_LINES:
             report.bad_utf8_lines.append(number)
     text, replaced = FORBIDDEN.subn(" ", text)
+    report.lines = number
     if replaced:
         report.control += 1
         if len(report.control_lines) < REPORTED_LINES:
             report.control_lines.append(number)
     return text
+
+
+def from_argument(text: str) -> str:
+    """What a command line gave (bytes that are not UTF-8 as surrogates) -> text by the line contract."""
+    return decode_line(os.fsencode(text).replace(b"\n", b" "), 2, LineReport())  # not the first line: no BOM
 
 
 def iter_lines(
@@ -93,6 +121,18 @@ def iter_lines(
                 f"line {number} is not UTF-8", hint="convert it, for example: iconv -f latin1 -t utf-8"
             )
         yield line
+
+
+def refuse_binary(path: Path) -> None:
+    """Raises: DataError: a file of sentences that is compressed, or in an encoding with a NUL in each character.
+
+    For corpora, where nobody wants such bytes as text; `translate` takes whatever comes.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        head = stream.read(4096)
+        for start, (what, tool) in BINARY.items():
+            if head.startswith(start) and b"\0" in head:
+                raise DataError(f"{path}: {what}, not plain UTF-8 text", hint=f"first: {tool} {path.name}")
 
 
 def read_lines(path: Path, *, strict_utf8: bool = False) -> tuple[list[str], LineReport]:

@@ -139,8 +139,12 @@ def write_bundle(source: ModelSource, output: Path) -> int:
     """
     vocabularies = source.vocabularies
     joint = vocabularies.src is vocabularies.tgt
+    # A shortlist is drawn from the training text, which stays behind.
+    config = source.config.model_copy(
+        update={"decoding": source.config.decoding.model_copy(update={"shortlist": 0})}
+    )
     tokenizers = (vocabularies.src.model, vocabularies.tgt.model)
-    files = {CONFIG: dump_config(source.config).encode(), MODEL: source.weights()}
+    files = {CONFIG: dump_config(config).encode(), MODEL: source.weights()}
     files |= dict(zip(_tokenizer_names(joint=joint), tokenizers, strict=False))
     manifest = {
         "kind": KIND,

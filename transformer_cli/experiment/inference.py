@@ -44,6 +44,7 @@ class LoadedRun:
         values = {**self.config.decoding.model_dump(), **given}
         options = validate_config({"decoding": values}, "decoding options").decoding
         wishes = wishes or Wishes()
+        _check_given(given, options)
         _check_wishes(options, wishes)
         return make_translator(
             self.config, self.model, self.vocabularies, options, wishes, self._shortlist(options, wishes)
@@ -92,6 +93,17 @@ def make_translator(
     )
 
 
+def _check_given(given: Mapping[str, Any], options: DecodingConfig) -> None:
+    """Raises: ConfigError for an option that nothing would look at."""
+    for names, heeded, needed in (
+        (("temperature", "top_k", "top_p"), options.sample or options.mbr_samples, "--sample or --mbr-samples"),
+        (("diversity_strength",), options.diversity_groups > 1, "--diversity-groups"),
+    ):
+        for name in names:
+            if name in given and not heeded:
+                raise ConfigError(f"--{name.replace('_', '-')} needs {needed}")
+
+
 def _check_wishes(options: DecodingConfig, wishes: Wishes) -> None:
     """Raises: ConfigError where options and wishes exclude each other."""
     searched = options.beam > 1 and not options.sample and not options.mbr_samples
@@ -132,7 +144,10 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
     config = min((m.config for m in members), key=lambda c: _longest_target(c) or float("inf"))
     bound = {"positions": config.model.positions, "max_positions": config.model.max_positions}
     shape = first.config.model.model_copy(update=bound)  # the shortest table of positions binds all
-    return replace(first, model=model.eval(), config=first.config.model_copy(update={"model": shape}))
+    longest = min(m.config.data.max_length for m in members)
+    data = first.config.data.model_copy(update={"max_length": longest})
+    joint = first.config.model_copy(update={"model": shape, "data": data})
+    return replace(first, model=model.eval(), config=joint)
 
 
 def _longest_target(config: Config) -> int | None:

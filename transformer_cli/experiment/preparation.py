@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transformer_cli.data.batching import Corpora
-from transformer_cli.data.corpus import ParallelText, one_sided_blanks, read_parallel
+from transformer_cli.data.corpus import ParallelText, copied, one_sided_blanks, read_parallel, shifted_lines
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
@@ -45,6 +45,15 @@ def read_texts(
         if lines:
             shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
             say(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
+        slipped, copies = shifted_lines(side), copied(side)
+        if slipped:
+            say(
+                f"warning: the {name} files seem shifted against each other near {side.place(slipped[0])}; "
+                "transformer-cli check says more"
+            )
+        if copies > len(side) / 2:
+            of = f"{copies:,} of {len(side):,} {name} pairs"
+            say(f"warning: in {of} the target is the source: the same file twice?")
     return text, valid
 
 

@@ -6,7 +6,7 @@ The table follows what has worked: small corpora want small vocabularies, small 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,19 @@ CHARACTERS_PER_PIECE = 1.5
 
 @dataclass(frozen=True)
 class Recipe:
-    """Values for `load_config`, and one sentence for each choice."""
+    """Values for `load_config`, and for each choice its key and why."""
 
     values: dict[str, dict[str, Any]]
-    reasons: list[str]
+    reasons: dict[str, str]
+
+    def told(self, chosen: Mapping[str, Any]) -> list[str]:
+        """A line for each choice; where `chosen` (`section.key` -> value) is another, it was the user's."""
+        lines = []
+        for key, why in self.reasons.items():
+            section, name = key.split(".")
+            own = chosen[key] == self.values[section][name]
+            lines.append(f"{key} {chosen[key]}: {why if own else 'as you have set it'}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -77,18 +86,20 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
         },
     }
     where = "a GPU" if on_gpu else "a CPU"
-    reasons = [
-        f"tokenizer.vocab_size {row.vocab_size}: {pairs:,} pairs show each piece often enough",
-        f"model.preset {row.preset}: learns most from {pairs:,} pairs in the time that {where} gives",
-        f"model.dropout {row.dropout}: the smaller the corpus, the more",
-        f"model.positions {row.positions}: "
-        + ("learned in fewer updates (docs/log.md)" if row.positions == "rotary" else "the field's standard"),
-        f"optim.algorithm {row.algorithm}: "
-        + ("fewer updates to the same score (docs/log.md)" if row.algorithm == "muon" else "the field's standard"),
-        f"optim.lr {row.lr:g}, linear to the end: the rate for a model of this width over a known budget",
-        f"data.batch_tokens {row.batch_tokens}: enough updates in an epoch",
-        f"training.max_steps {steps}: about {row.epochs} epochs",
-    ]
+    reasons = {
+        "tokenizer.vocab_size": f"{pairs:,} pairs show each piece often enough",
+        "model.preset": f"learns most from {pairs:,} pairs in the time that {where} gives",
+        "model.dropout": "the smaller the corpus, the more",
+        "model.positions": "learned in fewer updates (docs/log.md)"
+        if row.positions == "rotary"
+        else "the field's standard",
+        "optim.algorithm": "fewer updates to the same score (docs/log.md)"
+        if row.algorithm == "muon"
+        else "the field's standard",
+        "optim.lr": "linear to the end: the rate for a model of this width over a known budget",
+        "data.batch_tokens": "enough updates in an epoch",
+        "training.max_steps": f"about {row.epochs} epochs",
+    }
     return Recipe(values, reasons)
 
 

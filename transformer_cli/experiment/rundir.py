@@ -91,9 +91,11 @@ class RunDirectory:
         if not self.exists:
             what = "is not a run directory (no config.yaml)" if self.path.exists() else "no such run directory"
             what = "is a bundle, not a run directory" if self.is_bundle else what
-            raise CheckpointError(
-                f"{self.path}: {what}", hint="a run is made by: transformer-cli train ... --run DIR"
-            )
+            above = RunDirectory(self.path.parent.parent)
+            hint = "a run is made by: transformer-cli train ... --run DIR"
+            if self.path.parent.name == "checkpoints" and above.exists:
+                hint = f"give the run and name the checkpoint: {above.path} --checkpoint {self.path.name}"
+            raise CheckpointError(f"{self.path}: {what}", hint=hint)
         return load_config(self.config)
 
     def refuse_foreign(self) -> None:

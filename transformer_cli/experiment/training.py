@@ -12,7 +12,7 @@ import torch
 
 from transformer_cli import durable
 from transformer_cli.batch import Budget
-from transformer_cli.config import load_config
+from transformer_cli.config import flat_items, load_config
 from transformer_cli.data.batching import BatchStream
 from transformer_cli.data.corpus import ParallelText, hold_out
 from transformer_cli.data.store import EncodedCorpus
@@ -159,10 +159,11 @@ def _configure(
     if has_checkpoints(run):
         return load_config(run.config, request.settings)  # the recipe that this run was started with
     recipe = choose_recipe(text.tgt, on_gpu=device.type != "cpu", ranks=ranks.size)
+    config = load_config(None, request.settings, base=recipe.values)
     say(f"no configuration given; recipe for {len(text):,} pairs:")
-    for reason in recipe.reasons:
-        say(f"  {reason}")
-    return load_config(None, request.settings, base=recipe.values)
+    for line in recipe.told(flat_items(config)):
+        say(f"  {line}")
+    return config
 
 
 def _newest_checkpoint(store: CheckpointStore, say: Say) -> Path | None:

@@ -50,9 +50,15 @@ class Ranks:
         Raises:
             ConfigError: a device that cannot exchange gradients.
         """
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
+        size = os.environ.get("WORLD_SIZE", "1")
+        if size == "1":
             return Ranks()
+        missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if missing or not size.isdecimal():
+            raise ConfigError(
+                f"WORLD_SIZE is {size!r}, but {' and '.join(missing) or 'that'} is not what torchrun sets",
+                hint="start it with torchrun (docs/several-devices.md), or unset WORLD_SIZE to train alone",
+            )
         if device.type == "mps":
             raise ConfigError("several processes cannot share an MPS device", hint="use --device cpu")
         if not dist.is_initialized():
@@ -61,7 +67,7 @@ class Ranks:
                 torch.cuda.set_device(device)
             with _signals_end_it():
                 _start("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
-        ranks = Ranks(dist.get_rank(), size)
+        ranks = Ranks(dist.get_rank(), dist.get_world_size())
         places = torch.stack(ranks.gather(torch.tensor([_this_machine(), os.getpid()]))).tolist()
         own = places.pop(ranks.rank)
         return replace(ranks, neighbours=tuple(pid for machine, pid in places if machine == own[0]))

@@ -272,6 +272,7 @@ class Trainer:
         return Validation(loss, bleu, chrf)
 
     def _save(self, *, best: bool) -> None:
+        self.update.look()
         self.state.progress.seconds = self._clock()
         self.state.meet()
         if self.state.ranks.leads:

@@ -72,10 +72,10 @@ class StaticUpdate:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.captures = self.device.type == "cuda"
         self.fits = True
-        self.calls = 0
+        self.calls = self.looked = 0
 
     def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
-        """See `Update`. What it returns is `done` in any case; see `_look`."""
+        """See `Update`. What it returns is `done` in any case; see `look`."""
         if not self.fits or len(batches) != 1 or not self.budget.holds(batches[0]):
             return self.eager(batches, tokens, rate, exchange)
         self._fill(batches[0])
@@ -92,7 +92,7 @@ class StaticUpdate:
             return self.eager(batches, tokens, rate, exchange)
         self.calls += 1
         if self.calls % LOOK_EVERY == 0:
-            self._look()
+            self.look()
         return Updated(self.nll.clone(), self.norm.clone(), True)
 
     def rehearse(self, batch: Batch) -> int:
@@ -167,12 +167,13 @@ class StaticUpdate:
         self.left_out.add_(spoiled)
         self.in_a_row.add_(1.0).mul_(spoiled)
 
-    def _look(self) -> None:
-        """Say what was left out since the last look. Raises: UserError where nothing changes any more."""
-        left_out, in_a_row = int(self.left_out), int(self.in_a_row)
+    def look(self) -> None:
+        """See `Update`: asks the device what it has counted since the last look."""
+        left_out, in_a_row, calls = int(self.left_out), int(self.in_a_row), self.calls - self.looked
         self.left_out.zero_()
+        self.looked = self.calls
         if left_out:
-            self.say(f"{left_out} of the last {LOOK_EVERY} updates had no finite gradient and were left out")
+            self.say(f"{left_out} of the last {calls} updates had no finite gradient and were left out")
         if in_a_row >= MAX_SKIPPED:
             raise diverged()
 

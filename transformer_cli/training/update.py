@@ -59,6 +59,14 @@ class Update(Protocol):
         """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
         ...
 
+    def look(self) -> None:
+        """Before a save: say which updates were left out, if that was not said at once.
+
+        Raises:
+            UserError: nothing changes any more.
+        """
+        ...
+
 
 class EagerUpdate:
     """Operation by operation, for batches of any shape, on any device."""
@@ -89,6 +97,9 @@ class EagerUpdate:
     def products(self) -> AbstractContextManager[object]:
         """What matrix products are done in."""
         return products_in(self.device, self.precision)
+
+    def look(self) -> None:
+        """See `Update`: each was said at once."""
 
     def rehearse(self, batch: Batch) -> int:
         """See `Update`."""
