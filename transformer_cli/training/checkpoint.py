@@ -10,9 +10,9 @@ validated when its run was started again, holds `state.validated.json` as well, 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +130,8 @@ class CheckpointStore:
 
     def discard(self, path: Path) -> None:
         """Move a damaged checkpoint out of the way, so that its step can be saved again."""
-        target = path.with_name(f"{path.name}.damaged")
-        shutil.rmtree(target, ignore_errors=True)
-        path.rename(target)
+        names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
+        path.rename(next(name for name in names if not name.exists()))
 
     def _add_validation(self, path: Path, progress: Progress) -> None:
         """The same step again, now that its scores are known: a new file, believed once the manifest names it."""
