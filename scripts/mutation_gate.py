@@ -145,8 +145,8 @@ MUTATIONS = [
     Mutation(
         "files of unequal length are refused",
         "data/corpus.py",
-        "raise _unequal(",
-        "_unequal(",
+        "raise _unequal(src_path",
+        "_unequal(src_path",
         "tests/data/test_corpus.py",
     ),
 ]

@@ -98,18 +98,18 @@ def test_an_output_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"old")
     path.chmod(0o640)
-    with durable.growing_output(path) as write:
-        write(b"a\n")
+    with durable.growing_output(path) as output:
+        output.write(b"a\n")
         assert path.read_bytes() == b"old"
-        assert durable.unfinished(path).read_bytes() == b"a\n"
-        write(b"b\n")
+        assert durable.part_of(path).read_bytes() == b"a\n"
+        output.write(b"b\n")
     assert path.read_bytes() == b"a\nb\n"
     assert path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(RuntimeError), durable.growing_output(path) as write:
-        write(b"c\n")
+    with pytest.raises(RuntimeError), durable.growing_output(path) as output:
+        output.write(b"c\n")
         raise RuntimeError
     assert path.read_bytes() == b"a\nb\n"
-    assert durable.unfinished(path).read_bytes() == b"c\n"
+    assert durable.part_of(path).read_bytes() == b"c\n"
 
 
 def test_a_text_without_lines_is_a_file_too(tmp_path: Path) -> None:

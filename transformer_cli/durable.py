@@ -12,16 +12,22 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from transformer_cli.errors import DiskError
 
 TEMPORARY = ".tmp"
 """Suffix of what is not finished. Its name also begins with a dot: a user's own `notes.tmp` is not ours."""
+
+STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/fd/(\d+)")
+"""Names of what is open already."""
 
 
 @dataclass(frozen=True)
@@ -57,73 +63,102 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Replace a file all at once; write straight into what is no plain file, such as a pipe.
+    """Replace a file all at once; write straight into what is no file of its own, such as a pipe.
 
     Missing directories are made. Raises: DiskError.
     """
-    with growing_output(path) as write:
-        write(content)
+    if is_plain(path):
+        make_directory(path.resolve().parent)
+        write_bytes(path.resolve(), content)
+        return
+    with growing_output(path) as output:
+        output.write(content)
 
 
 def is_plain(path: Path) -> bool:
-    """Whether it is, or would become, a file of its own: no pipe, device or descriptor."""
-    return path.absolute().parts[1:2] != ("dev",) and (not path.exists() or path.is_file())
+    """Whether it is, or would become, a file of its own: no pipe, device or descriptor that is open already."""
+    return descriptor_of(path) is None and (not path.exists() or path.is_file())
 
 
-def unfinished(path: Path) -> Path:
-    """Where `growing_output` keeps what it has while there is more to come."""
+def descriptor_of(path: Path) -> int | None:
+    """The open descriptor that a name such as `/dev/stdout` or `/dev/fd/3` stands for."""
+    name = str(path.absolute())
+    found = DESCRIPTOR.fullmatch(name)
+    return STREAMS.get(name, int(found[1]) if found else None)
+
+
+def part_of(path: Path) -> Path:
+    """Where a growing output keeps what it has while there is more to come."""
     return path.with_name(f"{path.name}.part")
 
 
-@contextlib.contextmanager
-def growing_output(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Write a file piece by piece; it has its name once it is whole.
+class GrowingOutput:
+    """A file written piece by piece; it has its name once it is whole.
 
-    Until then, and for good if the program ends before, the pieces stand in `unfinished(path)`. What is no plain
-    file, such as a pipe, is written straight into.
-
-    Yields:
-        write(content): the next piece.
-
-    Raises:
-        DiskError: the file system refused; an older file of that name is intact.
+    Until then, and for good if the program ends before, the pieces stand in `place`, beside it. What is no file of
+    its own (see `is_plain`) is written straight into.
     """
-    plain = is_plain(path)
-    target = path.resolve() if plain else path
-    place = unfinished(target) if plain else target
-    written = 0
-    with contextlib.ExitStack() as stack:
 
-        def begin() -> BinaryIO:
-            if plain:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                place.unlink(missing_ok=True)  # of an earlier run; it may be a link to elsewhere
-            return stack.enter_context(place.open("wb", buffering=0))
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plain = is_plain(path)
+        self.target = path.resolve() if self.plain else path
+        self.place = part_of(self.target) if self.plain else path
+        self.begun = False
+        """Whether `place` is this output's; before it may be that of an earlier run."""
+        self._stream: FileIO | None = None
+        self._written = 0
 
-        stream: BinaryIO | None = None
+    def write(self, content: bytes) -> None:
+        """The next piece. Raises: DiskError."""
+        with _disk_errors(self.path, self._written + len(content)):
+            self._stream = self._stream or self._open()
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+            self._written += len(content)
 
-        def write(content: bytes) -> None:
-            nonlocal stream, written
-            with _disk_errors(path, written + len(content)):
-                stream = stream or begin()
-                rest = memoryview(content)
-                while rest:
-                    rest = rest[stream.write(rest) :]
-                written += len(content)
+    def finish(self) -> None:
+        """It is whole, also without any piece. Raises: DiskError."""
+        self.write(b"")
+        if self.plain:
+            with _disk_errors(self.path, self._written):
+                _sync(self.place, OPS)
+                OPS.replace(self.place, self.target)
+                sync_directory(self.target.parent)
 
-        yield write
-        write(b"")  # a text without lines is a file too
-        if plain:
-            with _disk_errors(path, written):
-                _take_mode(place, target)
-                _sync(place, OPS)
-                OPS.replace(place, target)
-                sync_directory(target.parent)
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def _open(self) -> FileIO:
+        self.begun = True
+        descriptor = descriptor_of(self.path)
+        if descriptor is not None:  # the name would open a file anew, and from its beginning
+            return FileIO(os.dup(descriptor), "w")
+        if not self.plain:
+            return FileIO(self.path, "w")
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.place.unlink(missing_ok=True)  # it may be a link to elsewhere
+        stream = FileIO(self.place, "x")
+        _take_mode(self.place, self.target)
+        return stream
+
+
+@contextlib.contextmanager
+def growing_output(path: Path) -> Iterator[GrowingOutput]:
+    """A `GrowingOutput`, finished unless something fails. Raises: DiskError; an older file is then intact."""
+    output = GrowingOutput(path)
+    try:
+        yield output
+        output.finish()
+    finally:
+        output.close()
 
 
 def write_text(path: Path, text: str, ops: FileOps = OPS) -> None:
-    """`write_bytes` of UTF-8 text."""
-    write_bytes(path, text.encode("utf-8"), ops)
+    """`write_bytes` of UTF-8 text, in which a path may hold any bytes."""
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"), ops)
 
 
 def write_json(path: Path, value: Any, ops: FileOps = OPS) -> None:
@@ -234,8 +269,8 @@ def _sync(path: Path, ops: FileOps) -> None:
 
 def _take_mode(new: Path, old: Path) -> None:
     """Who may read a file is for its owner to say, and stays as it is when the file is replaced."""
-    if old.exists():
-        new.chmod(old.stat().st_mode & 0o777)
+    if old.exists() and (mode := old.stat().st_mode & 0o777) != new.stat().st_mode & 0o777:
+        new.chmod(mode)
 
 
 def _write_synced(path: Path, content: bytes, ops: FileOps) -> None:

@@ -398,6 +398,64 @@ def test_a_dash_is_a_stream_and_dev_stdout_is_no_file(run: Path) -> None:
     assert cli("translate", run, "-o", "/dev/stdout", stdin=sentence).stdout == expected
 
 
+def test_an_output_appends_where_the_shell_says_so(run: Path, tmp_path: Path) -> None:
+    """`/dev/stdout` opened by name would begin the file anew."""
+    (tmp_path / "log").write_bytes(b"before\n")
+    command = f"{' '.join(CLI)} translate {run} -o /dev/stdout >> {tmp_path / 'log'}"
+    subprocess.run(["bash", "-c", command], input=b"The cat sees the house today.\n", env=ENVIRONMENT, check=True)
+    lines = (tmp_path / "log").read_bytes().split(b"\n")
+    assert lines[0] == b"before" and len(lines) == 3
+
+
+def test_an_input_that_an_output_would_grow_in_is_spared(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.part").write_bytes(b"The cat sees the house today.\n")
+    bundle = tmp_path / "model.zip"
+    assert cli("export", run, bundle, "--to", "bundle").returncode == 0
+    before = tree(tmp_path)
+    for arguments in (
+        ["translate", run, tmp_path / "out.part", "-o", tmp_path / "out"],
+        ["translate", run, tmp_path / "out.part", "-o", bundle, "--ensemble", f"{bundle}@best"],
+        ["translate", bundle, tmp_path / "out.part", "-o", bundle],
+        ["translate", run, tmp_path / "out.part", "-o", tmp_path / "o", "--alignments", tmp_path / "o.part"],
+        ["tokenizer", "train", "--input", tmp_path / "out.part", "--output", tmp_path / "out"],
+    ):
+        done = cli(*arguments)
+        assert (done.returncode, b"is also read" in done.stderr) == (2, True), arguments
+    same = f"{' '.join(CLI)} translate {run} -o {tmp_path}/out.part < {tmp_path}/out.part"
+    assert subprocess.run(["bash", "-c", same], capture_output=True, env=ENVIRONMENT).returncode == 2
+    assert tree(tmp_path) == before
+
+
+def test_a_corpus_may_come_through_pipes(toy: Path, tmp_path: Path) -> None:
+    command = f"{' '.join(CLI)} check --src <(cat {toy}/train.en) --tgt <(cat {toy}/train.de)"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=ENVIRONMENT)
+    assert b"300 pairs" in done.stdout, done.stderr.decode()
+    hyp = (toy / "test.de").read_bytes()
+    refs = ["--ref", toy / "test.de", "--ref", toy / "test.de"]
+    scored = cli("evaluate", "--hyp", "/dev/stdin", *refs, stdin=hyp, LANG="C")
+    assert b"BLEU 100.00" in scored.stdout, scored.stderr.decode()
+
+
+def test_a_signal_ends_it_though_nobody_hears_its_last_words(run: Path) -> None:
+    """As in `translate ... 2>&1 | tee log`, where Ctrl-C ends `tee` as well."""
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [*CLI, "translate", str(run)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(b"The cat sees the house today.\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        os.close(reader)
+        os.close(writer)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+
+
 def test_what_was_translated_is_left_when_a_later_line_fails(run: Path, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"The cat sees the house today.\n" * 5000 + b"\xff\n")
     (tmp_path / "prefix").write_bytes(b"\n" * 4500)  # too few, which shows in the second chunk

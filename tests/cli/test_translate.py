@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from conftest import CLI, ENVIRONMENT, cli
+from conftest import CLI, ENVIRONMENT, TINY_RUN, cli
 
 LINES = ["The cat sees the house today.", "", "My aunt loves the child often.", "A bird finds the horse now."]
 TEXT = "".join(line + "\n" for line in LINES).encode()
@@ -193,6 +193,32 @@ def test_shortlist(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "prefix").write_text("Heute\n" * len(LINES))
     done = cli("translate", run, "--shortlist", 30, "--prefix", tmp_path / "prefix", stdin=TEXT)
     assert done.returncode == 2 and b"--shortlist excludes --prefix" in done.stderr
+
+
+def test_an_exported_run_needs_no_shortlist(toy_run: Path, tmp_path: Path) -> None:
+    """Its training text stays behind, and a configuration that asks for one would make the bundle useless."""
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run, symlinks=True)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("shortlist: 0", "shortlist: 30"))
+    assert cli("export", run, tmp_path / "model.zip", "--to", "bundle").returncode == 0
+    assert said("translate", tmp_path / "model.zip") == said("translate", toy_run)
+
+
+def test_the_shortest_table_of_positions_binds_an_ensemble(toy: Path, tmp_path: Path) -> None:
+    """Also of the source: a line that only one member could read is translated in parts."""
+    arguments = ["--src", toy / "train.en", "--tgt", toy / "train.de", "--max-steps", 2]
+    arguments += [part for setting in TINY_RUN for part in ("--set", setting)]
+    for name, longest in (("long", 64), ("short", 24)):
+        positions = ["--set", "model.positions=learned", "--set", f"model.max_positions={longest}"]
+        positions += ["--set", f"data.max_length={longest}"]
+        done = cli("train", "--run", tmp_path / name, *arguments, *positions)
+        assert done.returncode == 0, done.stderr.decode()
+    sentence = b"The cat sees the house today. " * 4 + b"\n"
+    options = ["--ensemble", tmp_path / "short", "--format", "jsonl"]
+    done = cli("translate", tmp_path / "long", *options, stdin=sentence)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["status"] == "split"
 
 
 def test_check_invariance(toy_run: Path, toy: Path) -> None:

@@ -99,7 +99,8 @@ def test_files_that_have_slipped_are_noticed_and_others_not() -> None:
     assert shifted_lines(ParallelText(src, tgt)) == []
     slipped = shifted_lines(ParallelText(src[:800] + src[801:], tgt[:-1]))
     assert slipped == [800, 1200, 1600]
-    assert shifted_lines(ParallelText(["same"] * 900, ["gleich"] * 900)) == []
+    for length in range(1, 60):  # the deviation of equal logarithms is not always 0
+        assert shifted_lines(ParallelText(["x" * length] * 401, ["y" * (length + 3)] * 401)) == []
     assert shifted_lines(ParallelText([], [])) == []
     finding = next(f for f in examine(ParallelText(src[1:], tgt[:-1])).findings if "shifted" in f.kind)
     assert finding.lines[0] == 1

@@ -184,6 +184,18 @@ def test_a_step_saved_at_a_signal_can_be_validated_later(tmp_path: Path) -> None
     assert not newest.exists()
 
 
+def test_a_step_that_was_validated_is_not_written_again(store: CheckpointStore) -> None:
+    """A skipped update moves the position in the data, and not the weights: the two belong together."""
+    state = make_state()
+    advance(state)
+    state.progress.validated_step = 1
+    path = store.save(state, best=True, keep_last=3)
+    before = {p.name: p.read_bytes() for p in path.iterdir()}
+    state.progress.tokens += 100
+    store.save(state, best=False, keep_last=3)
+    assert {p.name: p.read_bytes() for p in path.iterdir()} == before
+
+
 def test_where_the_best_is_gone_the_newest_takes_its_place(store: CheckpointStore) -> None:
     """The better one was damaged, and the older best pruned for it: `best` must not point at nothing."""
     state = make_state()
@@ -191,6 +203,7 @@ def test_where_the_best_is_gone_the_newest_takes_its_place(store: CheckpointStor
     state.progress.best_score, state.progress.best_step = 9.0, 0  # step 0 is pruned
     path = store.save(state, best=False, keep_last=1)
     (store.directory / "best").symlink_to("step_000000000")
+    store.forget_lost_best(state.progress)
     store.repair_names(path, state.progress)
     assert store.named("best") == path
     assert state.progress.best_score is None

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from conftest import CLI, ENVIRONMENT, TINY_RUN
 
-from transformer_cli.errors import UserError
+from transformer_cli.errors import ConfigError, UserError
 from transformer_cli.training.distributed import Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
@@ -130,6 +130,15 @@ class Endless:
 
     def wait(self) -> None:
         raise AssertionError("waited for a rank that is gone")
+
+
+def test_half_of_what_torchrun_sets_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for size in ("2", "two"):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        with pytest.raises(ConfigError, match="not what torchrun sets"):
+            Ranks.join(torch.device("cpu"))
 
 
 def test_a_neighbour_that_is_gone_is_not_waited_for() -> None:

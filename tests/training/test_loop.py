@@ -70,7 +70,7 @@ def trainer(
         assert newest is not None
         load_training(newest, state)
     stream = stream or Numbers(state.progress.position)
-    log = MetricsLog(tmp_path / "metrics.jsonl", state.progress.step)
+    log = MetricsLog(tmp_path / "metrics.jsonl", state.progress.step, state.progress.validated_step)
     scores = scores or (lambda step: Validation(1.0, float(step), 0.0))
     return Trainer(
         state, config, stream, EagerUpdate(state, config, silent), scores, store, log, StopRequest(), silent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import json
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,24 @@ class FullDisk(io.StringIO):
 
 
 def test_a_full_disk_under_the_log_is_named() -> None:
-    log = MetricsLog(None, 0)
+    log = MetricsLog(None, 0, 0)
     log._stream = FullDisk()
     with pytest.raises(DiskError, match=r"metrics.jsonl: cannot be written: No space left"):
         log.write("train", step=1)
+
+
+def test_a_validation_that_no_save_knows_is_dropped(tmp_path: Path) -> None:
+    """A crash came between its line and its save; it will be done again."""
+    path = tmp_path / "metrics.jsonl"
+    for validated in (4, 2):
+        log = MetricsLog(path, 0, 0)
+        for step in (2, 4):
+            log.write("train", step=step)
+            log.write("validation", step=step)
+        log.close()
+        MetricsLog(path, 4, validated).close()
+        kept = [(line["kind"], line["step"]) for line in map(json.loads, path.read_text().splitlines())]
+        assert (
+            kept
+            == [("train", 2), ("validation", 2), ("train", 4), ("validation", 4)][: 4 if validated == 4 else 3]
+        )

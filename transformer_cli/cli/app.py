@@ -5,7 +5,9 @@ torch and everything that needs it are imported inside the commands, so that `--
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -82,6 +84,8 @@ def main() -> NoReturn:
 
     0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 130 and 143 signals.
     """
+    if sys.stderr is None:  # closed by the shell: what is said goes nowhere
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         app(args=spread(sys.argv[1:]))
     except UserError as error:
@@ -91,15 +95,23 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except Exception as error:
-        from transformer_cli.training.memory import is_out_of_memory  # needs torch, as such an error does
-
-        if is_out_of_memory(error):
+        if _is_out_of_memory(error):
             _fail("error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)", 1)
         _fail(
             f"error: this is a defect: {type(error).__name__}: {error}\n  run again with --debug for details",
             1,
         )
     sys.exit(0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if "torch" not in sys.modules:
+        return False
+    from transformer_cli.training.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import print_json, tell
+from transformer_cli.cli.output import leave_on_signal, print_json, tell
 
 
 def check(
@@ -37,8 +38,10 @@ def check(
     if (against_src is None) != (against_tgt is None):
         raise ConfigError("--against-src and --against-tgt go together")
     other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
+    leave_on_signal(signal.SIGINT)
     text = read_parallel(src, tgt)
     report: CorpusReport = examine(text, other)
+    report.notes.extend(other.notes if other else [])
     if json:
         print_json(asdict(report))
         return
@@ -47,7 +50,7 @@ def check(
         ("source", "target"), report.words, report.types, report.longest, strict=True
     ):
         tell(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
-    for note in [*report.notes, *(other.notes if other else [])]:
+    for note in report.notes:
         tell(f"- {note}")
     for finding in report.findings:
         places = finding.lines if len(src) == 1 else [text.place(line - 1) for line in finding.lines]

@@ -86,7 +86,7 @@ def evaluate(
         found = evaluate_file(hyp, ref, tokenize, say)
     else:
         assert run is not None and src is not None
-        check_output(output, src, *ref)
+        check_output(output, run, src, *ref, makes_directory=True)
         found = evaluate_run(run, src, ref, options, output, checkpoint, device, tokenize, say)
     if json:
         print_json(found.to_json())

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformer_cli.durable import is_plain
+from transformer_cli import durable
 from transformer_cli.errors import ConfigError, DataError, DiskError
 
 
@@ -46,38 +47,52 @@ def write_stdout(content: bytes) -> None:
         raise DiskError(f"standard output: cannot be written: {error.strerror}") from None
 
 
-def leave_on_signal(*numbers: signal.Signals, note: str = "") -> None:
-    """From now on these signals end the program at once, with 128 and their number: where nothing would be lost.
+def leave_on_signal(*numbers: signal.Signals, note: Callable[[], str] = str) -> None:
+    """From now on these signals end the program at once (128 + number): where nothing would be lost.
 
     A thread of its own waits for them: a handler, and the exception that Ctrl-C usually is, would first wait for
     whatever the main thread computes outside Python (training a tokenizer may take minutes), and for the batches
-    that other threads are working on. Returns to usual handlers with `signal.set_wakeup_fd(-1)`.
+    that other threads are working on. `note` is what else to say. What a shell has told us to ignore stays ignored.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
     def wait() -> None:
         number = os.read(reader, 1)[0]
-        os.write(2, f"\ninterrupted{note}\n".encode())
-        os._exit(128 + number)
+        try:
+            os.write(2, f"\ninterrupted{note()}\n".encode(errors="replace"))
+        finally:
+            os._exit(128 + number)
 
     for number in numbers:
-        signal.signal(number, lambda *_: None)  # not the default, so that the number goes to the pipe
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # not the default, so that the number goes to the pipe
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=wait, daemon=True).start()
+
+
+def stay_on_signal(handle: Callable[[int, Any], None], *numbers: signal.Signals) -> None:
+    """The end of `leave_on_signal`: from now on `handle` is asked."""
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+    signal.set_wakeup_fd(-1)
 
 
 def check_output(path: Path | None, *others: Path | None, makes_directory: bool = False) -> None:
     """Asked before the work, not after it.
 
-    `others`: what the same command reads or writes. Raises: ConfigError if `path` is one of them; DiskError if
-    nothing could be written to it.
+    `others`: what the same command reads or writes. Raises: ConfigError if `path`, or the file beside it that it
+    grows in, is one of them; DiskError if nothing could be written to it.
     """
-    if path is None or (path.exists() and not path.is_dir() and not is_plain(path)):
+    if path is None or (path.exists() and not path.is_dir() and not durable.is_plain(path)):
         return
     target = path.resolve()
-    if target in [o.resolve() for o in others if o is not None]:
-        raise ConfigError(f"{path}: is also read or written otherwise by this command", hint="give another output")
+    for other in others:
+        if other is not None and any(_same(place, other) for place in (target, durable.part_of(target))):
+            raise ConfigError(
+                f"{path}: is also read or written otherwise by this command", hint="give another output"
+            )
     if path.is_dir():
         raise DiskError(f"{path}: cannot be written: is a directory")
     place = target.parent
@@ -85,6 +100,10 @@ def check_output(path: Path | None, *others: Path | None, makes_directory: bool 
         place = place.parent
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise DiskError(f"{path}: cannot be written: no such directory, or no permission")
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.samefile(b) if a.exists() and b.exists() else a.resolve() == b.resolve()
 
 
 def existing(path: Path) -> Path:

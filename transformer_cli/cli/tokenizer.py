@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, say
+from transformer_cli.cli.output import check_output, leave_on_signal, say
 
 app = typer.Typer(help="Train a tokenizer by itself (train does it for you).", no_args_is_help=True)
 
@@ -46,10 +47,11 @@ def train(
     }
     values = {key: value for key, value in given.items() if value is not None}
     config = validate_config({"tokenizer": values}, "tokenizer train").tokenizer
+    leave_on_signal(signal.SIGINT)
     check_output(output, *input, makes_directory=True)
     lines: list[str] = []
     for path in input:
-        found, report = read_lines(path)
+        found, report = read_lines(path, refuses_binary=True)
         lines += found
         for message in report.messages(str(path)):
             say(f"warning: {message}")

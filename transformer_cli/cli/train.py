@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transformer_cli.cli.output import leave_on_signal, say
+from transformer_cli.cli.output import leave_on_signal, say, stay_on_signal
 
 if TYPE_CHECKING:
     from transformer_cli.experiment.training import Outcome
@@ -82,7 +82,7 @@ def train(
     given += [f"training.max_minutes={max_minutes}"] if max_minutes is not None else []
     request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
     stop = StopRequest()
-    leave_on_signal(signal.SIGINT, signal.SIGTERM, note="; training had not begun")
+    leave_on_signal(signal.SIGINT, signal.SIGTERM, note=lambda: "; training had not begun")
     outcome = run_training(request, say, stop, lambda: _handle_signals(stop))
     if outcome.leads:
         _report(outcome)
@@ -109,9 +109,7 @@ def _handle_signals(stop: StopRequest) -> None:
         with contextlib.suppress(OSError):
             os.write(2, b"\nsignal received: finishing the step and saving; once more leaves at once\n")
 
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    stay_on_signal(handle, signal.SIGINT, signal.SIGTERM)
 
 
 def _report(outcome: Outcome) -> None:

@@ -215,8 +215,10 @@ def translate(
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: unknown; known: {', '.join(FORMATS)}")
     input, output = (None if str(path) == "-" else path for path in (input, output))
-    check_output(output, input, terms, avoid, prefix, alignments)
-    check_output(alignments, input, terms, avoid, prefix)
+    read = [run, input or Path("/dev/stdin"), terms, avoid, prefix]
+    read += [Path(name) for other in ensemble or [] for name in (other, other.rpartition("@")[0]) if name]
+    check_output(output, *read, alignments)
+    check_output(alignments, *read, output)
     overrides = {
         "beam": beam,
         "length_penalty": length_penalty,
@@ -255,12 +257,22 @@ def translate(
         leave_on_signal(signal.SIGINT)
         prove_invariance(request, say)
         return
-    parts = [str(durable.unfinished(path)) for path in (output, alignments) if path is not None]
-    leave_on_signal(signal.SIGINT, note=f"; what was done is in {' and '.join(parts)}" if parts else "")
+    outputs: list[durable.GrowingOutput] = []
+
+    def done() -> str:
+        places = [str(o.place) for o in outputs if o.begun and o.plain]
+        return f"; what was done is in {' and '.join(places)}" if places else ""
+
+    leave_on_signal(signal.SIGINT, note=done)
     with contextlib.ExitStack() as files:
-        write = write_stdout if output is None else files.enter_context(durable.growing_output(output))
-        align = None if alignments is None else files.enter_context(durable.growing_output(alignments))
+        write, align = write_stdout, None
+        if output is not None:
+            outputs.append(files.enter_context(durable.growing_output(output)))
+            write = outputs[0].write
+        if alignments is not None:
+            outputs.append(files.enter_context(durable.growing_output(alignments)))
+            align = outputs[-1].write
         for first, sources, translations in translate_lines(request, CHUNK, say):
             write(render(sources, translations, format, n_best, first))
-            if align:
+            if align is not None:
                 align(render(sources, translations, "pharaoh", 1, first))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer_cli.data.text import read_lines, refuse_binary
+from transformer_cli.data.text import read_lines
 from transformer_cli.errors import DataError
 
 HELD_OUT_PAIRS = 1000
@@ -67,10 +67,8 @@ def read_parallel(
         raise DataError(f"{len(src)} source files but {len(tgt)} target files")
     joined = ParallelText([], [])
     for src_path, tgt_path in zip(src, tgt, strict=True):
-        for path in (src_path, tgt_path):
-            refuse_binary(path)
-        src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8)
-        tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8)
+        src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8, refuses_binary=True)
+        tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8, refuses_binary=True)
         joined.notes.extend(src_report.messages(str(src_path)) + tgt_report.messages(str(tgt_path)))
         if len(src_lines) != len(tgt_lines):
             raise _unequal(src_path, src_lines, tgt_path, tgt_lines)
@@ -81,6 +79,14 @@ def read_parallel(
         names = ", ".join(map(str, [*src, *tgt]))
         raise DataError(f"{names}: no sentence pair (every line is blank on one side at least)")
     return joined
+
+
+def with_reference(text: ParallelText, ref: Path) -> ParallelText:
+    """The same source with another target. Raises: DataError as `read_parallel`."""
+    lines, report = read_lines(ref, refuses_binary=True)
+    if len(lines) != len(text):
+        raise _unequal(text.files[0][0], text.src, ref, lines)
+    return ParallelText(text.src, lines, report.messages(str(ref)), text.files)
 
 
 def _unequal(src: Path, src_lines: list[str], tgt: Path, tgt_lines: list[str]) -> DataError:
@@ -168,7 +174,7 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
         ("blank on one side", [i - 1 for i in one_sided_blanks(text)],
          "left out of training; check that the files are aligned"),
         ("repeated pairs", duplicates, "kept; data.filters.duplicates: true leaves them out"),
-        ("source equals target", [i for i in filled if pairs[i][0].strip() == pairs[i][1].strip()],
+        ("source equals target", copied(text),
          "kept; many of them teach the model to copy"),
         ("lengths differ more than fivefold", [i for i in filled if _lopsided(*pairs[i])],
          "probably misaligned; data.filters.length_ratio leaves the worst out"),
@@ -223,14 +229,15 @@ def shifted_lines(text: ParallelText) -> list[int]:
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+    if len(a) < 2 or min(a.std(), b.std()) < 1e-6:  # all alike, but for rounding
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def copied(text: ParallelText) -> int:
-    """Pairs whose target is their source."""
-    return sum(s.strip() == t.strip() != "" for s, t in zip(text.src, text.tgt, strict=True))
+def copied(text: ParallelText) -> list[int]:
+    """Rows (from 0) whose target is their source."""
+    sides = zip(text.src, text.tgt, strict=True)
+    return [i for i, (s, t) in enumerate(sides) if s.strip() == t.strip() != ""]
 
 
 def _lopsided(src: str, tgt: str) -> bool:

@@ -7,8 +7,6 @@ for line ends, and NUL, become a space, so that one line in is one line out what
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 FORBIDDEN = re.compile("[\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029]")
 """NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph ends."""
 REPORTED_LINES = 5
-SOME_LINES, ENCODED_SHARE = 10, 0.02
+ENCODED_LINES, ENCODED_SHARE = 10, 0.02
 """So many lines that are not UTF-8, and this share of all, are no accident but another encoding."""
 BINARY = {
     b"\x1f\x8b": ("is compressed by gzip", "gunzip -k"),
@@ -35,7 +33,7 @@ BINARY = {
 """How files begin that hold text in another form, and what turns them into text."""
 UNSPACED_SHARE = 0.3
 """Of the characters of a text, from which on splitting it at spaces finds no words."""
-KANA_SHARE = 20
+HAN_PER_KANA = 20
 """Chinese characters for each kana, from which on a text is Chinese with a Japanese name in it."""
 HAN, KANA = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff", "\u3040-\u30ff"
 UNSPACED = re.compile(f"[{HAN}{KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
@@ -55,7 +53,7 @@ class LineReport:
     @property
     def guess(self) -> str:
         """What a file with many such lines probably is."""
-        if self.bad_utf8 < max(SOME_LINES, ENCODED_SHARE * self.lines):
+        if self.bad_utf8 < max(ENCODED_LINES, ENCODED_SHARE * self.lines):
             return ""
         return "; if it is in Latin-1, convert it first: iconv -f latin1 -t utf-8"
 
@@ -102,7 +100,7 @@ def decode_line(raw: bytes, number: int, report: LineReport) -> str:
 
 def from_argument(text: str) -> str:
     """What a command line gave (bytes that are not UTF-8 as surrogates) -> text by the line contract."""
-    return decode_line(os.fsencode(text).replace(b"\n", b" "), 2, LineReport())  # not the first line: no BOM
+    return one_line(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace"))
 
 
 def iter_lines(
@@ -123,27 +121,28 @@ def iter_lines(
         yield line
 
 
-def refuse_binary(path: Path) -> None:
-    """Raises: DataError: a file of sentences that is compressed, or in an encoding with a NUL in each character.
-
-    For corpora, where nobody wants such bytes as text; `translate` takes whatever comes.
-    """
-    with contextlib.suppress(OSError), path.open("rb") as stream:
-        head = stream.read(4096)
-        for start, (what, tool) in BINARY.items():
-            if head.startswith(start) and b"\0" in head:
-                raise DataError(f"{path}: {what}, not plain UTF-8 text", hint=f"first: {tool} {path.name}")
+def refuse_binary(head: bytes, name: str) -> None:
+    """Raises: DataError: a file that begins so is compressed, or in an encoding with a NUL in each character."""
+    for start, (what, tool) in BINARY.items():
+        if head.startswith(start) and b"\0" in head:
+            raise DataError(f"{what}, not plain UTF-8 text", hint=f"first: {tool} {name}")
 
 
-def read_lines(path: Path, *, strict_utf8: bool = False) -> tuple[list[str], LineReport]:
-    """All lines of a file and what had to be mended.
+def read_lines(
+    path: Path, *, strict_utf8: bool = False, refuses_binary: bool = False
+) -> tuple[list[str], LineReport]:
+    """All lines of a file, which may be a pipe, and what had to be mended.
+
+    `refuses_binary` is for corpora, where nobody wants compressed bytes as text; `translate` takes whatever comes.
 
     Raises:
-        DataError: no such file, not readable, or (with `strict_utf8`) not UTF-8.
+        DataError: no such file, not readable, or (as asked) not UTF-8, or binary.
     """
     report = LineReport()
     try:
         with path.open("rb") as stream:
+            if refuses_binary:
+                refuse_binary(stream.peek(), path.name)
             lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None
@@ -162,7 +161,7 @@ def writing_of(text: str) -> str:
     if len(unspaced) <= len("".join(text.split())) * UNSPACED_SHARE:
         return "spaced"
     han, kana = (len(re.findall(f"[{some}]", unspaced)) for some in (HAN, KANA))
-    return "chinese" if han > KANA_SHARE * kana and han > len(unspaced) / 2 else "unspaced"
+    return "chinese" if han > HAN_PER_KANA * kana and han > len(unspaced) / 2 else "unspaced"
 
 
 def encode_lines(lines: Iterable[str]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from transformer_cli import durable
-from transformer_cli.data.corpus import read_parallel
+from transformer_cli.data.corpus import read_parallel, with_reference
 from transformer_cli.data.text import encode_lines
-from transformer_cli.errors import DataError
+from transformer_cli.errors import DataError, DiskError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
 from transformer_cli.experiment.inference import load_run
 from transformer_cli.runtime import pick_device, tune_process
@@ -35,7 +36,7 @@ class Evaluation:
 
 def evaluate_file(hyp: Path, refs: Sequence[Path], tokenize: str | None, say: Say) -> Evaluation:
     """Score a file of translations. Raises: DataError: files that cannot be used."""
-    hypotheses, references = _read(hyp, refs, say)
+    hypotheses, references = _read_test_set(hyp, refs, say)
     scores = corpus_scores(hypotheses, *references, tokenize=tokenize)
     return Evaluation(scores, {"lines": len(hypotheses), "hypotheses": str(hyp)})
 
@@ -59,17 +60,23 @@ def evaluate_run(
         UserError: files or run that cannot be used.
     """
     tune_process()
-    sources, references = _read(src, refs, say)
+    sources, references = _read_test_set(src, refs, say)
     loaded = load_run(path, pick_device(device), checkpoint)
     translator = loaded.translator(overrides)
+    beam = translator.options.beam
+    others = {**{name: overrides.get(name) for name in ("length_penalty", "precision")}, "tok": tokenize}
+    parts = [src.name, *([checkpoint] if checkpoint != "best" else []), f"beam{beam}"]
+    parts += [f"{name}{value}" for name, value in others.items() if value is not None]
+    parts += [f"refs{len(refs)}"] if len(refs) > 1 else []
+    target = output or loaded.evaluation / f"{'.'.join(parts)}.txt"
+    if durable.is_plain(target):  # known before the work, not after it
+        durable.make_directory(target.parent)
+        if not os.access(target.parent, os.W_OK):
+            raise DiskError(f"{target}: cannot be written: no permission", hint="choose another place: -o FILE")
     began = time.perf_counter()
     with tqdm(total=len(sources), desc="translate", unit="line", disable=None, file=sys.stderr) as bar:
         hypotheses = [t.text for t in translator.translate(sources, bar.update)]
     seconds = time.perf_counter() - began
-    beam = translator.options.beam
-    others = [f"{k}{v}" for k, v in overrides.items() if v is not None and k in ("length_penalty", "precision")]
-    name = ".".join([src.name, *([checkpoint] if checkpoint != "best" else []), f"beam{beam}", *others])
-    target = output or loaded.evaluation / f"{name}.txt"
     durable.write_output(target, encode_lines(hypotheses))
     facts = {
         "lines": len(sources),
@@ -86,12 +93,13 @@ def evaluate_run(
     return found
 
 
-def _read(first: Path, refs: Sequence[Path], say: Say) -> tuple[list[str], list[list[str]]]:
-    """The lines of a source or a translation, and of each reference. Raises: DataError."""
-    texts = [read_parallel([first], [ref], may_be_blank=True) for ref in refs]
-    for note in dict.fromkeys(note for text in texts for note in text.notes):
+def _read_test_set(lines: Path, refs: Sequence[Path], say: Say) -> tuple[list[str], list[list[str]]]:
+    """The lines of a source or a translation (read once: a pipe will do) and of each reference."""
+    text = read_parallel([lines], [refs[0]], may_be_blank=True)
+    texts = [text, *(with_reference(text, ref) for ref in refs[1:])]
+    for note in dict.fromkeys(note for one in texts for note in one.notes):
         say(f"warning: {note}")
-    for text, ref in zip(texts, refs, strict=True):
-        if not any(line.strip() for line in text.tgt):
+    for one, ref in zip(texts, refs, strict=True):
+        if not any(line.strip() for line in one.tgt):
             raise DataError(f"{ref}: no text to compare with (every line is blank)")
-    return texts[0].src, [text.tgt for text in texts]
+    return text.src, [one.tgt for one in texts]

@@ -45,7 +45,7 @@ def read_texts(
         if lines:
             shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
             say(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
-        slipped, copies = shifted_lines(side), copied(side)
+        slipped, copies = shifted_lines(side), len(copied(side))
         if slipped:
             say(
                 f"warning: the {name} files seem shifted against each other near {side.place(slipped[0])}; "

@@ -138,13 +138,14 @@ def run_training(
         seed, position = config.training.seed, state.progress.position
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, say)
-        log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step)
+        log = MetricsLog(run.metrics if ranks.leads else None, state.progress.step, state.progress.validated_step)
         _rehearse(update, stream, text, train_data, say)
         ready()
         began = state.progress.step
         reason = Trainer(state, config, stream, update, validator, store, log, stop, say).run()
     ranks.leave()
-    return Outcome(reason, state.progress.step - began, stop.signal > 0, state.progress, run, ranks.leads)
+    interrupted = reason == f"signal {stop.signal}"  # one that came later, in the last validation, ended nothing
+    return Outcome(reason, state.progress.step - began, interrupted, state.progress, run, ranks.leads)
 
 
 def _silent(message: str) -> None:
@@ -185,6 +186,7 @@ def _tidy(store: CheckpointStore, newest: Path | None) -> None:
 
 def _resume(store: CheckpointStore, newest: Path, state: TrainState, say: Say) -> None:
     load_training(newest, state)
+    store.forget_lost_best(state.progress)
     if state.ranks.leads:
         store.repair_names(newest, state.progress)
     made = read_manifest(newest)

@@ -71,7 +71,7 @@ class CheckpointStore:
                 self.identity,
                 self.ops,
             )
-        elif state.progress.validated_step == state.progress.step:
+        elif read_state(path).get("validated_step") != state.progress.step == state.progress.validated_step:
             self._add_validation(path, state.progress)
         durable.point(self.directory / LAST, path.name, self.ops)
         if best:
@@ -118,15 +118,20 @@ class CheckpointStore:
     def repair_names(self, newest: Path, progress: Progress) -> None:
         """A crash between a checkpoint and its names leaves them behind; the state says where they belong.
 
-        Where the best of `progress` is gone (pruned for a better one, which is damaged now), there is none to beat
-        any more, and the newest takes its place.
+        Where `best` names nothing any more, the newest takes its place.
         """
         best = self.directory / f"step_{progress.best_step:09d}"
-        if progress.best_score is not None and not best.is_dir():
-            progress.best_score, progress.best_step, best = None, 0, newest
+        if progress.best_score is None:
+            lost = (self.directory / BEST).is_symlink() and self.named(BEST) is None
+            best = newest if lost else best
         for name, path in ((LAST, newest), (BEST, best)):
             if path.is_dir() and self.named(name) != path:
                 durable.point(self.directory / name, path.name, self.ops)
+
+    def forget_lost_best(self, progress: Progress) -> None:
+        """Where the best is gone (pruned for a better one that is damaged now), there is none to beat any more."""
+        if progress.best_score is not None and not (self.directory / f"step_{progress.best_step:09d}").is_dir():
+            progress.best_score, progress.best_step = None, 0
 
     def discard(self, path: Path) -> None:
         """Move a damaged checkpoint out of the way, so that its step can be saved again."""
@@ -135,12 +140,10 @@ class CheckpointStore:
 
     def _add_validation(self, path: Path, progress: Progress) -> None:
         """The same step again, now that its scores are known: a new file, believed once the manifest names it."""
-        manifest = read_manifest(path)
-        if VALIDATED not in manifest["files"]:
-            content = json_bytes(progress.to_json())
-            durable.write_bytes(path / VALIDATED, content, self.ops)
-            manifest["files"][VALIDATED] = facts_of(content)
-            durable.write_bytes(path / MANIFEST, json_bytes(manifest), self.ops)
+        manifest, content = read_manifest(path), json_bytes(progress.to_json())
+        durable.write_bytes(path / VALIDATED, content, self.ops)
+        manifest["files"][VALIDATED] = facts_of(content)
+        durable.write_bytes(path / MANIFEST, json_bytes(manifest), self.ops)
 
     def _prune(self, keep_last: int) -> None:
         kept = {*self.steps()[-keep_last:], self.named(BEST), self.named(LAST)}
@@ -154,6 +157,7 @@ def remove_checkpoint(path: Path) -> None:
     with contextlib.suppress(OSError, CheckpointError):
         for name in [*read_manifest(path)["files"], MANIFEST]:
             (path / name).unlink(missing_ok=True)
+        durable.remove_leftovers(path)
         path.rmdir()
 
 

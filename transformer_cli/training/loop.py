@@ -114,7 +114,7 @@ class Trainer:
                         if leads and bar.disable:
                             self._tell(f"step {step} of {bar.total}: {news}")
                 # One save a step at most: what is saved then knows the validation of that step.
-                ends = reason and not self._signal and step != progress.validated_step
+                ends = bool(reason) and not self._signal and step != progress.validated_step
                 if (updated and step % c.validate_every == 0) or ends:
                     self._validate()
                     reason = reason or self._reason_to_end()

@@ -15,14 +15,15 @@ from transformer_cli.errors import DiskError
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one object a line. Lines beyond the step that a run resumes from are dropped."""
+    """`metrics.jsonl`: one object a line. Lines beyond what a run resumes from are dropped."""
 
-    def __init__(self, path: Path | None, step: int) -> None:
+    def __init__(self, path: Path | None, step: int, validated_step: int) -> None:
         """Without a path nothing is written: of several ranks one keeps the log."""
         self._stream: TextIO | None = None
         if path is None:
             return
-        kept = [line for line in _lines(path) if line["step"] <= step]
+        last = {"validation": min(step, validated_step)}  # a crash may have come between this line and its save
+        kept = [line for line in _lines(path) if line["step"] <= last.get(str(line.get("kind")), step)]
         durable.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._stream = path.open("a", encoding="utf-8")
 
