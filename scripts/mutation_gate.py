@@ -194,7 +194,7 @@ def is_noticed(mutation: Mutation, copy: Path) -> bool:
 def passes(copy: Path, tests: str) -> bool | None:
     """Whether these tests are green; None if they could not be run, which proves nothing."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=900)
     return {0: True, 1: False}.get(done.returncode)
 

@@ -36,14 +36,16 @@ def test_one_winner_of_every_race_and_no_stale_lock(tmp_path: Path) -> None:
             if child == 0:
                 race(run, start_out, result_in)
             children.append(child)
-        os.write(start_in, b"." * racers)
-        told = b"".join(os.read(result_out, 1) for _ in range(racers))
-        assert sorted(told) == sorted(b"w" + b"l" * (racers - 1))
-        with pytest.raises(CheckpointError, match="another training"), run.locked():
-            pass
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        try:
+            os.write(start_in, b"." * racers)
+            told = b"".join(os.read(result_out, 1) for _ in range(racers))
+            assert sorted(told) == sorted(b"w" + b"l" * (racers - 1))
+            with pytest.raises(CheckpointError, match="another training"), run.locked():
+                pass
+        finally:  # whoever holds the lock waits to be killed, and would hold the output of the tests as well
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
         with run.locked():  # at once
             pass
         for descriptor in (start_out, start_in, result_out, result_in):

@@ -52,7 +52,7 @@ def leave_on_signal(*numbers: signal.Signals, note: Callable[[], str] = str) -> 
 
     A thread of its own waits for them: a handler, and the exception that Ctrl-C usually is, would first wait for
     whatever the main thread computes outside Python (training a tokenizer may take minutes), and for the batches
-    that other threads are working on. `note` is what else to say. What a shell has told us to ignore stays ignored.
+    that other threads are working on. `note` is what else to say. What a shell said to ignore stays ignored.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
