@@ -124,8 +124,8 @@ MUTATIONS = [
     Mutation(
         "a score that is no number is never the best",
         "training/loop.py",
-        "best = math.isfinite(metric) and (",
-        "best = (",
+        "best = math.isfinite(metric) and (progress",
+        "best = (progress",
         "tests/training/test_loop.py",
     ),
     Mutation(

@@ -73,6 +73,13 @@ def test_hold_out_is_seeded_disjoint_and_bounded(pairs: int, held: int) -> None:
     assert pairs < 40 or hold_out(text, seed=2)[1].src != valid.src
 
 
+def test_a_pair_that_stands_there_twice_is_not_held_out() -> None:
+    src = [f"s{i // 3}" for i in range(900)] + [f"t{i}" for i in range(100)]
+    train, valid = hold_out(ParallelText(src, src), seed=1)
+    assert len(valid) == 50 and not set(train.src) & set(valid.src)
+    assert len(hold_out(ParallelText(["a"] * 40, ["b"] * 40), seed=1)[1]) == 2  # nothing else is there
+
+
 def test_doctor_counts_each_damage() -> None:
     text = ParallelText(
         ["a b", "", "c", "a b", "same", "long " * 20, "", "bad \ufffd"],

@@ -192,6 +192,15 @@ def test_early_stopping_and_best(tmp_path: Path) -> None:
     assert best is not None and best.name == "step_000000004"
 
 
+def test_of_equal_scores_the_later_is_the_best(tmp_path: Path) -> None:
+    """Early in training BLEU is 0 for long; yet what is not better does not put off early stopping."""
+    t = trainer(
+        tmp_path, "training.validate_every=1", "training.patience=3", scores=lambda s: Validation(1.0, 0.0, 0.0)
+    )
+    assert t.run() == "no better bleu in 3 validations"
+    assert (t.state.progress.step, t.state.progress.best_step) == (4, 4)
+
+
 def test_loss_as_metric_and_nan_is_never_best(tmp_path: Path) -> None:
     loss = {1: math.nan, 2: 3.0, 3: math.nan, 4: 2.0, 5: 2.5}
     t = trainer(

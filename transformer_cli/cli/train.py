@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from transformer_cli.experiment.training import Outcome
     from transformer_cli.training.loop import StopRequest
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask for an end, the last when a terminal goes away."""
+
 
 def train(
     run: Annotated[
@@ -82,7 +85,7 @@ def train(
     given += [f"training.max_minutes={max_minutes}"] if max_minutes is not None else []
     request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
     stop = StopRequest()
-    leave_on_signal(signal.SIGINT, signal.SIGTERM, note=lambda: "; training had not begun")
+    leave_on_signal(*ENDS, note=lambda: "; training had not begun")
     outcome = run_training(request, say, stop, lambda: _handle_signals(stop))
     if outcome.leads:
         _report(outcome)
@@ -91,7 +94,7 @@ def train(
 
 
 def _handle_signals(stop: StopRequest) -> None:
-    """The first SIGINT or SIGTERM asks for a clean end; a second one ends the process at once.
+    """The first SIGINT, SIGTERM or SIGHUP asks for a clean end; a second one ends the process at once.
 
     Not under `torchrun`, which sends signals of its own and, after its `--shutdown-timeout`, kills.
     """
@@ -109,7 +112,7 @@ def _handle_signals(stop: StopRequest) -> None:
         with contextlib.suppress(OSError):
             os.write(2, b"\nsignal received: finishing the step and saving; once more leaves at once\n")
 
-    stay_on_signal(handle, signal.SIGINT, signal.SIGTERM)
+    stay_on_signal(handle, *ENDS)
 
 
 def _report(outcome: Outcome) -> None:
@@ -125,7 +128,9 @@ def _report(outcome: Outcome) -> None:
             f"best validation score {abs(progress.best_score):.2f} at step {progress.best_step}; "
             f"curves: {run.curves}"
         )
-    say("to go on: the same command again" + ("" if outcome.interrupted else ", with a higher limit"))
+    limit = outcome.reason.split()[0].replace("_", "-")
+    more = f", with a higher --{limit}" if limit.startswith("max") else ""
+    say(f"to go on: the same command again{more}")
     if progress.step:
         # Stopped before the first validation there is no best.
         checkpoint = "" if progress.best_score is not None else " --checkpoint last"

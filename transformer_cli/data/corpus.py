@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +128,11 @@ def hold_out(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]
     if len(text) < 2:
         raise DataError("one sentence pair is too few to train on and validate with")
     usable = [i for i in range(len(text)) if text.src[i].strip() and text.tgt[i].strip()]
+    pairs = list(zip(text.src, text.tgt, strict=True))
+    times = Counter(pairs)
+    single = [i for i in usable if times[pairs[i]] == 1]
+    if len(single) > count:  # a pair that stands there twice would be held out and trained on
+        usable = single
     count = min(count, len(usable) - 1) or 1
     chosen = set(np.random.default_rng(seed).permutation(usable)[:count].tolist())
     held = sorted(chosen)
@@ -178,8 +184,8 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
          "kept; many of them teach the model to copy"),
         ("lengths differ more than fivefold", [i for i in filled if _lopsided(*pairs[i])],
          "probably misaligned; data.filters.length_ratio leaves the worst out"),
-        ("shifted against each other", shifted_lines(text),
-         "about here the target fits the line before or after better; compare the files"),
+        ("shifted against each other, in blocks of 400", shifted_lines(text),
+         "from the line named on, the target fits the line before or after better; compare the files"),
         ("replacement characters", [i for i in filled if "\ufffd" in pairs[i][0] + pairs[i][1]],
          "bytes that were not UTF-8, or text that was damaged before"),
     ]

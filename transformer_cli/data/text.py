@@ -22,13 +22,13 @@ REPORTED_LINES = 5
 ENCODED_LINES, ENCODED_SHARE = 10, 0.02
 """So many lines that are not UTF-8, and this share of all, are no accident but another encoding."""
 BINARY = {
-    b"\x1f\x8b": ("is compressed by gzip", "gunzip -k"),
-    b"PK\x03\x04": ("is a zip archive", "unzip"),
-    b"BZh": ("is compressed by bzip2", "bunzip2 -k"),
-    b"\xfd7zXZ": ("is compressed by xz", "unxz -k"),
-    b"\x28\xb5\x2f\xfd": ("is compressed by zstd", "unzstd"),
-    b"\xff\xfe": ("is in UTF-16", "iconv -f utf-16 -t utf-8"),
-    b"\xfe\xff": ("is in UTF-16", "iconv -f utf-16 -t utf-8"),
+    b"\x1f\x8b": ("is compressed by gzip", "gunzip -k {0}"),
+    b"PK\x03\x04": ("is a zip archive", "unzip {0}"),
+    b"BZh": ("is compressed by bzip2", "bunzip2 -k {0}"),
+    b"\xfd7zXZ": ("is compressed by xz", "unxz -k {0}"),
+    b"\x28\xb5\x2f\xfd": ("is compressed by zstd", "unzstd {0}"),
+    b"\xff\xfe": ("is in UTF-16", "iconv -f utf-16 -t utf-8 {0} > {0}.utf8"),
+    b"\xfe\xff": ("is in UTF-16", "iconv -f utf-16 -t utf-8 {0} > {0}.utf8"),
 }
 """How files begin that hold text in another form, and what turns them into text."""
 UNSPACED_SHARE = 0.3
@@ -125,7 +125,7 @@ def refuse_binary(head: bytes, name: str) -> None:
     """Raises: DataError: a file that begins so is compressed, or in an encoding with a NUL in each character."""
     for start, (what, tool) in BINARY.items():
         if head.startswith(start) and b"\0" in head:
-            raise DataError(f"{what}, not plain UTF-8 text", hint=f"first: {tool} {name}")
+            raise DataError(f"{what}, not plain UTF-8 text", hint=f"first: {tool.format(name)}")
 
 
 def read_lines(
@@ -142,7 +142,7 @@ def read_lines(
     try:
         with path.open("rb") as stream:
             if refuses_binary:
-                refuse_binary(stream.peek(), path.name)
+                refuse_binary(stream.peek(), str(path))
             lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None

@@ -44,8 +44,9 @@ def corpus_scores(
 
     `tokenize` is one of `TOKENIZERS`; None chooses by the references (see `tokenization`).
     """
-    bleu = BLEU(tokenize=tokenize or tokenization(references[0]))
-    return [_score(metric, hypotheses, references) for metric in (bleu, CHRF(), TER())]
+    tokenize = tokenize or tokenization(references[0])
+    ter = TER(normalized=True, asian_support=True) if tokenize in ("zh", "char") else TER()
+    return [_score(metric, hypotheses, references) for metric in (BLEU(tokenize=tokenize), CHRF(), ter)]
 
 
 def quick_scores(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, float]:

@@ -24,6 +24,8 @@ from transformer_cli.experiment.inference import LoadedRun, load_ensemble
 from transformer_cli.runtime import pick_device, tune_process
 
 Say = Callable[[str], object]
+FIRST = 256
+"""Lines of a file's first chunk, so that something is there soon; later ones grow, for the sake of speed."""
 GRACE = 0.05
 """Seconds that the first line of a chunk waits for others, so that a fast writer fills a batch."""
 LEAST_SAME = {"fp64": 1.0, "fp32": 0.999}
@@ -164,8 +166,10 @@ def prove_invariance(request: Request, say: Say) -> None:
 def chunks(lines: Iterator[str], size: int, *, eager: bool) -> Iterator[list[str]]:
     """Lists of at most `size` lines. `eager` gives what has come so far instead of waiting for more."""
     if not eager:
-        while chunk := list(islice(lines, size)):
+        wanted = min(FIRST, size)
+        while chunk := list(islice(lines, wanted)):
             yield chunk
+            wanted = min(2 * wanted, size)
         return
     waiting: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
 

@@ -235,15 +235,12 @@ class Trainer:
         if self.state.average is not None:
             self.state.average.swap(self.state.model)
         metric = scores.metric(self.config.training.metric)
-        best = math.isfinite(metric) and (progress.best_score is None or metric > progress.best_score)
+        # Of equals the later: early in training BLEU is 0 for long, and the first checkpoint the worst of them.
+        best = math.isfinite(metric) and (progress.best_score is None or metric >= progress.best_score)
+        improved = best and metric != progress.best_score
         if best:
-            progress.best_score, progress.best_step, progress.bad_validations = (
-                metric,
-                progress.step,
-                0,
-            )
-        else:
-            progress.bad_validations += 1
+            progress.best_score, progress.best_step = metric, progress.step
+        progress.bad_validations = 0 if improved else progress.bad_validations + 1
         progress.seconds = self._clock()
         # Before the save: a crash between the two leaves a line too many, which resuming drops.
         self.log.write(
