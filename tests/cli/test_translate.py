@@ -42,7 +42,7 @@ def test_jsonl_tells_everything(toy_run: Path) -> None:
 def test_n_best_is_sorted_and_distinct(toy_run: Path) -> None:
     rows = [line.split(" ||| ") for line in said("translate", toy_run, "--n-best", 4, "--beam", 8)]
     assert {row[0] for row in rows} == {"0", "1", "2", "3"}
-    groups = said("translate", toy_run, "--n-best", 5, "--diversity-groups", 5)
+    groups = said("translate", toy_run, "--n-best", 5, "--diversity-groups", 5, "--diversity-strength", 9)
     assert (
         len({line for line in groups if line.startswith("0 ")})
         == len([x for x in groups if x.startswith("0 ")])

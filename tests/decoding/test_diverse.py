@@ -7,6 +7,7 @@ from toys import Toy
 
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.diverse import DiverseGroups
+from transformer_cli.decoding.greedy import greedy_search
 from transformer_cli.decoding.search import Hypothesis
 
 LIMITS = torch.full((12,), 8)
@@ -29,6 +30,13 @@ def test_one_group_is_beam_search() -> None:
 
 def test_groups_part() -> None:
     assert first_words(search(3, 20.0)) > first_words(search(3, 0.0))
+
+
+def test_a_group_ends_where_its_hypothesis_ends() -> None:
+    """With a beam each, without strength, all groups say what greedy search says, and nothing beyond it."""
+    greedy = [h.tokens for h in greedy_search(Toy(12), None, LIMITS)]
+    assert [[h.tokens for h in one] for one in search(6, 0.0)] == [[tokens] for tokens in greedy]
+    assert all(1 <= len(one) <= 6 for one in search(3, 5.0))
 
 
 def test_scores_are_the_models_own() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformer_cli.batch import BOS, EOS
 from transformer_cli.decoding.search import (
     BLOCK,
+    CLOSED,
     WORST,
     History,
     Hypothesis,
@@ -106,7 +107,8 @@ class Finished:
         """Until W are finished, the limit is reached, or no live one can still beat the best `wanted`."""
         possible = self.scorer(best_live, self.limit)
         settled = sum(h.score >= possible for h in self.hypotheses) >= self.wanted
-        self.done = self.done or settled or len(self.hypotheses) >= self.beam or length >= self.limit
+        full = len(self.hypotheses) >= self.beam or best_live < CLOSED
+        self.done = self.done or settled or full or length >= self.limit
         return not self.done
 
     def ranked(self) -> list[Hypothesis]:

@@ -5,17 +5,21 @@ Shapes: B sentences, W beams, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from transformer_cli.decoding.beam import TopBeams
-from transformer_cli.decoding.search import History, Selection
+from transformer_cli.decoding.search import CLOSED, WORST, History, Selection
 
 
 class DiverseGroups:
     """W beams in G groups; each group is a beam search of its own (section 3, equation 5, Hamming diversity).
+
+    A group has a place for each of its beams; where one ends, its place is closed. A group made to fill it again would
+    go on where its best hypothesis had ended, past the full stop. So there may be fewer hypotheses than beams.
 
     Group g loses `strength` for each earlier group's beam that says the same token at this position. The
     penalty decides who goes on and is not part of a hypothesis's score.
@@ -29,21 +33,28 @@ class DiverseGroups:
         return self.within.start(width // self.groups) * self.groups
 
     def __call__(self, scores: Tensor, log_probs: Tensor, history: History) -> Selection:
+        if self.groups == 1:
+            return self.within(scores, log_probs, history)
         sentences, width, vocab = log_probs.shape
         size = width // self.groups
+        rank = torch.arange(width, device=scores.device)
         taken = log_probs.new_zeros(sentences, 1, vocab)  # how many beams of earlier groups say each token
         parts: list[Selection] = []
         for first in range(0, width, size):
             own_scores, own = scores[:, first : first + size], log_probs[:, first : first + size]
             part = self.within(own_scores, own - self.strength * taken, history)
             penalty = self.strength * taken[:, 0].gather(1, part.choices)
-            taken.scatter_add_(2, part.choices.unsqueeze(1), torch.ones_like(taken[:, :, :size]))
+            places = (own_scores > CLOSED).sum(dim=1, keepdim=True)  # [B, 1]
+            ended = part.ended_scores.masked_fill(rank[:size] >= places, -math.inf)
+            places = places - (ended > WORST / 2).sum(dim=1, keepdim=True)
+            closed = rank[:size] >= places  # [B, size]
+            taken.scatter_add_(2, part.choices.unsqueeze(1), (~closed).to(taken.dtype).unsqueeze(1))
             parts.append(
                 Selection(
-                    part.scores + penalty,
+                    (part.scores + penalty).masked_fill(closed, 2 * WORST),
                     part.parents + first,
                     part.choices,
-                    part.ended_scores,  # EOS is never taken: a group may end where another did
+                    ended,  # EOS is never taken: a group may end where another did
                     part.ended_parents + first,
                 )
             )

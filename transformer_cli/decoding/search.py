@@ -23,6 +23,8 @@ BLOCK = 128
 """Where the best of a vocabulary are sought, blocks of so many go first by their maxima."""
 WORST = -1e9
 """A log-probability for what the model calls impossible (-inf) or cannot say (NaN)."""
+CLOSED = 1.5 * WORST
+"""Below, the score of a beam says that nothing goes on there."""
 
 
 class StepModel(Protocol):
