@@ -19,7 +19,7 @@ class DiverseGroups:
     """W beams in G groups; each group is a beam search of its own (section 3, equation 5, Hamming diversity).
 
     A group has a place for each of its beams; where one ends, its place is closed. A group made to fill it again
-    would go on where its best hypothesis had ended, past the full stop. So there may be fewer hypotheses than beams.
+    would go on where its best hypothesis ended, past the full stop. So there may be fewer hypotheses than beams.
 
     Group g loses `strength` for each earlier group's beam that says the same token at this position. The
     penalty decides who goes on and is not part of a hypothesis's score.
