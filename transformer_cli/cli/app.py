@@ -82,7 +82,7 @@ def spread(arguments: list[str]) -> list[str]:
 def main() -> NoReturn:
     """Run the command line; every way out has its exit code.
 
-    0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 130 and 143 signals.
+    0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 129, 130 and 143 signals.
     """
     if sys.stderr is None:  # closed by the shell: what is said goes nowhere
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115

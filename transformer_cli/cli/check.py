@@ -37,11 +37,10 @@ def check(
 
     if (against_src is None) != (against_tgt is None):
         raise ConfigError("--against-src and --against-tgt go together")
-    other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
     leave_on_signal(signal.SIGINT)
+    other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
     text = read_parallel(src, tgt)
     report: CorpusReport = examine(text, other)
-    report.notes.extend(other.notes if other else [])
     if json:
         print_json(asdict(report))
         return

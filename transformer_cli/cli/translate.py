@@ -253,10 +253,6 @@ def translate(
         prefix,
         strict_utf8,
     )
-    if check_invariance:
-        leave_on_signal(signal.SIGINT)
-        prove_invariance(request, say)
-        return
     outputs: list[durable.GrowingOutput] = []
 
     def done() -> str:
@@ -264,6 +260,9 @@ def translate(
         return f"; what was done is in {' and '.join(places)}" if places else ""
 
     leave_on_signal(signal.SIGINT, note=done)
+    if check_invariance:
+        prove_invariance(request, say)
+        return
     with contextlib.ExitStack() as files:
         write, align = write_stdout, None
         if output is not None:

@@ -205,7 +205,7 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
         types=(len({w for line in words[0] for w in line}), len({w for line in words[1] for w in line})),
         longest=(int(np.argmax(sizes[0])) + 1, int(np.argmax(sizes[1])) + 1),
         findings=[Finding(kind, len(r), [i + 1 for i in r[:5]], advice) for kind, r, advice in checks if r],
-        notes=text.notes,
+        notes=text.notes + (against.notes if against is not None else []),
     )
 
 

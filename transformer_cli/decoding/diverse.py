@@ -37,7 +37,7 @@ class DiverseGroups:
             return self.within(scores, log_probs, history)
         sentences, width, vocab = log_probs.shape
         size = width // self.groups
-        rank = torch.arange(width, device=scores.device)
+        rank = torch.arange(size, device=scores.device)
         taken = log_probs.new_zeros(sentences, 1, vocab)  # how many beams of earlier groups say each token
         parts: list[Selection] = []
         for first in range(0, width, size):
@@ -45,9 +45,9 @@ class DiverseGroups:
             part = self.within(own_scores, own - self.strength * taken, history)
             penalty = self.strength * taken[:, 0].gather(1, part.choices)
             places = (own_scores > CLOSED).sum(dim=1, keepdim=True)  # [B, 1]
-            ended = part.ended_scores.masked_fill(rank[:size] >= places, -math.inf)
+            ended = part.ended_scores.masked_fill(rank >= places, -math.inf)
             places = places - (ended > WORST / 2).sum(dim=1, keepdim=True)
-            closed = rank[:size] >= places  # [B, size]
+            closed = rank >= places  # [B, size]
             taken.scatter_add_(2, part.choices.unsqueeze(1), (~closed).to(taken.dtype).unsqueeze(1))
             parts.append(
                 Selection(

@@ -39,6 +39,7 @@ from transformer_cli.training.checkpoint import (
     MANIFEST,
     MODEL,
     FormatError,
+    facts_of,
     json_bytes,
     tensor_bytes,
 )
@@ -153,7 +154,7 @@ def write_bundle(source: ModelSource, output: Path) -> int:
         "checkpoint": source.checkpoint.name,
         "metrics": {"metric": source.config.training.metric, **source.metrics()},
         "identity": dict(source.identity),
-        "files": {name: {"sha256": durable.sha256(c), "bytes": len(c)} for name, c in files.items()},
+        "files": {name: facts_of(content) for name, content in files.items()},
     }
     members = {MANIFEST: json_bytes(manifest), **files}
     total = sum(map(len, members.values()))

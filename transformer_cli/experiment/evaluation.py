@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ from transformer_cli.data.corpus import read_parallel, with_reference
 from transformer_cli.data.text import encode_lines
 from transformer_cli.errors import DataError, DiskError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
-from transformer_cli.experiment.inference import load_run
+from transformer_cli.experiment.inference import Say, load_run
 from transformer_cli.runtime import pick_device, tune_process
-
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,15 @@ def evaluate_run(
     loaded = load_run(path, pick_device(device), checkpoint)
     translator = loaded.translator(overrides)
     beam = translator.options.beam
-    others = {**{name: overrides.get(name) for name in ("length_penalty", "precision")}, "tok": tokenize}
-    parts = [src.name, *([checkpoint] if checkpoint != "best" else []), f"beam{beam}"]
-    parts += [f"{name}{value}" for name, value in others.items() if value is not None]
-    parts += [f"refs{len(refs)}"] if len(refs) > 1 else []
+    told = {
+        "beam": beam,
+        "length_penalty": overrides.get("length_penalty"),
+        "precision": overrides.get("precision"),
+        "tok": tokenize,
+        "refs": len(refs) if len(refs) > 1 else None,
+    }
+    parts = [src.name, *([checkpoint] if checkpoint != "best" else [])]
+    parts += [f"{name}{value}" for name, value in told.items() if value is not None]
     target = output or loaded.evaluation / f"{'.'.join(parts)}.txt"
     if durable.is_plain(target):  # known before the work, not after it
         durable.make_directory(target.parent)

@@ -19,7 +19,7 @@ from transformer_cli.experiment.ctranslate2_spec import (
     import_ctranslate2,
     longest_sequence,
 )
-from transformer_cli.experiment.inference import LoadedRun, load_source, open_source
+from transformer_cli.experiment.inference import LoadedRun, Say, load_source, open_source
 from transformer_cli.experiment.proof import choose_lines, decoding_options, prove
 from transformer_cli.experiment.rundir import RunDirectory
 from transformer_cli.runtime import tune_process
@@ -28,7 +28,6 @@ NOTES = "transformer_cli.json"
 """What the user of a CTranslate2 directory must know, for programs to read."""
 EXACT = "float32"
 """The quantization that is none: both engines compute with the same weights."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

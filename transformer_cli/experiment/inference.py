@@ -25,6 +25,9 @@ from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import Config, DecodingConfig
 
+Say = Callable[[str], object]
+"""Takes what a person is to be told while a model works."""
+
 
 @dataclass(frozen=True)
 class LoadedRun:

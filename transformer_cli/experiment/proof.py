@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +18,7 @@ from transformer_cli.decoding.translator import EXTRA_LENGTH
 from transformer_cli.errors import DataError, UserError
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.experiment.ctranslate2_spec import import_ctranslate2, longest_sequence
-from transformer_cli.experiment.inference import LoadedRun, make_translator
+from transformer_cli.experiment.inference import LoadedRun, Say, make_translator
 from transformer_cli.schema import DecodingConfig
 
 PROOF_LINES = 100
@@ -36,7 +36,6 @@ NO_PENALTY = 1e-9
 
 WHOLE = {"min_decoding_length": 0, "max_input_length": 0}
 """By default it forbids an empty translation, which we do not, and cuts a long line in silence."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

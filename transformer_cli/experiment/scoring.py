@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from tqdm import tqdm
 from transformer_cli.data.corpus import read_parallel
 from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
 from transformer_cli.errors import ConfigError
-from transformer_cli.experiment.inference import load_run
+from transformer_cli.experiment.inference import Say, load_run
 from transformer_cli.runtime import pick_device, tune_process
-
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,10 +20,9 @@ from transformer_cli.decoding.invariance import check_invariance
 from transformer_cli.decoding.lines import Wishes
 from transformer_cli.decoding.translator import Translation
 from transformer_cli.errors import ConfigError, DataError, UserError
-from transformer_cli.experiment.inference import LoadedRun, load_ensemble
+from transformer_cli.experiment.inference import LoadedRun, Say, load_ensemble
 from transformer_cli.runtime import pick_device, tune_process
 
-Say = Callable[[str], object]
 FIRST = 256
 """Lines of a file's first chunk, so that something is there soon; later ones grow, for the sake of speed."""
 GRACE = 0.05

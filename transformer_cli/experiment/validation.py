@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import encode_lines
 from transformer_cli.decoding.lines import Wishes
 from transformer_cli.evaluation.metrics import quick_scores
-from transformer_cli.experiment.inference import make_translator
+from transformer_cli.experiment.inference import Say, make_translator
 from transformer_cli.experiment.rundir import RunDirectory, Vocabularies
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import Config, DecodingConfig
@@ -23,7 +22,6 @@ from transformer_cli.training.objective import smoothed_loss
 
 SAMPLES = 3
 """Translations shown at each validation."""
-Say = Callable[[str], None]
 
 
 @dataclass
