@@ -111,6 +111,22 @@ class Layout:
         return {f.name: x for f in fields(self) if isinstance(x := getattr(self, f.name), Tensor)}
 
 
+def join_padded(first: Tensor, second: Tensor, dim: int) -> Tensor:
+    """`[B, ..., L, ...]` and `[B', ..., L', ...]` -> `[B + B', ..., max(L, L'), ...]`, filled up with zeros.
+
+    `dim`: where L stands.
+    """
+    longest = max(first.shape[dim], second.shape[dim])
+    return torch.cat([fill(x, dim, longest) for x in (first, second)])
+
+
+def fill(x: Tensor, dim: int, longest: int) -> Tensor:
+    """Zeros (False) at the end of a dimension until it has this size."""
+    if x.shape[dim] == longest:
+        return x
+    return torch.nn.functional.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, longest - x.shape[dim]))
+
+
 def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool, longest: int = 0) -> Layout:
     sizes = np.asarray(lengths, dtype=np.int64)
     assert sizes.ndim == 1 and len(sizes) and (longest or sizes.min() > 0), "a layout needs non-empty sentences"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from transformer_cli.batch import Ids
-from transformer_cli.decoding.lines import Piece, pieces_of
+from transformer_cli.decoding.lines import pieces_of
+from transformer_cli.decoding.shortlist import Shortlist
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import DecodingConfig, ModelConfig
@@ -85,17 +87,20 @@ def test_progress_counts_every_piece() -> None:
     assert sum(done) == 7
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("budget", [1, 40, 150, 10_000])
-def test_every_worker_gets_as_many_batches_of_equal_size(workers: int, budget: int) -> None:
-    t = translator(batch_tokens=budget, threads=workers, beam=1)
-    rng = np.random.default_rng(1)
-    sources = [t.source(Piece("", rng.integers(4, 30, n), False)) for n in rng.integers(1, 20, 100)]
-    order = sorted(range(100), key=lambda i: -len(sources[i].ids))
-    batches = t._batches(order, sources)
-    assert [i for batch in batches for i in batch] == order
-    sizes = [(len(sources[batch[0]].ids) + 1) * len(batch) for batch in batches]
-    assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
-    if budget >= 150:
-        assert len(batches) % workers == 0
-        assert min(sizes) > 0.5 * max(sizes)
+def test_risk_is_weighed_by_what_the_short_list_names() -> None:
+    """Search counts the pieces of the short list; texts are made of those of the vocabulary."""
+    allowed = np.array([0, 1, 2, 3, 20, 22, 25])
+    read: list[int] = []
+
+    class Watched(Letters):
+        def decode(self, sentences: Sequence[Ids]) -> list[str]:
+            read.extend(int(i) for ids in sentences for i in ids)
+            return super().decode(sentences)
+
+    plain = translator()
+    shortlist = Shortlist(lambda source: allowed, plain.model.output_weight.detach())
+    options = DecodingConfig(mbr_samples=8)
+    codec: Any = Watched()
+    found = Translator(plain.model, codec, codec, options, max_length=50, shortlist=shortlist).translate(LINES)
+    assert set(read) == {20, 22, 25}
+    assert {letter for t in found for letter in t.text} == {chr(93 + i) for i in (20, 22, 25)}

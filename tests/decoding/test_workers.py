@@ -8,16 +8,16 @@ import time
 import pytest
 import torch
 
-from transformer_cli.decoding.workers import each_batch
+from transformer_cli.decoding.workers import SHIFT, each_task, share_out
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 3])
 def test_every_batch_once_with_its_own_result(threads: int) -> None:
     batches = [[i] for i in range(20)]
-    found = list(each_batch(batches, lambda b: b[0] ** 2, threads))
+    found = list(each_task(batches, lambda b: b[0] ** 2, threads))
     assert sorted(b[0] for b, _ in found) == list(range(20))
     assert all(result == b[0] ** 2 for b, result in found)
-    assert list(each_batch([], lambda b: b, threads)) == []
+    assert list(each_task([], lambda b: b, threads)) == []
 
 
 def test_batches_run_side_by_side_each_on_one_thread_of_torch() -> None:
@@ -28,7 +28,7 @@ def test_batches_run_side_by_side_each_on_one_thread_of_torch() -> None:
         meeting.wait()  # passes only if two batches run at once
         return torch.get_num_threads()
 
-    assert [threads for _, threads in each_batch([1, 2], work, 2)] == [1, 1]
+    assert [threads for _, threads in each_task([1, 2], work, 2)] == [1, 1]
     assert torch.get_num_threads() == before
 
 
@@ -43,5 +43,24 @@ def test_an_error_ends_the_whole() -> None:
         return batch
 
     with pytest.raises(ValueError, match="two"):
-        list(each_batch(range(50), work, 2))
+        list(each_task(range(50), work, 2))
     assert len(started) < 10
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("count", "budget"), [(0, 100), (1, 100), (5, 100), (300, 64), (1000, 400), (1000, 10**6)]
+)
+def test_work_is_shared_out_evenly(count: int, budget: int, workers: int) -> None:
+    lengths = sorted((1 + 7 * i % 30 for i in range(count)), reverse=True)
+    shifts = share_out(lengths, budget, workers)
+    batches = [batch for shift in shifts for batch in shift[::-1]]
+    assert [i for start, end in batches for i in range(start, end)] == list(range(count)), "each sentence once"
+    assert all(lengths[start] * (end - start) <= budget or end - start == 1 for start, end in batches)
+    assert all(len(shift) <= SHIFT for shift in shifts)
+    assert all(shift == sorted(shift, reverse=True) for shift in shifts), "the shorter ones come first"
+    if len(batches) >= workers:
+        assert not len(shifts) % workers, "as many shifts for each worker"
+    if count == 1000:
+        sizes = [lengths[start] * (end - start) for start, end in batches]
+        assert not len(batches) % workers and min(sizes) > 0.5 * max(sizes)

@@ -27,6 +27,9 @@ class History:
     def keep(self, rows: Tensor) -> History:
         return History(self.tokens[rows], self.sentences[rows])
 
+    def join(self, other: History) -> History:
+        return History(torch.cat([self.tokens, other.tokens]), torch.cat([self.sentences, other.sentences]))
+
 
 class Toy:
     """Logits that depend on the sentence and on every earlier token, by a table of random numbers."""
@@ -38,8 +41,9 @@ class Toy:
         self.fixed = logits
 
     def init_state(self, memory: Any) -> History:
-        empty = torch.empty(self.sentences, 1, 0, dtype=torch.int64)
-        return History(empty, torch.arange(self.sentences))
+        """`memory`: which sentences, if not all."""
+        sentences = torch.arange(self.sentences) if memory is None else torch.tensor(memory)
+        return History(torch.empty(len(sentences), 1, 0, dtype=torch.int64), sentences)
 
     def decode_step(self, tokens: Tensor, state: History) -> tuple[Tensor, History]:
         history = torch.cat([state.tokens, tokens[..., None]], dim=-1)

@@ -57,9 +57,9 @@ def model_of(encoder: str, decoder: str, variant: dict[str, Any], **more: Any) -
     return build_model(config, VOCAB, VOCAB).double().eval()
 
 
-def sentences(seed: int = 0) -> tuple[list[Any], list[Any]]:
+def sentences(seed: int = 0, lengths: list[tuple[int, int]] = LENGTHS) -> tuple[list[Any], list[Any]]:
     rng = np.random.default_rng(seed)
-    sides = zip(*LENGTHS, strict=True)
+    sides = zip(*lengths, strict=True)
     src, tgt = ([np.append(rng.integers(4, VOCAB, n), EOS) for n in side] for side in sides)
     return src, tgt
 
@@ -134,29 +134,41 @@ def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str,
 
 @both_layouts
 @every_model
-def test_5_reorder_and_keep_commute_with_steps(
+def test_5_reorder_keep_and_join_commute_with_steps(
     encoder: str, decoder: str, variant: dict[str, Any], packed: bool
 ) -> None:
-    """A search that branches, reorders and drops gives the logits of the histories that it ends up with."""
+    """A search that branches, reorders, drops and takes in gives the logits of the histories that it ends up with."""
     model, width = model_of(encoder, decoder, variant), 3
-    memory = memory_of(model, packed)
-    state, rows = model.init_state(memory), torch.arange(len(LENGTHS))
-    history = torch.full((len(LENGTHS), 1, 1), BOS)
-    for t in range(4):
-        logits, state = model.decode_step(history[:, :, -1], state)
-        parents = torch.randint(history.shape[1], (len(rows), width))
-        state = state.reorder(parents)
+
+    def begin(seed: int, lengths: list[tuple[int, int]]) -> tuple[list[Any], Any, Tensor]:
+        src, tgt = sentences(seed, lengths)
+        batch = collate(src, tgt, packed=packed)
+        return src, model.init_state(model.encode(batch.src, batch.src_layout)), torch.full((len(src), 1, 1), BOS)
+
+    def step(state: Any, history: Tensor) -> tuple[Any, Tensor]:
+        _, state = model.decode_step(history[:, :, -1], state)
+        parents = torch.randint(history.shape[1], (len(history), width))
         history = history.gather(1, parents[..., None].expand(-1, -1, history.shape[-1]))
-        history = torch.cat([history, torch.randint(4, VOCAB, (*history.shape[:2], 1))], dim=-1)
+        said = torch.randint(4, VOCAB, (*history.shape[:2], 1))
+        return state.reorder(parents), torch.cat([history, said], dim=-1)
+
+    src, state, history = begin(0, LENGTHS)
+    others, other_state, other_history = begin(1, [(2, 1), (19, 1)])
+    for t in range(4):
+        state, history = step(state, history)
         if t == 1:
             kept = torch.tensor([0, 2, 3])
-            state, rows, history = state.keep(kept), rows[kept], history[kept]
+            state, src, history = state.keep(kept), [src[i] for i in kept], history[kept]
+        if t < 3:
+            other_state, other_history = step(other_state, other_history)
+        if t == 2:
+            state, src = state.join(other_state), src + others
+            history = torch.cat([history, other_history])
     logits, _ = model.decode_step(history[:, :, -1], state)
-    src, _ = sentences()
-    for i, row in enumerate(rows.tolist()):
+    for i, source in enumerate(src):
         for w in range(width):
             said = np.append(history[i, w, 1:].numpy(), EOS)
-            forced = logits_of(model, collate([src[row]], [said]))[-1]
+            forced = logits_of(model, collate([source], [said]))[-1]
             torch.testing.assert_close(logits[i, w], forced)
 
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from transformer_cli.layout import Layout
-from transformer_cli.ops.attention import attend, attention_weights, fused_attention, reference_attention
+from transformer_cli.ops.attention import (
+    attend,
+    attention_weights,
+    fused_attention,
+    join_key_masks,
+    key_mask,
+    reference_attention,
+    step_attention,
+)
 
 B, H, T, S, K = 3, 2, 5, 7, 4
 
@@ -56,6 +64,21 @@ def test_fused_equals_reference_forward_and_backward(masked: bool, causal: bool)
         results.append((out, *torch.autograd.grad((out * weight).sum(), (q, k, v))))
     for reference, fused in zip(*results, strict=True):
         torch.testing.assert_close(fused, reference)
+    if not causal:
+        torch.testing.assert_close(step_attention(q, k, v, mask, causal), results[0][0])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "none"),
+    [([4, 4], [4], True), ([4, 4], [5, 5], False), ([4, 2], [3, 3], False), ([2, 2], [1, 6], False)],
+)
+def test_key_masks_of_two_batches(first: list[int], second: list[int], none: bool) -> None:
+    batches = [(key_mask(Layout.padded(x)), torch.zeros(len(x), max(x))) for x in (first, second)]
+    joined = join_key_masks(*batches)
+    assert (joined is None) == none
+    if joined is not None:
+        expected = torch.arange(max(first + second)) < torch.tensor(first + second)[:, None]
+        assert torch.equal(joined, expected[:, None, None])
 
 
 @pytest.mark.parametrize("kernel", [reference_attention, fused_attention])

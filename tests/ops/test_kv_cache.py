@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from transformer_cli.ops.attention import reference_attention
+from transformer_cli.ops.attention import least_keys, reference_attention
 from transformer_cli.ops.kv_cache import GROWTH, Ancestry, KeyValueCache
 
 B, W, H, K = 2, 3, 2, 4
@@ -35,5 +35,13 @@ def test_ancestry_equals_copied_histories() -> None:
         copied_k, copied_v = copied_k.gather(1, index), copied_v.gather(1, index)
 
 
-def test_one_beam_needs_no_mask() -> None:
-    assert Ancestry.empty(2, torch.device("cpu")).advance().mask() is None
+def test_one_beam_needs_a_mask_only_for_what_fills_up_its_keys() -> None:
+    ancestry = Ancestry.empty(2, torch.device("cpu"))
+    for count in range(1, 20):
+        ancestry = ancestry.advance()
+        mask, shown = ancestry.mask(), least_keys(count, torch.device("cpu"))
+        if shown == count:
+            assert mask is None
+        else:
+            assert mask is not None and mask.shape == (2, 1, 1, shown)
+            assert mask[..., :count].all() and not mask[..., count:].any()

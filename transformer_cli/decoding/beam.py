@@ -7,27 +7,91 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS
+from transformer_cli.batch import EOS
 from transformer_cli.decoding.search import (
     BLOCK,
     CLOSED,
     WORST,
     History,
     Hypothesis,
+    Live,
     Rule,
     Scorer,
+    Search,
     Selection,
     Selector,
     StepModel,
-    alive_rows,
-    first_step,
+    begin,
+    finish,
     next_log_probs,
 )
+
+
+@dataclass(frozen=True)
+class LiveBeams(Live):
+    """`scores` `[B, W]`: the summed log-probability of each beam."""
+
+    scores: Tensor
+
+
+class BeamSearch(Search):
+    """W hypotheses of each sentence that compete."""
+
+    live: LiveBeams
+
+    def __init__(
+        self,
+        model: StepModel,
+        memory: Any,
+        limits: Tensor,
+        *,
+        beam: int,
+        wanted: int = 1,
+        scorer: Scorer | None = None,
+        rules: Sequence[Rule] = (),
+        selector: Selector | None = None,
+    ) -> None:
+        """As `beam_search`."""
+        super().__init__(model, memory, limits, beam, rules)
+        self.selector, scorer = selector or TopBeams(), scorer or Scorer()
+        self.found = [Finished(limit, beam, wanted, scorer) for limit in limits.tolist()]
+        rows, tokens = begin(limits, beam)
+        scores = torch.tensor([self.selector.start(beam)] * len(rows), device=limits.device)
+        self.live = LiveBeams(rows, tokens, scores.new_empty(len(rows), beam, 0), scores)
+
+    def choose(self, logits: Tensor, last: Tensor) -> Tensor:
+        live, length = self.live, self.live.position + 1
+        chosen = self.selector(live.scores, next_log_probs(logits, live, last, self.rules), live)
+
+        sentences = [self.found[row] for row in live.rows.tolist()]
+        _collect(sentences, live, chosen)
+        self.live = live = LiveBeams(
+            live.rows,
+            _continue(live.tokens, chosen.parents, chosen.choices),
+            _continue(live.gains, chosen.parents, chosen.scores - live.scores.gather(1, chosen.parents)),
+            chosen.scores,
+        )
+        best = live.scores.amax(dim=1).tolist()
+        goes_on = [f.goes_on(b, length) for f, b in zip(sentences, best, strict=True)]
+        _give_up(sentences, goes_on, live, best)
+        self.state = self.state.reorder(chosen.parents)
+        return torch.tensor(goes_on, device=live.rows.device)
+
+    def leave(self, finished: Tensor) -> None:
+        """Nothing: hypotheses were taken down as they ended."""
+
+    def results(self) -> list[list[Hypothesis]]:
+        return [f.ranked() for f in self.found]
+
+    def join(self, other: BeamSearch) -> None:
+        super().join(other)
+        self.found += other.found
 
 
 def beam_search(
@@ -52,41 +116,10 @@ def beam_search(
     Returns:
         For each of the B sentences, in order, its finished hypotheses, best first; at least one.
     """
-    selector, scorer = selector or TopBeams(), scorer or Scorer()
-    found = [Finished(limit, beam, wanted, scorer) for limit in limits.tolist()]
-    rows = torch.arange(len(found), device=limits.device)  # the sentence in each row of the state
-    tokens = torch.full((len(found), beam, 1), BOS, device=limits.device)  # [B, W, t]
-    scores = torch.tensor([selector.start(beam)] * len(found), device=limits.device)  # [B, W]
-    gains = scores.new_empty(len(found), beam, 0)  # [B, W, t - 1], log-probability of each token
-
-    logits, state = first_step(model, memory, tokens)
-    for length in range(1, max(f.limit for f in found) + 1):
-        history = History(rows, tokens)
-        chosen = selector(scores, next_log_probs(logits, history, limits, rules), history)
-
-        sentences = [found[i] for i in rows.tolist()]
-        _collect(sentences, tokens, gains, scores, chosen)
-        tokens = _continue(tokens, chosen.parents, chosen.choices)
-        gains = _continue(gains, chosen.parents, chosen.scores - scores.gather(1, chosen.parents))
-        scores = chosen.scores
-        best = scores.amax(dim=1).tolist()
-        goes_on = [f.goes_on(b, length) for f, b in zip(sentences, best, strict=True)]
-        _give_up(sentences, goes_on, tokens, gains, best)
-        if not any(goes_on):
-            break
-        state = state.reorder(chosen.parents)
-        keep = alive_rows(torch.tensor(goes_on, device=rows.device))
-        if keep is not None:
-            rows, tokens, gains, scores, state = (
-                rows[keep],
-                tokens[keep],
-                gains[keep],
-                scores[keep],
-                state.keep(keep),
-            )
-        logits, state = model.decode_step(tokens[:, :, -1], state)
-
-    return [f.ranked() for f in found]
+    search = BeamSearch(
+        model, memory, limits, beam=beam, wanted=wanted, scorer=scorer, rules=rules, selector=selector
+    )
+    return finish(search)
 
 
 class Finished:
@@ -164,27 +197,25 @@ def _continue(history: Tensor, parents: Tensor, values: Tensor) -> Tensor:
     return torch.cat([history.gather(1, index), values.unsqueeze(-1)], dim=-1)
 
 
-def _collect(
-    sentences: Sequence[Finished], tokens: Tensor, gains: Tensor, scores: Tensor, chosen: Selection
-) -> None:
+def _collect(sentences: Sequence[Finished], live: LiveBeams, chosen: Selection) -> None:
     """Hand the hypotheses that end here to their sentences. What the model calls impossible does not count."""
     row, rank = (chosen.ended_scores > WORST / 2).nonzero(as_tuple=True)
     if not len(row):
         return
     parent, log_probs = chosen.ended_parents[row, rank], chosen.ended_scores[row, rank]
-    last = (log_probs - scores[row, parent]).unsqueeze(-1)
-    said = tokens[row, parent, 1:].tolist()
-    trace = torch.cat([gains[row, parent], last], dim=-1).tolist()
+    last = (log_probs - live.scores[row, parent]).unsqueeze(-1)
+    said = live.tokens[row, parent, 1:].tolist()
+    trace = torch.cat([live.gains[row, parent], last], dim=-1).tolist()
     for i, *hypothesis in zip(row.tolist(), said, log_probs.tolist(), trace, strict=True):
         if not sentences[i].done:
             sentences[i].add(*hypothesis)
 
 
 def _give_up(
-    sentences: Sequence[Finished], goes_on: Sequence[bool], tokens: Tensor, gains: Tensor, best: Sequence[float]
+    sentences: Sequence[Finished], goes_on: Sequence[bool], live: LiveBeams, best: Sequence[float]
 ) -> None:
     """Where everything was impossible to the end, the translation is what the best beam had said."""
     for i, sentence in enumerate(sentences):
         if not goes_on[i] and not sentence.hypotheses:
-            said = [t for t in tokens[i, 0, 1:-1].tolist() if t > EOS]
-            sentence.add(said, best[i], gains[i, 0].tolist())
+            said = [t for t in live.tokens[i, 0, 1:-1].tolist() if t > EOS]
+            sentence.add(said, best[i], live.gains[i, 0].tolist())

@@ -30,6 +30,9 @@ class EnsembleState:
     def keep(self, sentences: Tensor) -> EnsembleState:
         return EnsembleState([s.keep(sentences) for s in self.states])
 
+    def join(self, other: EnsembleState) -> EnsembleState:
+        return EnsembleState([mine.join(theirs) for mine, theirs in zip(self.states, other.states, strict=True)])
+
 
 class Ensemble(nn.Module):
     """Models of the same vocabularies; architectures may differ. Search sees one model."""

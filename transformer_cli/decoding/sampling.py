@@ -13,19 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS
-from transformer_cli.decoding.search import (
-    WORST,
-    History,
-    Hypothesis,
-    Rule,
-    Scorer,
-    StepModel,
-    alive_rows,
-    first_step,
-    next_log_probs,
-    widest,
-)
+from transformer_cli.decoding.independent import IndependentSearch
+from transformer_cli.decoding.search import History, Hypothesis, Rule, Scorer, StepModel, finish, widest
 
 
 @dataclass(frozen=True)
@@ -66,6 +55,34 @@ def uniforms(seed: int, numbers: Sequence[int], samples: int, longest: int) -> T
     return torch.from_numpy(np.stack(drawn)).transpose(1, 2)
 
 
+class SampleSearch(IndependentSearch):
+    """W independent samples of each sentence."""
+
+    def __init__(
+        self,
+        model: StepModel,
+        memory: Any,
+        limits: Tensor,
+        uniform: Tensor,
+        *,
+        sampler: Sampler,
+        scorer: Scorer | None = None,
+        rules: Sequence[Rule] = (),
+    ) -> None:
+        """As `sample_search`."""
+        uniform = uniform.to(limits.device, widest(limits.device))
+
+        def draw(log_probs: Tensor, history: History) -> Tensor:
+            return sampler.draw(log_probs, uniform[history.rows, :, history.position])
+
+        super().__init__(model, memory, limits, draw, width=uniform.shape[1], scorer=scorer, rules=rules)
+
+    @property
+    def joins(self) -> bool:
+        """Never: the numbers to draw by are those of one batch."""
+        return False
+
+
 def sample_search(
     model: StepModel,
     memory: Any,
@@ -87,39 +104,4 @@ def sample_search(
         For each of the B sentences its W samples as they were drawn, repetitions included; log-probabilities
         are the model's own, before temperature and narrowing.
     """
-    scorer = scorer or Scorer()
-    sentences, width, _ = uniform.shape
-    rows = torch.arange(sentences, device=limits.device)
-    alive = torch.ones(sentences, width, dtype=torch.bool, device=limits.device)
-    tokens = torch.full((sentences, width, 1), BOS, device=limits.device)  # [B, W, t]
-    longest = int(limits.max())
-    said = torch.full((sentences, width, longest), EOS, device=limits.device)
-    gains = torch.zeros(sentences, width, longest, dtype=widest(limits.device), device=limits.device)
-    uniform = uniform.to(limits.device, widest(limits.device))
-
-    logits, state = first_step(model, memory, tokens)
-    for position in range(longest):
-        log_probs = next_log_probs(logits, History(rows, tokens), limits, rules)
-        last = (limits[rows] == position + 1).unsqueeze(1)
-        choice = sampler.draw(log_probs, uniform[rows, :, position])
-        choice = torch.where(alive & ~last & (choice > EOS), choice, EOS)
-        gain = log_probs.gather(-1, choice.unsqueeze(-1)).squeeze(-1).to(gains.dtype)
-        said[rows, :, position] = choice
-        gains[rows, :, position] = torch.where(alive, torch.nan_to_num(gain, nan=WORST, neginf=WORST), 0.0)
-        alive = alive & (choice != EOS)
-        if not alive.any():
-            break
-        tokens = torch.cat([tokens, choice.unsqueeze(-1)], dim=-1)
-        keep = alive_rows(alive.any(dim=1))
-        if keep is not None:
-            rows, alive, tokens, state = rows[keep], alive[keep], tokens[keep], state.keep(keep)
-        logits, state = model.decode_step(tokens[:, :, -1], state)
-
-    found = zip(said.tolist(), gains.tolist(), strict=True)
-    return [[_sample(*one, scorer) for one in zip(ids, trace, strict=True)] for ids, trace in found]
-
-
-def _sample(said: list[int], gains: list[float], scorer: Scorer) -> Hypothesis:
-    length = said.index(EOS) + 1
-    log_prob = max(sum(gains[:length]), WORST)
-    return Hypothesis(said[: length - 1], log_prob, scorer(log_prob, length), gains[:length])
+    return finish(SampleSearch(model, memory, limits, uniform, sampler=sampler, scorer=scorer, rules=rules))

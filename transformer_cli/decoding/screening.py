@@ -59,11 +59,12 @@ class ScreenedOutput:
         maxima = blocks.amax(dim=-1)  # [N, V / block]
         least = maxima.amax(dim=-1) - 2.0 * self.bound(rows)  # [N]
         row, block = (maxima >= least[:, None]).nonzero(as_tuple=True)
-        hit, place = (blocks[row, block] >= least[row, None]).nonzero(as_tuple=True)
+        near = blocks.flatten(0, 1).index_select(0, row * blocks.shape[1] + block)
+        hit, place = (near >= least.index_select(0, row)[:, None]).nonzero(as_tuple=True)
         if len(hit) > MANY * len(rows):
             return self.exact(x)
         row, token = row[hit], block[hit] * self.block + place  # [C]
-        logits[row, token] = (rows[row] * self.weight[token]).sum(dim=-1)
+        logits[row, token] = (rows.index_select(0, row) * self.weight.index_select(0, token)).sum(dim=-1)
         return logits.view(*x.shape[:-1], -1)
 
     def bound(self, rows: Tensor) -> Tensor:

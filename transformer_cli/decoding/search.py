@@ -1,4 +1,4 @@
-"""What search needs of a model, the seams at which features plug in, and what comes out.
+"""What search needs of a model, how it goes on, the seams at which features plug in, and what comes out.
 
 Shapes: B sentences, W beams, V vocabulary, t tokens so far. Search sees token ids go in and logits come out; the
 state is opaque but for `reorder` and `keep`. Three seams carry the features: a `Rule` edits the
@@ -8,14 +8,15 @@ log-probabilities of the next token, a `Selector` chooses which hypotheses go on
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS, UNK
+from transformer_cli.batch import BOS, EOS, UNK
 
 COMPACT_BELOW = 0.75
 """Finished sentences leave the batch when fewer than this share of its rows is still alive."""
@@ -126,27 +127,107 @@ def length_penalty(length: int, alpha: float) -> float:
     return float(((5.0 + length) / 6.0) ** alpha)
 
 
-def first_step(model: StepModel, memory: Any, tokens: Tensor) -> tuple[Tensor, Any]:
-    """What all hypotheses of a sentence have in common is computed once: the step after BOS.
+@dataclass(frozen=True)
+class Live(History):
+    """The hypotheses that go on, and `gains` `[B, W, t - 1]`: the log-probability of each of their tokens."""
 
-    `tokens`: `[B, W, 1]`, all BOS -> (logits `[B, W, V]`, the state of W hypotheses).
-    """
-    sentences, width, _ = tokens.shape
-    logits, state = model.decode_step(tokens[:, :1, 0], model.init_state(memory))
-    if width == 1:
-        return logits, state
-    return logits.expand(-1, width, -1), state.reorder(tokens.new_zeros(sentences, width))
+    gains: Tensor
+
+    def keep(self, kept: Tensor) -> Self:
+        """The rows `[B']`."""
+        return type(self)(*(getattr(self, f.name).index_select(0, kept) for f in fields(self)))
+
+    def join(self, other: Self, sentences: int) -> Self:
+        """And after them those of another search, whose sentences are counted from `sentences` on."""
+        (mine, theirs), *rest = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return type(self)(torch.cat([mine, theirs + sentences]), *(torch.cat(pair) for pair in rest))
 
 
-def next_log_probs(logits: Tensor, history: History, limits: Tensor, rules: Sequence[Rule]) -> Tensor:
+class Search(ABC):
+    """The search of a batch under way: `step` goes on by one position until nothing is left."""
+
+    live: Live
+
+    def __init__(self, model: StepModel, memory: Any, limits: Tensor, width: int, rules: Sequence[Rule]) -> None:
+        """`limits` as in `beam_search`; `width`: hypotheses of a sentence."""
+        self.model, self.limits, self.rules = model, limits, rules
+        self.state = model.init_state(memory)
+        self.width = width
+
+    @property
+    def going(self) -> int:
+        """How many hypotheses a step computes; 0 = all is found."""
+        return len(self.live.rows) * self.width
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may go on together with another of its kind: rules know the sentences of one batch."""
+        return not self.rules
+
+    def step(self) -> None:
+        """Say one more token of every hypothesis, and let finished sentences leave where that pays."""
+        goes_on = self.choose(self._logits(), self.limits[self.live.rows] == self.live.position + 1)
+        keep = alive_rows(goes_on)
+        if keep is not None:
+            self.leave(~goes_on)
+            self.live, self.state = self.live.keep(keep), self.state.keep(keep)
+
+    @abstractmethod
+    def choose(self, logits: Tensor, last: Tensor) -> Tensor:
+        """Add a token to each hypothesis -> which sentences go on, `[B]` bool.
+
+        `logits`: `[B, W, V]`; `last`: `[B]` bool, where this token is the last that may be said, so it is EOS.
+        """
+
+    @abstractmethod
+    def leave(self, finished: Tensor) -> None:
+        """Take down what was found for the sentences of these rows, `[B]` bool."""
+
+    @abstractmethod
+    def results(self) -> list[list[Hypothesis]]:
+        """The hypotheses of each sentence, in order, when none goes on."""
+
+    def join(self, other: Self) -> None:
+        """The sentences of another search at the same position go on with these, and are counted after them."""
+        assert self.live.position == other.live.position > 0 and self.joins and other.joins
+        self.live = self.live.join(other.live, len(self.limits))
+        self.limits = torch.cat([self.limits, other.limits])
+        self.state = self.state.join(other.state)
+
+    def _logits(self) -> Tensor:
+        """`[B, W, V]`. What all hypotheses of a sentence have in common, the step after BOS, is computed once."""
+        tokens = self.live.tokens
+        if self.live.position:
+            logits, self.state = self.model.decode_step(tokens[:, :, -1], self.state)
+            return logits
+        logits, self.state = self.model.decode_step(tokens[:, :1, 0], self.state)
+        if self.width > 1:
+            self.state = self.state.reorder(tokens.new_zeros(tokens.shape[:2]))
+        return logits.expand(-1, self.width, -1)
+
+
+def begin(limits: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Rows `[B]` and tokens `[B, W, 1]` of hypotheses that have said nothing."""
+    rows = torch.arange(len(limits), device=limits.device)
+    return rows, torch.full((len(limits), width, 1), BOS, device=limits.device)
+
+
+def finish(search: Search) -> list[list[Hypothesis]]:
+    """What the search finds."""
+    while search.going:
+        search.step()
+    return search.results()
+
+
+def next_log_probs(logits: Tensor, history: History, last: Tensor, rules: Sequence[Rule]) -> Tensor:
     """Logits `[B, W, V]` -> log-probabilities of what may come next, the same shape.
 
-    Half precision is widened; float64 stays. PAD, UNK and BOS are never said; at its limit `[B]` a sentence ends.
+    Half precision is widened; float64 stays. PAD, UNK and BOS are never said; where `last` `[B]`, a sentence ends.
     """
     log_probs = logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     for rule in rules:
         log_probs = rule(log_probs, history)
-    return allow(log_probs, limits[history.rows] == history.position + 1)
+    return allow(log_probs, last)
 
 
 def allow(logits: Tensor, last: Tensor) -> Tensor:
@@ -172,7 +253,8 @@ def best_token(values: Tensor) -> tuple[Tensor, Tensor]:
         return best, place
     blocks = values.view(-1, vocab // block, block)
     chosen = blocks.amax(dim=-1).argmax(dim=-1)  # [B]
-    best, place = blocks[torch.arange(len(chosen), device=values.device), chosen].max(dim=-1)
+    first = torch.arange(0, len(chosen) * blocks.shape[1], blocks.shape[1], device=values.device)
+    best, place = blocks.flatten(0, 1).index_select(0, first + chosen).max(dim=-1)
     return best, chosen * block + place
 
 

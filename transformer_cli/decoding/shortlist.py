@@ -37,7 +37,10 @@ class Shortlist:
 
 @dataclass(frozen=True)
 class ShortlistedState:
-    """The model's state, and what each sentence may not say: `[B, 1, U]`; see `protocol.DecoderState`."""
+    """The model's state, and what each sentence may not say: `[B, 1, U]`; see `protocol.DecoderState`.
+
+    It joins no other: each batch has a union of its own.
+    """
 
     inner: Any
     banned: Tensor
@@ -46,7 +49,7 @@ class ShortlistedState:
         return replace(self, inner=self.inner.reorder(parents))
 
     def keep(self, sentences: Tensor) -> ShortlistedState:
-        return ShortlistedState(self.inner.keep(sentences), self.banned[sentences])
+        return ShortlistedState(self.inner.keep(sentences), self.banned.index_select(0, sentences))
 
 
 class ShortlistedModel:

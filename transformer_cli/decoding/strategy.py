@@ -5,22 +5,23 @@ Shapes: B sentences of a batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from transformer_cli.batch import Ids
-from transformer_cli.decoding.beam import TopBeams, beam_search
+from transformer_cli.decoding.beam import BeamSearch, TopBeams
 from transformer_cli.decoding.constraints import Phrase, RequiredPhrases, SharedBeams
 from transformer_cli.decoding.diverse import DiverseGroups
-from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.decoding.greedy import GreedySearch
 from transformer_cli.decoding.mbr import least_risk
 from transformer_cli.decoding.rules import MinimumLength, NoRepeatNgram, RepetitionPenalty, TargetPrefix
-from transformer_cli.decoding.sampling import Sampler, sample_search, uniforms
-from transformer_cli.decoding.search import Hypothesis, Rule, Scorer, Selector, StepModel
+from transformer_cli.decoding.sampling import Sampler, SampleSearch, uniforms
+from transformer_cli.decoding.search import Hypothesis, Rule, Scorer, Search, Selector, StepModel
 from transformer_cli.schema import DecodingConfig
 
 NOTHING: Ids = np.empty(0, dtype=np.int64)
@@ -45,12 +46,16 @@ class Source:
     phrases: tuple[Phrase, ...] = ()
 
 
-class Strategy(Protocol):
-    """Searches one batch."""
+class Strategy(ABC):
+    """Begins the search of a batch, and has the last word on what was found."""
 
-    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
-        """The hypotheses of each sentence, best first, at least one."""
-        ...
+    @abstractmethod
+    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+        """The search of these sentences, under way."""
+
+    def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
+        """The hypotheses of a sentence, at least one, in the vocabulary's ids -> the best first."""
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class GreedyStrategy:
-    """See `greedy_search`. `screen` makes a model faster whose largest logit alone matters."""
+class GreedyStrategy(Strategy):
+    """See `GreedySearch`. `screen` makes a model faster whose largest logit alone matters."""
 
     rules: Rules
     scorer: Scorer
@@ -86,18 +91,17 @@ class GreedyStrategy:
     device: torch.device
     screen: Callable[[StepModel], StepModel]
 
-    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
         rules = self.rules.of(sources, self.device)
         if not self.scored and not rules:
             model = self.screen(model)
         limits = limits_of(sources, self.device)
-        found = greedy_search(model, memory, limits, scorer=self.scorer, rules=rules, scored=self.scored)
-        return [[hypothesis] for hypothesis in found]
+        return GreedySearch(model, memory, limits, scorer=self.scorer, rules=rules, scored=self.scored)
 
 
 @dataclass(frozen=True)
-class BeamStrategy:
-    """See `beam_search`."""
+class BeamStrategy(Strategy):
+    """See `BeamSearch`."""
 
     rules: Rules
     scorer: Scorer
@@ -106,9 +110,9 @@ class BeamStrategy:
     selector: Selector
     device: torch.device
 
-    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
+    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
         bound = any(s.phrases for s in sources)
-        return beam_search(
+        return BeamSearch(
             model,
             memory,
             limits_of(sources, self.device),
@@ -121,8 +125,8 @@ class BeamStrategy:
 
 
 @dataclass(frozen=True)
-class SamplingStrategy:
-    """See `sample_search`; samples of a sentence are ranked by score, equal ones once."""
+class SamplingStrategy(Strategy):
+    """See `SampleSearch`; samples of a sentence are ranked by score, equal ones once."""
 
     rules: Rules
     scorer: Scorer
@@ -131,13 +135,9 @@ class SamplingStrategy:
     seed: int
     device: torch.device
 
-    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
-        return [_distinct(drawn) for drawn in self.draw(model, memory, sources)]
-
-    def draw(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
-        """The samples as they were drawn."""
+    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
         limits = limits_of(sources, self.device)
-        return sample_search(
+        return SampleSearch(
             model,
             memory,
             limits,
@@ -147,21 +147,25 @@ class SamplingStrategy:
             rules=self.rules.of(sources, self.device),
         )
 
+    def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
+        by_tokens = {tuple(h.tokens): h for h in found}
+        return sorted(by_tokens.values(), key=lambda h: -h.score)
+
 
 @dataclass(frozen=True)
-class MinimumRiskStrategy:
+class MinimumRiskStrategy(Strategy):
     """Samples, of which the one most like the others comes first; see `mbr`."""
 
     sampling: SamplingStrategy
     decode: Callable[[Sequence[Ids]], list[str]]
 
-    def __call__(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> list[list[Hypothesis]]:
-        return [self._choose(drawn) for drawn in self.sampling.draw(model, memory, sources)]
+    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+        return self.sampling.begin(model, memory, sources)
 
-    def _choose(self, drawn: list[Hypothesis]) -> list[Hypothesis]:
-        texts = self.decode([np.array(h.tokens, dtype=np.int64) for h in drawn])
-        chosen = drawn[least_risk(texts)]
-        return [chosen, *(h for h in _distinct(drawn) if h.tokens != chosen.tokens)]
+    def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
+        texts = self.decode([np.array(h.tokens, dtype=np.int64) for h in found])
+        chosen = found[least_risk(texts)]
+        return [chosen, *(h for h in self.sampling.rank(found) if h.tokens != chosen.tokens)]
 
 
 def build_strategy(
@@ -198,8 +202,3 @@ def build_strategy(
 def limits_of(sources: Sequence[Source], device: torch.device) -> torch.Tensor:
     """`[B]` int64."""
     return torch.tensor([s.limit for s in sources], device=device)
-
-
-def _distinct(drawn: list[Hypothesis]) -> list[Hypothesis]:
-    by_tokens = {tuple(h.tokens): h for h in drawn}
-    return sorted(by_tokens.values(), key=lambda h: -h.score)

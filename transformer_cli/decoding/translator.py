@@ -7,6 +7,7 @@ for is translated in pieces and joined.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, UNK, Ids, cut, lay
+from transformer_cli.batch import EOS, UNK, Ids, lay
 from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
 from transformer_cli.decoding.constraints import Phrase, says
 from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
@@ -22,7 +23,8 @@ from transformer_cli.decoding.screening import ScreenedModel, ScreenedOutput
 from transformer_cli.decoding.search import Hypothesis
 from transformer_cli.decoding.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
-from transformer_cli.decoding.workers import each_batch
+from transformer_cli.decoding.together import Underway, search_together
+from transformer_cli.decoding.workers import each_task, share_out
 from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig
@@ -32,8 +34,6 @@ EXTRA_LENGTH = 10
 
 USUAL_WIDTH = 2
 """Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
-FEW = 8
-"""Sentences that a batch must have before the work is split further for the sake of balance."""
 PARTS = 1 << 16
 """Parts of a line that can be told apart by their number."""
 
@@ -58,7 +58,7 @@ class Translation:
         token_log_probs: of each piece of the translation and of its end.
         alternatives: the n best, the translation itself first; distinct texts, best first.
         links: word alignment (source word, target word), if it was asked for.
-        seconds: what its batch took, divided by the sentences in it.
+        seconds: what the batches searched together with it took, divided by the sentences in them.
     """
 
     text: str
@@ -163,13 +163,20 @@ class Translator:
         was_training = self.model.training
         self.model.eval()
         order = sorted(range(len(sources)), key=lambda i: -len(sources[i].ids))
+        lengths = [len(sources[i].ids) + 1 for i in order]
+        shifts = [
+            [order[start:end] for start, end in bounds]
+            for bounds in share_out(lengths, self._budget(), max(1, self.threads))
+        ]
         found: dict[int, Found] = {}
-        batches = self._batches(order, sources)
-        for batch, results in each_batch(
-            batches, lambda batch: self._run([sources[i] for i in batch]), self.threads
-        ):
-            found.update(zip(batch, results, strict=True))
-            progress(len(batch))
+        told = threading.Lock()
+
+        def tell(done: int) -> None:
+            with told:
+                progress(done)
+
+        for _, results in each_task(shifts, lambda batches: self._run(batches, sources, tell), self.threads):
+            found.update(results)
         self.model.train(was_training)
         return self._cover(sources, [found[i] for i in range(len(sources))])
 
@@ -179,33 +186,30 @@ class Translator:
         on_cpu = next(self.model.parameters()).device.type == "cpu"
         return (self.options.threads or torch.get_num_threads()) if on_cpu else 0
 
-    def _run(self, sources: Sequence[Source]) -> list[Found]:
+    def _run(
+        self, batches: Sequence[Sequence[int]], sources: Sequence[Source], progress: Callable[[int], object]
+    ) -> dict[int, Found]:
+        """What is found for the sources in these batches, on this thread."""
         began = time.perf_counter()
-        device = next(self.model.parameters()).device
         with torch.inference_mode():
-            ids, layout = lay([np.append(s.ids, EOS) for s in sources])
-            memory = self.model.encode(ids.to(device), layout.to(device))
-            if self.shortlist is None:
-                found = self.strategy(self.model, memory, sources)
-            else:
-                model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in sources])
-                found = [model.named(hypotheses) for hypotheses in self.strategy(model, memory, sources)]
-        seconds = (time.perf_counter() - began) / len(sources)
-        return [Found(hypotheses, seconds) for hypotheses in found]
+            found = search_together(batches, lambda batch: self._begin(batch, sources), progress)
+        seconds = (time.perf_counter() - began) / len(found)
+        return {i: Found(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
 
-    def _batches(self, order: Sequence[int], sources: Sequence[Source]) -> list[list[int]]:
-        """Longest first. As many batches for each worker, of about equal size, so that all end together."""
+    def _begin(self, batch: Sequence[int], sources: Sequence[Source]) -> Underway:
+        mine, device = [sources[i] for i in batch], next(self.model.parameters()).device
+        ids, layout = lay([np.append(s.ids, EOS) for s in mine])
+        memory = self.model.encode(ids.to(device), layout.to(device))
+        if self.shortlist is None:
+            return Underway(self.strategy.begin(self.model, memory, mine), batch)
+        model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in mine])
+        return Underway(self.strategy.begin(model, memory, mine), batch, model.named)
+
+    def _budget(self) -> int:
+        """Tokens of a batch."""
         o = self.options
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
-        budget = max(1, o.batch_tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
-        lengths = [len(sources[i].ids) + 1 for i in order]
-        least, workers = len(cut(lengths, budget)), max(1, self.threads)
-        count = max(least, min(-(-least // workers) * workers, len(order) // FEW))
-        low, high = 1, budget
-        while low < high:  # the smallest budget that needs no more than `count` batches
-            middle = (low + high) // 2
-            low, high = (low, middle) if len(cut(lengths, middle)) <= count else (middle + 1, high)
-        return [list(order[start:end]) for start, end in cut(lengths, high)]
+        return max(1, o.batch_tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
 
     def source(
         self,

@@ -1,4 +1,4 @@
-"""Batches on several threads.
+"""The work shared out among several threads.
 
 On a CPU one batch on each core beats every core on one batch: the small products of a decoding step are over
 before a second thread has woken up. torch leaves Python's lock while it computes, so threads are enough
@@ -9,40 +9,66 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeVar
 
 import torch
 
-Batch = TypeVar("Batch")
+from transformer_cli.batch import cut
+
+SHIFT = 6
+"""Batches that one worker searches together, at most."""
+FEW = 8
+"""Sentences that a batch must have before the work is split further for the sake of balance."""
+
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def each_batch(
-    batches: Sequence[Batch], work: Callable[[Batch], Result], threads: int
-) -> Iterator[tuple[Batch, Result]]:
-    """(batch, its result) as they get done; the work of each batch runs on one of `threads` threads.
+def each_task(
+    tasks: Sequence[Task], work: Callable[[Task], Result], threads: int
+) -> Iterator[tuple[Task, Result]]:
+    """(task, its result) as they get done; the work of each task runs on one of `threads` threads.
 
-    0 threads, or a single batch: here and now, with torch's own threads. An error in one batch ends the
+    0 threads, or a single task: here and now, with torch's own threads. An error in one task ends the
     whole, and so does leaving early.
     """
-    if not threads or len(batches) <= 1:
-        for batch in batches:
-            yield batch, work(batch)
+    if not threads or len(tasks) <= 1:
+        for task in tasks:
+            yield task, work(task)
         return
-    waiting = iter(batches)
+    waiting = iter(tasks)
     pool = ThreadPoolExecutor(threads, initializer=_alone)
     try:
-        running = {pool.submit(work, batch): batch for batch in islice(waiting, threads)}
+        running = {pool.submit(work, task): task for task in islice(waiting, threads)}
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                batch = running.pop(future)
+                task = running.pop(future)
                 if (following := next(waiting, None)) is not None:
                     running[pool.submit(work, following)] = following
-                yield batch, future.result()
+                yield task, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def share_out(lengths: Sequence[int], budget: int, workers: int) -> list[list[tuple[int, int]]]:
+    """Sentences of these lengths, longest first -> shifts: up to `SHIFT` batches that one worker does together.
+
+    Batches (start, end) hold at most `budget` tokens, padding included, or a single sentence. Each worker gets as
+    many batches and shifts, of about equal size, so that all end together; which ones depends on the lengths and
+    on the number of workers, not on who is ready when. The shorter sentences of a shift come first.
+    """
+    least = len(cut(lengths, budget))
+    count = max(least, min(-(-least // workers) * workers, len(lengths) // FEW))
+    low, high = 1, budget
+    while low < high:  # the smallest budget that needs no more than `count` batches
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(cut(lengths, middle)) <= count else (middle + 1, high)
+    batches = cut(lengths, high)
+    shifts = -(-len(batches) // (workers * SHIFT)) * workers
+    bounds = [len(batches) * i // shifts for i in range(shifts + 1)] if shifts else []
+    return [batches[low:high][::-1] for low, high in pairwise(bounds) if high > low]
 
 
 def _alone() -> None:

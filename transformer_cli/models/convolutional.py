@@ -20,10 +20,11 @@ from transformer_cli.models.layers import (
     build_positions,
     build_residual,
     residual_gain,
+    source_mask,
     step_position,
 )
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, key_mask
+from transformer_cli.ops.attention import KERNELS, join_key_masks
 from transformer_cli.ops.convolution import Ring, taps
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.schema import ModelConfig
@@ -129,7 +130,16 @@ class ConvolutionalState:
             self.step,
             [ring.keep(sentences) for ring in self.rings],
             [source.keep(sentences) for source in self.sources],
-            None if self.source_mask is None else self.source_mask[sentences],
+            None if self.source_mask is None else self.source_mask.index_select(0, sentences),
+        )
+
+    def join(self, other: ConvolutionalState) -> ConvolutionalState:
+        masks = (self.source_mask, self.sources[0].places), (other.source_mask, other.sources[0].places)
+        return ConvolutionalState(
+            self.step,
+            [mine.join(theirs) for mine, theirs in zip(self.rings, other.rings, strict=True)],
+            [mine.join(theirs) for mine, theirs in zip(self.sources, other.sources, strict=True)],
+            join_key_masks(*masks),
         )
 
 
@@ -147,7 +157,7 @@ class ConvolutionalDecoder(LayerStack):
             reach = layer.convolution.reach
             rings.append(Ring.empty(memory.layout.sentences, reach, memory.states))
             sources.append(layer.cross_attention.remember(memory))
-        return ConvolutionalState(0, rings, sources, key_mask(memory.layout))
+        return ConvolutionalState(0, rings, sources, source_mask(memory))
 
     def decode_step(self, y: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:
         y = self.positions.add(y, step_position(state.step, y.device))

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transformer_cli.layout import Layout
+from transformer_cli.layout import Layout, fill
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import Kernel, attend
+from transformer_cli.ops.attention import Kernel, attend, key_mask, least_keys, step_kernel
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.ops.positions import rotate, sinusoids
@@ -184,7 +184,7 @@ class SelfAttention(nn.Module):
         """
         q, k, v = self._project(x, position)  # [B, W, H, K]
         keys, values = cache.append(k, v)
-        heads = self.kernel(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
+        heads = step_kernel(self.kernel)(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
 
@@ -215,13 +215,16 @@ class CrossAttention(nn.Module):
 
     def remember(self, memory: Memory) -> KeyValueCache:
         """Keys and values of the source, once a sentence: `[B, H, S, K]` each."""
-        k, v = (memory.layout.pad(x).transpose(1, 2).contiguous() for x in self._project_memory(memory))
-        return KeyValueCache(k, v, written=k.shape[2])
+        shown = least_keys(memory.layout.longest, memory.states.device)
+        k, v = (
+            fill(memory.layout.pad(x), 1, shown).transpose(1, 2).contiguous() for x in self._project_memory(memory)
+        )
+        return KeyValueCache(k, v, written=shown)
 
     def step(self, x: Tensor, mask: Tensor | None, source: KeyValueCache) -> Tensor:
         """One position of W beams, `[B, W, D]`: beams are query positions, so nothing is repeated."""
         q = self.query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, W, K]
-        heads = self.kernel(q, source.keys, source.values, mask, False)  # [B, H, W, K]
+        heads = step_kernel(self.kernel)(q, source.keys, source.values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
 
@@ -229,6 +232,11 @@ class CrossAttention(nn.Module):
         kv = self.key_value(memory.states).unflatten(-1, (2 * self.num_heads, -1))  # [..., 2H, K]
         k, v = kv.chunk(2, dim=-2)
         return k, v
+
+
+def source_mask(memory: Memory) -> Tensor | None:
+    """`[B, 1, 1, S]` bool, True = a token: of the keys that `CrossAttention.remember` holds; None if all are."""
+    return key_mask(memory.layout, least_keys(memory.layout.longest, memory.states.device))
 
 
 class Embedding(nn.Embedding):

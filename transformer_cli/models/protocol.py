@@ -32,6 +32,10 @@ class DecoderState(Protocol):
         """Only these sentences go on; `[B']` int64, increasing."""
         ...
 
+    def join(self, other: Self) -> Self:
+        """The sentences of another state go on with these and stand after them; as many beams and steps."""
+        ...
+
 
 class Encoder(Protocol):
     """Embedded source -> states of the same layout."""

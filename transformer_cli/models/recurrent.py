@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from transformer_cli.layout import Layout
+from transformer_cli.layout import Layout, join_padded
 from transformer_cli.models.layers import Linear, build_norm
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.additive import additive_scores
-from transformer_cli.ops.attention import key_mask, masked_softmax
+from transformer_cli.ops.attention import join_key_masks, key_mask, masked_softmax
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.recurrence import CELLS, State, flip, recur
 from transformer_cli.schema import ModelConfig
@@ -111,8 +111,16 @@ class Source:
     mask: Tensor | None
 
     def keep(self, sentences: Tensor) -> Source:
-        mask = None if self.mask is None else self.mask[sentences]
-        return Source(self.states[sentences], self.keys[sentences], mask)
+        mask = None if self.mask is None else self.mask.index_select(0, sentences)
+        return Source(self.states.index_select(0, sentences), self.keys.index_select(0, sentences), mask)
+
+    def join(self, other: Source) -> Source:
+        masks = (self.mask, self.keys[..., 0]), (other.mask, other.keys[..., 0])
+        return Source(
+            join_padded(self.states, other.states, 1),
+            join_padded(self.keys, other.keys, 1),
+            join_key_masks(*masks),
+        )
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,17 @@ class RecurrentState:
         return replace(self, layers=[tuple(map(pick, s)) for s in self.layers], said=pick(self.said))
 
     def keep(self, sentences: Tensor) -> RecurrentState:
-        layers = [tuple(x[sentences] for x in state) for state in self.layers]
+        layers = [tuple(x.index_select(0, sentences) for x in state) for state in self.layers]
         source = None if self.source is None else self.source.keep(sentences)
-        return RecurrentState(layers, self.said[sentences], source)
+        return RecurrentState(layers, self.said.index_select(0, sentences), source)
+
+    def join(self, other: RecurrentState) -> RecurrentState:
+        layers = [
+            tuple(torch.cat(pair) for pair in zip(mine, theirs, strict=True))
+            for mine, theirs in zip(self.layers, other.layers, strict=True)
+        ]
+        source = None if self.source is None or other.source is None else self.source.join(other.source)
+        return RecurrentState(layers, torch.cat([self.said, other.said]), source)
 
 
 class RecurrentDecoder(nn.Module):

@@ -20,10 +20,11 @@ from transformer_cli.models.layers import (
     build_residual,
     feed_forward,
     residual_gain,
+    source_mask,
     step_position,
 )
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, key_mask
+from transformer_cli.ops.attention import KERNELS, join_key_masks
 from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
 from transformer_cli.schema import ModelConfig
 
@@ -96,6 +97,9 @@ class LayerCache:
     def keep(self, sentences: Tensor) -> LayerCache:
         return LayerCache(self.target.keep(sentences), self.source.keep(sentences))
 
+    def join(self, other: LayerCache) -> LayerCache:
+        return LayerCache(self.target.join(other.target), self.source.join(other.source))
+
 
 @dataclass(frozen=True)
 class StepView:
@@ -123,7 +127,17 @@ class TransformerState:
             self.step,
             self.ancestry.keep(sentences),
             [cache.keep(sentences) for cache in self.caches],
-            None if self.source_mask is None else self.source_mask[sentences],
+            None if self.source_mask is None else self.source_mask.index_select(0, sentences),
+        )
+
+    def join(self, other: TransformerState) -> TransformerState:
+        mine, theirs = self.caches[0].source.places, other.caches[0].source.places
+        masks = (self.source_mask, mine), (other.source_mask, theirs)
+        return TransformerState(
+            self.step,
+            self.ancestry.join(other.ancestry),
+            [mine.join(theirs) for mine, theirs in zip(self.caches, other.caches, strict=True)],
+            join_key_masks(*masks),
         )
 
 
@@ -148,7 +162,7 @@ class TransformerDecoder(LayerStack):
             target = KeyValueCache.empty(sentences, heads, size, like=source.keys)
             caches.append(LayerCache(target, source))
         ancestry = Ancestry.empty(sentences, memory.states.device)
-        return TransformerState(0, ancestry, caches, key_mask(memory.layout))
+        return TransformerState(0, ancestry, caches, source_mask(memory))
 
     def decode_step(self, y: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         ancestry = state.ancestry.advance()

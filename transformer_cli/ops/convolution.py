@@ -48,4 +48,8 @@ class Ring:
         return Ring(self.inputs.gather(1, index), self.step)
 
     def keep(self, sentences: Tensor) -> Ring:
-        return Ring(self.inputs[sentences], self.step)
+        return Ring(self.inputs.index_select(0, sentences), self.step)
+
+    def join(self, other: Ring) -> Ring:
+        assert self.step == other.step
+        return Ring(torch.cat([self.inputs, other.inputs]), self.step)

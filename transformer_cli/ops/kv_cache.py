@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from transformer_cli.layout import fill, join_padded
+from transformer_cli.ops.attention import least_keys
+
 GROWTH = 32
 """Positions that a cache grows by at a time."""
 
@@ -26,13 +29,21 @@ class KeyValueCache:
     values: Tensor
     written: int
 
+    @property
+    def places(self) -> Tensor:
+        """`[B, N]`: something for each key that is written."""
+        return self.keys[:, 0, : self.written, 0]
+
     @staticmethod
     def empty(sentences: int, heads: int, size: int, like: Tensor) -> KeyValueCache:
         nothing = like.new_empty(sentences, heads, 0, size)
         return KeyValueCache(nothing, nothing, written=0)
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write one position of W beams, `[B, W, H, K]`; return all keys and values so far, `[B, H, N, K]`."""
+        """Write one position of W beams, `[B, W, H, K]`; return all keys and values so far, `[B, H, N, K]`.
+
+        Of few keys more are returned, zeros: `least_keys` says how many.
+        """
         width = k.shape[1]
         start, end = self.written, self.written + width
         if end > self.keys.shape[2]:
@@ -42,11 +53,19 @@ class KeyValueCache:
         self.keys[:, :, start:end] = k.transpose(1, 2)
         self.values[:, :, start:end] = v.transpose(1, 2)
         self.written = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        shown = least_keys(end, k.device)
+        return self.keys[:, :, :shown], self.values[:, :, :shown]
 
     def keep(self, sentences: Tensor) -> KeyValueCache:
         """The rows of the sentences `[B']`."""
-        return KeyValueCache(self.keys[sentences], self.values[sentences], self.written)
+        return KeyValueCache(
+            self.keys.index_select(0, sentences), self.values.index_select(0, sentences), self.written
+        )
+
+    def join(self, other: KeyValueCache) -> KeyValueCache:
+        """And after them the sentences of another cache."""
+        keys, values = join_padded(self.keys, other.keys, 2), join_padded(self.values, other.values, 2)
+        return KeyValueCache(keys, values, max(self.written, other.written))
 
 
 @dataclass(frozen=True)
@@ -71,8 +90,15 @@ class Ancestry:
         return Ancestry(self.visible.gather(1, parents.unsqueeze(-1).expand(-1, -1, self.visible.shape[-1])))
 
     def keep(self, sentences: Tensor) -> Ancestry:
-        return Ancestry(self.visible[sentences])
+        return Ancestry(self.visible.index_select(0, sentences))
+
+    def join(self, other: Ancestry) -> Ancestry:
+        return Ancestry(torch.cat([self.visible, other.visible]))
 
     def mask(self) -> Tensor | None:
         """`[B, 1, W, N]` bool, True = a key of this beam's own history; None for one beam, whose are all keys."""
-        return None if self.visible.shape[1] == 1 else self.visible.unsqueeze(1)
+        _, width, written = self.visible.shape
+        shown = least_keys(written, self.visible.device)
+        if width == 1 and shown == written:
+            return None
+        return fill(self.visible, 2, shown).unsqueeze(1)

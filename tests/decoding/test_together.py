@@ -1,0 +1,114 @@
+"""The last sentences of a batch go on with a later one, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from toys import Toy
+
+from transformer_cli.decoding.beam import BeamSearch, beam_search
+from transformer_cli.decoding.greedy import GreedySearch, greedy_search
+from transformer_cli.decoding.rules import NoRepeatNgram
+from transformer_cli.decoding.sampling import Sampler, SampleSearch, sample_search, uniforms
+from transformer_cli.decoding.search import Hypothesis, Search
+from transformer_cli.decoding.together import Underway, search_together
+
+COUNT, LIMIT = 96, 14
+BATCHES = [range(30), range(30, 31), range(31, 64), range(64, 96)]
+
+
+class Counting(Toy):
+    """Notes how many sentences each step computes."""
+
+    def __init__(self) -> None:
+        super().__init__(COUNT)
+        self.table[:, 3] += 0.5  # most sentences end soon, some go on for long
+        self.rows: list[int] = []
+
+    def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        self.rows.append(len(tokens))
+        return super().decode_step(tokens, state)
+
+
+def limits(batch: Sequence[int]) -> Tensor:
+    return torch.tensor([LIMIT - i % 5 for i in batch])
+
+
+def greedy(model: Toy, batch: Sequence[int], **more: Any) -> Search:
+    return GreedySearch(model, list(batch), limits(batch), **more)
+
+
+def beam(model: Toy, batch: Sequence[int], **more: Any) -> Search:
+    return BeamSearch(model, list(batch), limits(batch), beam=3, wanted=3, **more)
+
+
+def sample(model: Toy, batch: Sequence[int]) -> Search:
+    return SampleSearch(model, list(batch), limits(batch), uniforms(1, list(batch), 2, LIMIT), sampler=Sampler())
+
+
+def alone(model: Toy) -> dict[Callable[..., Search], list[list[Hypothesis]]]:
+    everything = list(range(COUNT))
+    return {
+        greedy: [[h] for h in greedy_search(model, everything, limits(everything))],
+        beam: beam_search(model, everything, limits(everything), beam=3, wanted=3),
+        sample: sample_search(
+            model, everything, limits(everything), uniforms(1, everything, 2, LIMIT), sampler=Sampler()
+        ),
+    }
+
+
+@pytest.mark.parametrize("begin", [greedy, beam, sample])
+def test_the_same_hypotheses_as_in_one_batch(begin: Callable[..., Search]) -> None:
+    model, told = Counting(), []
+    expected = alone(model)[begin]
+    found = search_together(BATCHES, lambda batch: Underway(begin(model, batch), batch), told.append)
+    assert [found[i] for i in range(COUNT)] == expected
+    assert sum(told) == COUNT and min(told) >= 0
+
+
+@pytest.mark.parametrize(("begin", "fewer"), [(greedy, True), (beam, True), (sample, False)])
+def test_waiting_spares_steps_where_searches_may_join(begin: Callable[..., Search], fewer: bool) -> None:
+    together, apart = Counting(), Counting()
+    search_together(BATCHES, lambda batch: Underway(begin(together, batch), batch))
+    for batch in BATCHES:
+        search_together([batch], lambda batch: Underway(begin(apart, batch), batch))
+    assert sum(together.rows) <= sum(apart.rows) + len(together.rows), "no sentence is computed twice"
+    assert (len(together.rows) < len(apart.rows)) == fewer
+
+
+@pytest.mark.parametrize("begin", [greedy, beam])
+def test_who_cannot_join_does_not(begin: Callable[..., Search]) -> None:
+    """Rules know the sentences of their batch, and a batch may have token ids of its own."""
+    model = Counting()
+
+    def ruled(batch: Sequence[int]) -> Underway:
+        rules = [NoRepeatNgram(2)] if batch == BATCHES[2] else []
+        return Underway(begin(model, batch, rules=rules), batch)
+
+    def named(batch: Sequence[int]) -> Underway:
+        return Underway(
+            begin(model, batch),
+            batch,
+            lambda found: [Hypothesis([len(batch)], h.log_prob, h.score) for h in found],
+        )
+
+    found, plain = search_together(BATCHES, ruled), alone(model)[begin]
+    for batch in BATCHES:
+        own = [found[i] for i in batch]
+        if batch != BATCHES[2]:
+            assert own == [plain[i] for i in batch]
+        assert all(len(set(pairs)) == len(pairs) for h in own for x in h if batch == BATCHES[2]
+                   for pairs in [list(zip(x.tokens, x.tokens[1:], strict=False))])  # fmt: skip
+    renamed = search_together(BATCHES, named)
+    assert all(h.tokens == [len(batch)] for batch in BATCHES for i in batch for h in renamed[i])
+
+
+def test_a_batch_of_one_stays_alone() -> None:
+    """Whoever asks for small batches, to spare memory or to prove that they change nothing, gets them."""
+    model = Counting()
+    search_together([[i] for i in range(COUNT)], lambda batch: Underway(greedy(model, batch), batch))
+    assert set(model.rows) == {1}

@@ -1,0 +1,88 @@
+"""Batches one after the other, of which the last sentences wait for the next batch.
+
+A step costs nearly as much for five sentences as for thirty: the weights must be read either way. So the last few
+sentences of a batch are laid aside, and go on with a later one when it comes to their position. Models know
+nothing of this: all sentences of a state are at one position, as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from transformer_cli.decoding.search import Hypothesis, Search
+
+Naming = Callable[[list[Hypothesis]], list[Hypothesis]]
+
+FEW = 64
+"""The most hypotheses that are laid aside."""
+SMALL_PART = 4
+"""And the most, as a part of their batch: a quarter. So a batch of one sentence stays alone."""
+
+
+def search_together(
+    batches: Sequence[Sequence[int]],
+    begin: Callable[[Sequence[int]], Underway],
+    progress: Callable[[int], object] = lambda done: None,
+) -> dict[int, list[Hypothesis]]:
+    """The hypotheses of each sentence.
+
+    Args:
+        batches: sentences, by any number that is theirs alone; best if shorter ones come first.
+        begin: the search of a batch; all are of one kind, and of one model unless they are `named`.
+        progress: told how many sentences are done, again and again.
+    """
+    found: dict[int, list[Hypothesis]] = {}
+    waiting: dict[int, Underway] = {}  # by position
+    ahead = list(reversed(batches))
+    told = 0
+    while ahead or waiting:
+        underway = begin(ahead.pop()) if ahead else waiting.pop(min(waiting))
+        while underway.search.going:
+            if underway.joins and underway.position in waiting:
+                underway.join(waiting.pop(underway.position))
+            if ahead and underway.is_small:
+                waiting[underway.position] = underway
+                break
+            underway.search.step()
+        else:
+            found.update(underway.results())
+        done = len(found) + sum(u.done for u in waiting.values())
+        progress(done - told)
+        told = done
+    return found
+
+
+class Underway:
+    """A search, and the numbers of its sentences.
+
+    `named`: tokens of this batch alone -> those of the vocabulary; such a batch goes on with no other.
+    """
+
+    def __init__(self, search: Search, sentences: Sequence[int], named: Naming | None = None) -> None:
+        self.search, self.sentences, self.named = search, list(sentences), named
+        self.few = min(FEW, search.going // SMALL_PART)
+
+    @property
+    def position(self) -> int:
+        return self.search.live.position
+
+    @property
+    def joins(self) -> bool:
+        return self.search.joins and self.named is None
+
+    @property
+    def is_small(self) -> bool:
+        return self.joins and self.search.going <= self.few
+
+    @property
+    def done(self) -> int:
+        """How many sentences are finished."""
+        return len(self.sentences) - len(self.search.live.rows)
+
+    def results(self) -> dict[int, list[Hypothesis]]:
+        found = self.search.results()
+        return dict(zip(self.sentences, map(self.named, found) if self.named else found, strict=True))
+
+    def join(self, other: Underway) -> None:
+        self.search.join(other.search)
+        self.sentences += other.sentences
