@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -153,6 +154,22 @@ def test_evaluate_says_what_it_mended_and_takes_several_references(run: Path, to
     assert cli("evaluate", run, *options).returncode == 0
     kept = json.loads((run / "evaluation/test.en.last.beam5.length_penalty0.5.json").read_text())
     assert kept["scores"][0]["name"] == "BLEU" and kept["references"] == [str(toy / "test.de")]
+
+
+def test_another_test_set_of_the_same_name_keeps_the_results_of_the_first(
+    run: Path, toy: Path, tmp_path: Path
+) -> None:
+    command = ("evaluate", run, "--beam", 2, "--json")
+    (tmp_path / "other").mkdir()
+    for side in ("en", "de"):
+        (tmp_path / "other" / f"test.{side}").write_bytes((toy / f"test.{side}").read_bytes().partition(b"\n")[2])
+    placed = []
+    for folder in (toy, tmp_path / "other", toy, tmp_path / "other"):
+        done = cli(*command, "--src", folder / "test.en", "--ref", folder / "test.de")
+        placed.append(json.loads(done.stdout)["hypotheses"])
+    assert placed[0].endswith("evaluation/test.en.beam2.txt")
+    assert placed[0] == placed[2] != placed[1] == placed[3]
+    assert len(Path(placed[0]).read_bytes().splitlines()) == len(Path(placed[1]).read_bytes().splitlines()) + 1
 
 
 def test_average_is_a_checkpoint(run: Path, toy: Path) -> None:
@@ -514,3 +531,20 @@ def test_a_damaged_model_is_not_used(run: Path, toy: Path, tmp_path: Path) -> No
     assert done.returncode == 4 and b"SHA-256" in done.stderr and not done.stdout
     (copy / "tokenizer.model").write_bytes((run / "tokenizer.model").read_bytes() + b"\x00")
     assert cli("translate", copy, stdin=b"The cat.\n").returncode == 4
+
+
+def test_ctrl_c_while_typer_is_imported_leaves_no_traceback() -> None:
+    """The first tenth of a second of every command."""
+    program = """
+import builtins, os, signal
+real = builtins.__import__
+def watched(name, *rest, **more):
+    if name == "typer":
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *rest, **more)
+builtins.__import__ = watched
+from transformer_cli.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

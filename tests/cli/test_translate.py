@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import math
 import shutil
@@ -181,6 +182,17 @@ def test_a_long_line_keeps_its_terms(toy_run: Path, tmp_path: Path) -> None:
     )]  # fmt: skip
     assert answer["status"] == "split" and answer["translation"].count("der Vogel") == 40
     assert answer["translation"].count("Oft Heute") == 40
+
+
+def test_a_compressed_text_is_named_before_its_bytes_are_translated(toy_run: Path, tmp_path: Path) -> None:
+    packed = gzip.compress(TEXT * 9, mtime=0)
+    (tmp_path / "text.gz").write_bytes(packed)
+    done = cli("translate", toy_run, tmp_path / "text.gz", "--beam", 1)
+    assert done.returncode == 0 and done.stdout.count(b"\n") == packed.count(b"\n") + (packed[-1:] != b"\n")
+    first, *_ = done.stderr.splitlines()
+    assert b"text.gz: is compressed by gzip, not plain UTF-8 text; first: gunzip -k" in first
+    done = cli("translate", toy_run, "--avoid", tmp_path / "text.gz", stdin=TEXT)
+    assert done.returncode == 3 and b"is compressed by gzip" in done.stderr
 
 
 def test_shortlist(toy_run: Path, tmp_path: Path) -> None:

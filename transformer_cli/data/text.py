@@ -49,6 +49,8 @@ class LineReport:
     control: int = 0
     control_lines: list[int] = field(default_factory=list)
     lines: int = 0
+    other_form: str = ""
+    """What kind of file it is instead of text, with the command that makes text of it."""
 
     @property
     def guess(self) -> str:
@@ -121,11 +123,12 @@ def iter_lines(
         yield line
 
 
-def refuse_binary(head: bytes, name: str) -> None:
-    """Raises: DataError: a file that begins so is compressed, or in an encoding with a NUL in each character."""
+def other_form(head: bytes, name: str) -> tuple[str, str] | None:
+    """What a file that begins so is, if not text: compressed, or in an encoding with a NUL in each character."""
     for start, (what, tool) in BINARY.items():
         if head.startswith(start) and b"\0" in head:
-            raise DataError(f"{what}, not plain UTF-8 text", hint=f"first: {tool.format(name)}")
+            return f"{what}, not plain UTF-8 text", f"first: {tool.format(name)}"
+    return None
 
 
 def read_lines(
@@ -133,7 +136,8 @@ def read_lines(
 ) -> tuple[list[str], LineReport]:
     """All lines of a file, which may be a pipe, and what had to be mended.
 
-    `refuses_binary` is for corpora, where nobody wants compressed bytes as text; `translate` takes whatever comes.
+    `refuses_binary` is for corpora, where nobody wants compressed bytes as text; `translate` takes whatever comes,
+    and the report says what it looks like.
 
     Raises:
         DataError: no such file, not readable, or (as asked) not UTF-8, or binary.
@@ -141,8 +145,11 @@ def read_lines(
     report = LineReport()
     try:
         with path.open("rb") as stream:
-            if refuses_binary:
-                refuse_binary(stream.peek(), str(path))
+            if found := other_form(stream.peek(), str(path)):
+                what, hint = found
+                if refuses_binary:
+                    raise DataError(what, hint=hint)
+                report.other_form = f"{what}; {hint}"
             lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
 import time
@@ -18,6 +20,7 @@ from transformer_cli.data.text import encode_lines
 from transformer_cli.errors import DataError, DiskError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
 from transformer_cli.experiment.inference import Say, load_run
+from transformer_cli.experiment.rundir import text_hash
 from transformer_cli.runtime import pick_device, tune_process
 
 
@@ -71,7 +74,8 @@ def evaluate_run(
     }
     parts = [src.name, *([checkpoint] if checkpoint != "best" else [])]
     parts += [f"{name}{value}" for name, value in told.items() if value is not None]
-    target = output or loaded.evaluation / f"{'.'.join(parts)}.txt"
+    text = text_hash(sources, *references)
+    target = output or _place(loaded.evaluation, ".".join(parts), text)
     if durable.is_plain(target):  # known before the work, not after it
         durable.make_directory(target.parent)
         if not os.access(target.parent, os.W_OK):
@@ -91,9 +95,18 @@ def evaluate_run(
     }
     found = Evaluation(corpus_scores(hypotheses, *references, tokenize=tokenize), facts)
     if output is None:
-        files = {"source": str(src), "references": list(map(str, refs))}
+        files = {"source": str(src), "references": list(map(str, refs)), "text": text}
         durable.write_json(target.with_suffix(".json"), {**found.to_json(), **files})
     return found
+
+
+def _place(directory: Path, name: str, text: str) -> Path:
+    """Where translations go: another text of the same name, evaluated before, keeps its results."""
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
+        if isinstance(kept, dict) and kept.get("text") not in (None, text):
+            name = f"{name}.{text[:8]}"
+    return directory / f"{name}.txt"
 
 
 def _read_test_set(lines: Path, refs: Sequence[Path], say: Say) -> tuple[list[str], list[list[str]]]:

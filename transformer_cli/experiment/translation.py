@@ -55,7 +55,7 @@ def read_text(path: Path | None, say: Say, *, strict_utf8: bool = False) -> list
     """The lines of a file, having said what had to be mended; none without a path. Raises: DataError."""
     if path is None:
         return []
-    lines, report = read_lines(path, strict_utf8=strict_utf8)
+    lines, report = read_lines(path, strict_utf8=strict_utf8, refuses_binary=True)
     for message in report.messages(str(path)):
         say(f"warning: {message}")
     return lines
@@ -92,6 +92,8 @@ def translate_lines(request: Request, size: int, say: Say) -> Iterator[tuple[int
     report = LineReport()
     if request.input is not None:
         lines, report = read_lines(request.input, strict_utf8=request.strict_utf8)
+        if report.other_form:  # before the work: nobody wants its lines translated, but lines they are
+            say(f"warning: {request.input}: {report.other_form}")
         source = iter(lines)
     else:
         # A stream of its own: the thread that waits on it holds its lock, which must not be that of sys.stdin

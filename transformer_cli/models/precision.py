@@ -39,10 +39,13 @@ class DynamicInt8Linear(nn.Module):
         # Without VNNI two products are summed in 16 bits, which inputs of 8 bits would overflow.
         self.narrow = is_x86() and not torch.cpu._is_vnni_supported()
         self.levels = 127 if self.narrow else 255
+        self.activation = "none"
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
-        out: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, self.narrow)
+        relu = self.activation == "relu"
+        product = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
+        out: Tensor = product(x, self.packed, self.narrow)
         return out
 
 
@@ -110,7 +113,7 @@ def for_translation(model: Model, precision: str) -> Model:
             raise ConfigError("precision int8 is for a CPU", hint="use --device cpu, or --precision bf16")
         if not choose_engine():
             raise ConfigError("precision int8: this torch has no engine for it", hint="use --precision fp32")
-        return _replaced(model, DynamicInt8Linear)
+        return _fused(_replaced(model, DynamicInt8Linear))
     if precision == "fp64" and next(model.parameters()).device.type == "mps":
         raise ConfigError("precision fp64: this device has none", hint="use --device cpu")
     return copy.deepcopy(model).eval().to({"bf16": torch.bfloat16, "fp64": torch.float64}[precision])
@@ -126,7 +129,9 @@ def linear_map(weight: Tensor) -> Callable[[Tensor], Tensor]:
 def _fused(model: Model) -> Model:
     """The nonlinearity of a feed-forward network done in the product before it, while its result is at hand."""
     for module in model.modules():
-        if isinstance(module, FeedForward) and module.activation is F.relu and isinstance(module.up, PackedLinear):
+        if not isinstance(module, FeedForward) or module.activation is not F.relu:
+            continue
+        if isinstance(module.up, PackedLinear | DynamicInt8Linear):
             module.up.activation = "relu"
             module.activation = _as_it_is
     return model
