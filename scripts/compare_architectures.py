@@ -149,7 +149,7 @@ def success(model: Seq2Seq, task: str, length: int, sequences: int = 100) -> tup
     src, tgt = pairs(task, np.full(sequences, length), np.random.default_rng(100 + length))
     batch = collate(src, tgt)
     limits = torch.full((sequences,), length + 5)
-    found = greedy_search(model, model.encode(batch.src, batch.src_layout), limits)
+    found = [h for [h] in greedy_search(model, model.encode(batch.src, batch.src_layout), limits)]
     right = [
         sum(a == b for a, b in zip(h.tokens, t[:-1].tolist(), strict=False)) / length
         for h, t in zip(found, tgt, strict=True)

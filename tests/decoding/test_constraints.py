@@ -128,7 +128,9 @@ def test_avoided_phrases_never_appear_in_any_spelling(german: Tokenizer, phrases
         samples = sample_search(
             model, None, limits, uniforms(seed, range(8), 3, 24), sampler=Sampler(), rules=[rule]
         )
-        found = [h for one in samples for h in one] + greedy_search(model, None, limits, rules=[rule])
+        found = [h for one in samples for h in one] + [
+            h for [h] in greedy_search(model, None, limits, rules=[rule])
+        ]
         texts += german.decode([torch.tensor(h.tokens).numpy() for h in found])
     for text, phrase in itertools.product(texts, phrases):
         # Byte by byte a random model also writes what is no UTF-8; decoding shows that as U+FFFD.

@@ -34,7 +34,7 @@ def test_groups_part() -> None:
 
 def test_a_group_ends_where_its_hypothesis_ends() -> None:
     """With a beam each, without strength, all groups say what greedy search says, and nothing beyond it."""
-    greedy = [h.tokens for h in greedy_search(Toy(12), None, LIMITS)]
+    greedy = [h.tokens for [h] in greedy_search(Toy(12), None, LIMITS)]
     assert [[h.tokens for h in one] for one in search(6, 0.0)] == [[tokens] for tokens in greedy]
     assert all(1 <= len(one) <= 6 for one in search(3, 5.0))
 

@@ -23,7 +23,7 @@ def every_search(rule: Rule, sentences: int = 5) -> list[tuple[int, list[int]]]:
     """(sentence, tokens) of what greedy, beam and sampling say under the rule."""
     limits = torch.full((sentences,), LIMIT)
     model = Toy(sentences)
-    found = list(enumerate([h.tokens] for h in greedy_search(model, None, limits, rules=[rule])))
+    found = list(enumerate([h.tokens] for [h] in greedy_search(model, None, limits, rules=[rule])))
     beams = beam_search(model, None, limits, beam=4, wanted=4, rules=[rule])
     uniform = uniforms(1, range(sentences), 6, LIMIT)
     samples = sample_search(model, None, limits, uniform, sampler=Sampler(), rules=[rule])

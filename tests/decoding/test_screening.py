@@ -85,4 +85,4 @@ def test_greedy_search_says_the_same() -> None:
         plain = greedy_search(fast, memory, limits, scored=False)
         screened = ScreenedModel(fast, ScreenedOutput(model.output_weight.detach(), fast.logits))
         found = greedy_search(screened, memory, limits, scored=False)
-    assert [h.tokens for h in found] == [h.tokens for h in plain]
+    assert [h.tokens for [h] in found] == [h.tokens for [h] in plain]

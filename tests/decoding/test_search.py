@@ -31,7 +31,7 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(alpha: float) -> None:
 @pytest.mark.parametrize("limits", [[6, 6, 6, 6, 6], [1, 3, 6, 2, 5]])
 def test_beam_of_one_is_greedy(limits: list[int]) -> None:
     model = Toy(5)
-    greedy = greedy_search(model, None, torch.tensor(limits))
+    greedy = [h for [h] in greedy_search(model, None, torch.tensor(limits))]
     beam = beam_search(model, None, torch.tensor(limits), beam=1)
     assert [h.tokens for h in greedy] == [h[0].tokens for h in beam]
     for h, limit in zip(greedy, limits, strict=True):
@@ -60,7 +60,7 @@ BROKEN = [math.nan] * VOCAB
 @pytest.mark.parametrize("beam", [1, 3, 9])
 def test_strange_models_end_with_finite_scores(logits: list[float], beam: int) -> None:
     limits = torch.tensor([4, 7, 1])
-    for h, limit in zip(greedy_search(Toy(3, logits), None, limits), [4, 7, 1], strict=True):
+    for [h], limit in zip(greedy_search(Toy(3, logits), None, limits), [4, 7, 1], strict=True):
         assert math.isfinite(h.score) and len(h.tokens) < limit
     for found, limit in zip(beam_search(Toy(3, logits), None, limits, beam=beam), [4, 7, 1], strict=True):
         assert found
@@ -84,7 +84,7 @@ def test_log_probabilities_of_the_tokens_are_the_models_own() -> None:
     model = Toy(6)
     limits = torch.full((6,), 6)
     hypotheses = [(i, h) for i, found in enumerate(beam_search(model, None, limits, beam=3)) for h in found]
-    hypotheses += list(enumerate(greedy_search(model, None, limits)))
+    hypotheses += [(i, h) for i, [h] in enumerate(greedy_search(model, None, limits))]
     for sentence, h in hypotheses:
         assert len(h.token_log_probs) == len(h.tokens) + 1
         for said, expected in zip(h.token_log_probs, model.log_probs(sentence, tuple(h.tokens)), strict=True):
@@ -94,8 +94,8 @@ def test_log_probabilities_of_the_tokens_are_the_models_own() -> None:
 def test_without_scores_greedy_says_the_same() -> None:
     limits = torch.full((6,), 8)
     bare = greedy_search(Toy(6), None, limits, scored=False)
-    assert [h.tokens for h in bare] == [h.tokens for h in greedy_search(Toy(6), None, limits)]
-    assert all(math.isnan(h.log_prob) and not h.token_log_probs for h in bare)
+    assert [h.tokens for [h] in bare] == [h.tokens for [h] in greedy_search(Toy(6), None, limits)]
+    assert all(math.isnan(h.log_prob) and not h.token_log_probs for [h] in bare)
 
 
 @pytest.mark.parametrize("wanted", [1, 3, 6])

@@ -37,7 +37,7 @@ def search(lexicon: Lexicon | None, rows: list[int], beam: int) -> list[list[Hyp
             MODEL, Shortlist(lexicon.shortlist, MODEL.output_weight), [SOURCES[i] for i in rows]
         )
         if beam == 1:
-            return [model.named([h]) for h in greedy_search(model, memory, limits)]
+            return [model.named(h) for h in greedy_search(model, memory, limits)]
         return [model.named(found) for found in beam_search(model, memory, limits, beam=beam)]
 
 

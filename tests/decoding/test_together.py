@@ -53,7 +53,7 @@ def sample(model: Toy, batch: Sequence[int]) -> Search:
 def alone(model: Toy) -> dict[Callable[..., Search], list[list[Hypothesis]]]:
     everything = list(range(COUNT))
     return {
-        greedy: [[h] for h in greedy_search(model, everything, limits(everything))],
+        greedy: greedy_search(model, everything, limits(everything)),
         beam: beam_search(model, everything, limits(everything), beam=3, wanted=3),
         sample: sample_search(
             model, everything, limits(everything), uniforms(1, everything, 2, LIMIT), sampler=Sampler()

@@ -201,7 +201,7 @@ def test_7_beam_of_one_is_greedy(encoder: str, decoder: str, variant: dict[str, 
     model, limits = model_of(encoder, decoder, variant), torch.tensor([9, 4, 12, 1])
     memory = memory_of(model, packed)
     with torch.no_grad():
-        greedy = greedy_search(model, memory, limits)
+        greedy = [h for [h] in greedy_search(model, memory, limits)]
         beam = [found[0] for found in beam_search(model, memory, limits, beam=1)]
     assert [h.tokens for h in greedy] == [h.tokens for h in beam]
     np.testing.assert_allclose([h.score for h in greedy], [h.score for h in beam], rtol=1e-5)
@@ -239,5 +239,5 @@ def test_8_learns_to_copy_and_reverse(encoder: str, decoder: str, task: str) -> 
     model.eval()
     with torch.no_grad():
         found = greedy_search(model, model.encode(batch.src, batch.src_layout), torch.full((100,), 12))
-    right = sum(h.tokens == t[:-1].tolist() for h, t in zip(found, tgt, strict=True))
+    right = sum(h.tokens == t[:-1].tolist() for [h], t in zip(found, tgt, strict=True))
     assert right >= 95

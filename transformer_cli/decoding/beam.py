@@ -28,7 +28,7 @@ from transformer_cli.decoding.search import (
     Selector,
     StepModel,
     begin,
-    finish,
+    completed,
     next_log_probs,
 )
 
@@ -57,7 +57,14 @@ class BeamSearch(Search):
         rules: Sequence[Rule] = (),
         selector: Selector | None = None,
     ) -> None:
-        """As `beam_search`."""
+        """The best `beam` hypotheses found for each sentence.
+
+        Args:
+            memory: what the model's `init_state` takes, for B sentences.
+            limits: `[B]` int64, most tokens of a hypothesis, EOS included; at the limit EOS is forced.
+            wanted: a sentence goes on until nothing can change its best `wanted` hypotheses, or it has `beam`.
+            rules: what may come next. selector: who goes on (default `TopBeams`). scorer: who wins.
+        """
         super().__init__(model, memory, limits, beam, rules)
         self.selector, scorer = selector or TopBeams(), scorer or Scorer()
         self.found = [Finished(limit, beam, wanted, scorer) for limit in limits.tolist()]
@@ -87,6 +94,7 @@ class BeamSearch(Search):
         """Nothing: hypotheses were taken down as they ended."""
 
     def results(self) -> list[list[Hypothesis]]:
+        """For each of the B sentences, in order, its finished hypotheses, best first; at least one."""
         return [f.ranked() for f in self.found]
 
     def join(self, other: BeamSearch) -> None:
@@ -94,32 +102,7 @@ class BeamSearch(Search):
         self.found += other.found
 
 
-def beam_search(
-    model: StepModel,
-    memory: Any,
-    limits: Tensor,
-    *,
-    beam: int,
-    wanted: int = 1,
-    scorer: Scorer | None = None,
-    rules: Sequence[Rule] = (),
-    selector: Selector | None = None,
-) -> list[list[Hypothesis]]:
-    """The best `beam` hypotheses found for each sentence.
-
-    Args:
-        memory: what the model's `init_state` takes, for B sentences.
-        limits: `[B]` int64, most tokens of a hypothesis, EOS included; at the limit EOS is forced.
-        wanted: a sentence goes on until nothing can change its best `wanted` hypotheses, or it has `beam`.
-        rules: what may come next. selector: who goes on (default `TopBeams`). scorer: who wins.
-
-    Returns:
-        For each of the B sentences, in order, its finished hypotheses, best first; at least one.
-    """
-    search = BeamSearch(
-        model, memory, limits, beam=beam, wanted=wanted, scorer=scorer, rules=rules, selector=selector
-    )
-    return finish(search)
+beam_search = completed(BeamSearch)
 
 
 class Finished:

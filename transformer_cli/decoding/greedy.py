@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from transformer_cli.decoding.independent import IndependentSearch
-from transformer_cli.decoding.search import History, Hypothesis, Rule, Scorer, StepModel, best_token, finish
+from transformer_cli.decoding.search import History, Rule, Scorer, StepModel, best_token, completed
 
 
 class GreedySearch(IndependentSearch):
@@ -27,32 +27,17 @@ class GreedySearch(IndependentSearch):
         rules: Sequence[Rule] = (),
         scored: bool = True,
     ) -> None:
-        """As `greedy_search`."""
+        """
+        Args:
+            memory: what the model's `init_state` takes, for B sentences.
+            limits: `[B]` int64, most tokens of each hypothesis, EOS included; at the limit EOS is forced.
+            rules: what may come next. scorer: for the score only.
+            scored: compute log-probabilities; without them the softmax is left out, which changes no choice.
+        """
         super().__init__(model, memory, limits, _likeliest, scorer=scorer, rules=rules, scored=scored)
 
 
-def greedy_search(
-    model: StepModel,
-    memory: Any,
-    limits: Tensor,
-    *,
-    scorer: Scorer | None = None,
-    rules: Sequence[Rule] = (),
-    scored: bool = True,
-) -> list[Hypothesis]:
-    """One hypothesis a sentence.
-
-    Args:
-        memory: what the model's `init_state` takes, for B sentences.
-        limits: `[B]` int64, most tokens of each hypothesis, EOS included; at the limit EOS is forced.
-        rules: what may come next. scorer: for the score only.
-        scored: compute log-probabilities; without them the softmax is left out, which changes no choice.
-
-    Returns:
-        B hypotheses, in order.
-    """
-    search = GreedySearch(model, memory, limits, scorer=scorer, rules=rules, scored=scored)
-    return [hypothesis for (hypothesis,) in finish(search)]
+greedy_search = completed(GreedySearch)
 
 
 def _likeliest(values: Tensor, history: History) -> Tensor:

@@ -59,7 +59,7 @@ class IndependentSearch(Search):
         rules: Sequence[Rule] = (),
         scored: bool = True,
     ) -> None:
-        """As `greedy_search`."""
+        """`choose`: of each hypothesis, the next token. The rest as `GreedySearch` and `SampleSearch` say."""
         super().__init__(model, memory, limits, width, rules)
         self.chooser, self.scorer, self.scored = choose, scorer or Scorer(), scored or bool(rules)
         rows, tokens = begin(limits, width)

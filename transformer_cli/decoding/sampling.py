@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transformer_cli.decoding.independent import IndependentSearch
-from transformer_cli.decoding.search import History, Hypothesis, Rule, Scorer, StepModel, finish, widest
+from transformer_cli.decoding.search import History, Rule, Scorer, StepModel, completed, widest
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,15 @@ class SampleSearch(IndependentSearch):
         scorer: Scorer | None = None,
         rules: Sequence[Rule] = (),
     ) -> None:
-        """As `sample_search`."""
+        """Results hold the samples as they were drawn, repetitions included.
+
+        Log-probabilities are the model's own, before temperature and narrowing.
+
+        Args:
+            memory: what the model's `init_state` takes, for B sentences.
+            limits: `[B]` int64, most tokens of a sample, EOS included; at the limit EOS is forced.
+            uniform: `[B, W, L]` in [0, 1), L at least the largest limit.
+        """
         uniform = uniform.to(limits.device, widest(limits.device))
 
         def draw(log_probs: Tensor, history: History) -> Tensor:
@@ -83,25 +91,4 @@ class SampleSearch(IndependentSearch):
         return False
 
 
-def sample_search(
-    model: StepModel,
-    memory: Any,
-    limits: Tensor,
-    uniform: Tensor,
-    *,
-    sampler: Sampler,
-    scorer: Scorer | None = None,
-    rules: Sequence[Rule] = (),
-) -> list[list[Hypothesis]]:
-    """W independent samples of each sentence.
-
-    Args:
-        memory: what the model's `init_state` takes, for B sentences.
-        limits: `[B]` int64, most tokens of a sample, EOS included; at the limit EOS is forced.
-        uniform: `[B, W, L]` in [0, 1), L at least the largest limit.
-
-    Returns:
-        For each of the B sentences its W samples as they were drawn, repetitions included; log-probabilities
-        are the model's own, before temperature and narrowing.
-    """
-    return finish(SampleSearch(model, memory, limits, uniform, sampler=sampler, scorer=scorer, rules=rules))
+sample_search = completed(SampleSearch)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Any, ParamSpec, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from transformer_cli.batch import BOS, EOS, UNK
+
+P = ParamSpec("P")
 
 COMPACT_BELOW = 0.75
 """Finished sentences leave the batch when fewer than this share of its rows is still alive."""
@@ -212,11 +214,16 @@ def begin(limits: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return rows, torch.full((len(limits), width, 1), BOS, device=limits.device)
 
 
-def finish(search: Search) -> list[list[Hypothesis]]:
-    """What the search finds."""
-    while search.going:
-        search.step()
-    return search.results()
+def completed(kind: Callable[P, Search]) -> Callable[P, list[list[Hypothesis]]]:
+    """What a search of this kind finds when it is done at once: the hypotheses of each sentence."""
+
+    def found(*args: P.args, **options: P.kwargs) -> list[list[Hypothesis]]:
+        search = kind(*args, **options)
+        while search.going:
+            search.step()
+        return search.results()
+
+    return found
 
 
 def next_log_probs(logits: Tensor, history: History, last: Tensor, rules: Sequence[Rule]) -> Tensor:
