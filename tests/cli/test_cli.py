@@ -537,6 +537,7 @@ def test_ctrl_c_while_typer_is_imported_leaves_no_traceback() -> None:
     """The first tenth of a second of every command."""
     program = """
 import builtins, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 real = builtins.__import__
 def watched(name, *rest, **more):
     if name == "typer":

@@ -107,8 +107,18 @@ def test_who_cannot_join_does_not(begin: Callable[..., Search]) -> None:
     assert all(h.tokens == [len(batch)] for batch in BATCHES for i in batch for h in renamed[i])
 
 
-def test_a_batch_of_one_stays_alone() -> None:
+def test_a_batch_grows_by_a_quarter_at_most() -> None:
     """Whoever asks for small batches, to spare memory or to prove that they change nothing, gets them."""
     model = Counting()
-    search_together([[i] for i in range(COUNT)], lambda batch: Underway(greedy(model, batch), batch))
-    assert set(model.rows) == {1}
+    began: list[int] = []
+
+    def begin(batch: Sequence[int]) -> Underway:
+        began.append(len(model.rows))
+        return Underway(greedy(model, batch), batch)
+
+    batches = [range(30), range(30, 60), range(60, 90), range(90, 94), range(94, 95), range(95, 96)]
+    found = search_together(batches, begin)
+    assert [found[i] for i in range(COUNT)] == alone(Counting())[greedy]
+    for batch, first, end in zip(batches, began, [*began[1:], None], strict=True):
+        assert max(model.rows[first:end]) <= max(len(batch) * 5 // 4, 37 if end is None else 0)
+    assert 1 in model.rows

@@ -30,6 +30,7 @@ def test_batches_run_side_by_side_each_on_one_thread_of_torch() -> None:
 
     assert [threads for _, threads in each_task([1, 2], work, 2)] == [1, 1]
     assert torch.get_num_threads() == before
+    assert [threads for _, threads in each_task([1], lambda task: torch.get_num_threads(), 1)] == [1]
 
 
 def test_an_error_ends_the_whole() -> None:
@@ -54,7 +55,7 @@ def test_an_error_ends_the_whole() -> None:
 def test_work_is_shared_out_evenly(count: int, budget: int, workers: int) -> None:
     lengths = sorted((1 + 7 * i % 30 for i in range(count)), reverse=True)
     shifts = share_out(lengths, budget, workers)
-    batches = [batch for shift in shifts for batch in shift[::-1]]
+    batches = sorted(batch for shift in shifts for batch in shift)
     assert [i for start, end in batches for i in range(start, end)] == list(range(count)), "each sentence once"
     assert all(lengths[start] * (end - start) <= budget or end - start == 1 for start, end in batches)
     assert all(len(shift) <= SHIFT for shift in shifts)
@@ -64,3 +65,5 @@ def test_work_is_shared_out_evenly(count: int, budget: int, workers: int) -> Non
     if count == 1000:
         sizes = [lengths[start] * (end - start) for start, end in batches]
         assert not len(batches) % workers and min(sizes) > 0.5 * max(sizes)
+        steps = [sum(lengths[start] for start, _ in shift) for shift in shifts]
+        assert min(steps) > 0.5 * max(steps) or len(batches) == workers, "as long as each other"

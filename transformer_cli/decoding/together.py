@@ -16,7 +16,10 @@ Naming = Callable[[list[Hypothesis]], list[Hypothesis]]
 FEW = 64
 """The most hypotheses that are laid aside."""
 SMALL_PART = 4
-"""And the most, as a part of their batch: a quarter. So a batch of one sentence stays alone."""
+"""And the most, as a part of their batch and of the one that takes them in: a quarter.
+
+So a batch has at most a quarter more sentences than it began with, and a batch of one sentence stays alone.
+"""
 
 
 def search_together(
@@ -38,9 +41,10 @@ def search_together(
     while ahead or waiting:
         underway = begin(ahead.pop()) if ahead else waiting.pop(min(waiting))
         while underway.search.going:
-            if underway.joins and underway.position in waiting:
+            other = waiting.get(underway.position)
+            if other is not None and underway.takes_in(other):
                 underway.join(waiting.pop(underway.position))
-            if ahead and underway.is_small:
+            elif other is None and ahead and underway.is_small:
                 waiting[underway.position] = underway
                 break
             underway.search.step()
@@ -61,18 +65,19 @@ class Underway:
     def __init__(self, search: Search, sentences: Sequence[int], named: Naming | None = None) -> None:
         self.search, self.sentences, self.named = search, list(sentences), named
         self.few = min(FEW, search.going // SMALL_PART)
+        self.most = search.going + self.few
 
     @property
     def position(self) -> int:
         return self.search.live.position
 
     @property
-    def joins(self) -> bool:
-        return self.search.joins and self.named is None
+    def is_small(self) -> bool:
+        return self._joins and self.search.going <= self.few
 
     @property
-    def is_small(self) -> bool:
-        return self.joins and self.search.going <= self.few
+    def _joins(self) -> bool:
+        return self.search.joins and self.named is None
 
     @property
     def done(self) -> int:
@@ -82,6 +87,9 @@ class Underway:
     def results(self) -> dict[int, list[Hypothesis]]:
         found = self.search.results()
         return dict(zip(self.sentences, map(self.named, found) if self.named else found, strict=True))
+
+    def takes_in(self, other: Underway) -> bool:
+        return self._joins and self.search.going + other.search.going <= self.most
 
     def join(self, other: Underway) -> None:
         self.search.join(other.search)

@@ -128,7 +128,7 @@ class Translator:
         """One translation a line, in order.
 
         Args:
-            progress: told how many pieces each batch finished.
+            progress: told, by one thread at a time, how many pieces more are finished.
             prefixes: what each translation begins with, one a line, if there are any.
             first: number of the first line in the whole text; sampling is seeded by it.
 

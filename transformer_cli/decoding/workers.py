@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice, pairwise
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -30,10 +30,10 @@ def each_task(
 ) -> Iterator[tuple[Task, Result]]:
     """(task, its result) as they get done; the work of each task runs on one of `threads` threads.
 
-    0 threads, or a single task: here and now, with torch's own threads. An error in one task ends the
-    whole, and so does leaving early.
+    0 threads, or a single task for several: here and now, with torch's own threads. An error in one task ends
+    the whole, and so does leaving early.
     """
-    if not threads or len(tasks) <= 1:
+    if not threads or len(tasks) <= 1 < threads:
         for task in tasks:
             yield task, work(task)
         return
@@ -56,8 +56,8 @@ def share_out(lengths: Sequence[int], budget: int, workers: int) -> list[list[tu
     """Sentences of these lengths, longest first -> shifts: up to `SHIFT` batches that one worker does together.
 
     Batches (start, end) hold at most `budget` tokens, padding included, or a single sentence. Each worker gets as
-    many batches and shifts, of about equal size, so that all end together; which ones depends on the lengths and
-    on the number of workers, not on who is ready when. The shorter sentences of a shift come first.
+    many batches and shifts, of about equal size and length, so that all end together; which ones depends on the
+    lengths and on the number of workers, not on who is ready when. The shorter sentences of a shift come first.
     """
     least = len(cut(lengths, budget))
     count = max(least, min(-(-least // workers) * workers, len(lengths) // FEW))
@@ -67,8 +67,7 @@ def share_out(lengths: Sequence[int], budget: int, workers: int) -> list[list[tu
         low, high = (low, middle) if len(cut(lengths, middle)) <= count else (middle + 1, high)
     batches = cut(lengths, high)
     shifts = -(-len(batches) // (workers * SHIFT)) * workers
-    bounds = [len(batches) * i // shifts for i in range(shifts + 1)] if shifts else []
-    return [batches[low:high][::-1] for low, high in pairwise(bounds) if high > low]
+    return [batches[i::shifts][::-1] for i in range(min(shifts, len(batches)))]
 
 
 def _alone() -> None:

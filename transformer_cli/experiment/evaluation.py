@@ -74,8 +74,12 @@ def evaluate_run(
     }
     parts = [src.name, *([checkpoint] if checkpoint != "best" else [])]
     parts += [f"{name}{value}" for name, value in told.items() if value is not None]
-    text = text_hash(sources, *references)
-    target = output or _place(loaded.evaluation, ".".join(parts), text)
+    files = {
+        "source": str(src),
+        "references": list(map(str, refs)),
+        "text": text_hash(sources, *references),
+    }
+    target = output or _place(loaded.evaluation, ".".join(parts), files)
     if durable.is_plain(target):  # known before the work, not after it
         durable.make_directory(target.parent)
         if not os.access(target.parent, os.W_OK):
@@ -95,16 +99,17 @@ def evaluate_run(
     }
     found = Evaluation(corpus_scores(hypotheses, *references, tokenize=tokenize), facts)
     if output is None:
-        files = {"source": str(src), "references": list(map(str, refs)), "text": text}
         durable.write_json(target.with_suffix(".json"), {**found.to_json(), **files})
     return found
 
 
-def _place(directory: Path, name: str, text: str) -> Path:
+def _place(directory: Path, name: str, files: Mapping[str, Any]) -> Path:
     """Where translations go: another text of the same name, evaluated before, keeps its results."""
-    with contextlib.suppress(OSError, ValueError):
+    text = files["text"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
-        if isinstance(kept, dict) and kept.get("text") not in (None, text):
+        known = "text" if "text" in kept else "source"  # without the text in results of an earlier version
+        if kept[known] != files[known]:
             name = f"{name}.{text[:8]}"
     return directory / f"{name}.txt"
 
