@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,12 @@ import torch
 from transformer_cli.durable import FileOps
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# In the background (`nohup`, `&` in a script) these are ignored, and whatever the tests start would inherit that;
+# a handler is not inherited.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 SUBJECTS = {"the cat": "die Katze", "the dog": "der Hund", "a bird": "ein Vogel", "my aunt": "meine Tante"}
 VERBS = {"sees": "sieht", "hears": "hört", "finds": "findet", "loves": "liebt"}
