@@ -44,6 +44,7 @@ class BeamSearch(Search):
     """W hypotheses of each sentence that compete."""
 
     live: LiveBeams
+    found: list[Finished]
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class BeamSearch(Search):
             wanted: a sentence goes on until nothing can change its best `wanted` hypotheses, or it has `beam`.
             rules: what may come next. selector: who goes on (default `TopBeams`). scorer: who wins.
         """
-        super().__init__(model, memory, limits, beam, rules)
+        super().__init__(model, memory, limits, rules)
         self.selector, scorer = selector or TopBeams(), scorer or Scorer()
         self.found = [Finished(limit, beam, wanted, scorer) for limit in limits.tolist()]
         rows, tokens = begin(limits, beam)
@@ -96,10 +97,6 @@ class BeamSearch(Search):
     def results(self) -> list[list[Hypothesis]]:
         """For each of the B sentences, in order, its finished hypotheses, best first; at least one."""
         return [f.ranked() for f in self.found]
-
-    def join(self, other: BeamSearch) -> None:
-        super().join(other)
-        self.found += other.found
 
 
 beam_search = completed(BeamSearch)

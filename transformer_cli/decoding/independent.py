@@ -46,6 +46,7 @@ class IndependentSearch(Search):
     """W hypotheses of each sentence, none of which looks at another."""
 
     live: LiveOrEnded
+    found: list[list[Hypothesis]]
 
     def __init__(
         self,
@@ -60,12 +61,12 @@ class IndependentSearch(Search):
         scored: bool = True,
     ) -> None:
         """`choose`: of each hypothesis, the next token. The rest as `GreedySearch` and `SampleSearch` say."""
-        super().__init__(model, memory, limits, width, rules)
+        super().__init__(model, memory, limits, rules)
         self.chooser, self.scorer, self.scored = choose, scorer or Scorer(), scored or bool(rules)
         rows, tokens = begin(limits, width)
         gains = torch.zeros(len(rows), width, 0, dtype=widest(limits.device), device=limits.device)
         self.live = LiveOrEnded(rows, tokens, gains, torch.ones_like(tokens[..., 0], dtype=torch.bool))
-        self.found: list[list[Hypothesis]] = [[] for _ in limits]
+        self.found = [[] for _ in limits]
 
     def choose(self, logits: Tensor, last: Tensor) -> Tensor:
         live = self.live
@@ -92,10 +93,6 @@ class IndependentSearch(Search):
 
     def results(self) -> list[list[Hypothesis]]:
         return self.found
-
-    def join(self, other: IndependentSearch) -> None:
-        super().join(other)
-        self.found += other.found
 
     def _hypothesis(self, said: list[int], gains: list[float]) -> Hypothesis:
         length = said.index(EOS) + 1

@@ -1,7 +1,7 @@
 """What search needs of a model, how it goes on, the seams at which features plug in, and what comes out.
 
 Shapes: B sentences, W beams, V vocabulary, t tokens so far. Search sees token ids go in and logits come out; the
-state is opaque but for `reorder` and `keep`. Three seams carry the features: a `Rule` edits the
+state is opaque but for `reorder`, `keep` and `join`. Three seams carry the features: a `Rule` edits the
 log-probabilities of the next token, a `Selector` chooses which hypotheses go on, a `Scorer` ranks those that end.
 """
 
@@ -149,17 +149,18 @@ class Search(ABC):
     """The search of a batch under way: `step` goes on by one position until nothing is left."""
 
     live: Live
+    found: list[Any]
+    """Of each sentence, what is known of its hypotheses."""
 
-    def __init__(self, model: StepModel, memory: Any, limits: Tensor, width: int, rules: Sequence[Rule]) -> None:
-        """`limits` as in `beam_search`; `width`: hypotheses of a sentence."""
+    def __init__(self, model: StepModel, memory: Any, limits: Tensor, rules: Sequence[Rule]) -> None:
+        """As `BeamSearch`. `live` and `found` are for the kinds to make."""
         self.model, self.limits, self.rules = model, limits, rules
         self.state = model.init_state(memory)
-        self.width = width
 
     @property
     def going(self) -> int:
         """How many hypotheses a step computes; 0 = all is found."""
-        return len(self.live.rows) * self.width
+        return self.live.tokens.shape[:2].numel()
 
     @property
     def joins(self) -> bool:
@@ -195,6 +196,7 @@ class Search(ABC):
         self.live = self.live.join(other.live, len(self.limits))
         self.limits = torch.cat([self.limits, other.limits])
         self.state = self.state.join(other.state)
+        self.found += other.found
 
     def _logits(self) -> Tensor:
         """`[B, W, V]`. What all hypotheses of a sentence have in common, the step after BOS, is computed once."""
@@ -203,9 +205,10 @@ class Search(ABC):
             logits, self.state = self.model.decode_step(tokens[:, :, -1], self.state)
             return logits
         logits, self.state = self.model.decode_step(tokens[:, :1, 0], self.state)
-        if self.width > 1:
+        width = tokens.shape[1]
+        if width > 1:
             self.state = self.state.reorder(tokens.new_zeros(tokens.shape[:2]))
-        return logits.expand(-1, self.width, -1)
+        return logits.expand(-1, width, -1)
 
 
 def begin(limits: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -105,12 +105,11 @@ def evaluate_run(
 
 def _place(directory: Path, name: str, files: Mapping[str, Any]) -> Path:
     """Where translations go: another text of the same name, evaluated before, keeps its results."""
-    text = files["text"]
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
         known = "text" if "text" in kept else "source"  # without the text in results of an earlier version
         if kept[known] != files[known]:
-            name = f"{name}.{text[:8]}"
+            name = f"{name}.{files['text'][:8]}"
     return directory / f"{name}.txt"
 
 

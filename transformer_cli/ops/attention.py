@@ -132,18 +132,16 @@ def key_mask(layout: Layout, count: int | None = None) -> Tensor | None:
     return fill(mask, 1, count)[:, None, None, :]
 
 
-def join_key_masks(*masks: tuple[Tensor | None, Tensor]) -> Tensor | None:
-    """`key_mask` of several batches, of all their sentences.
+def join_key_masks(first: tuple[Tensor | None, Tensor], second: tuple[Tensor | None, Tensor]) -> Tensor | None:
+    """`key_mask` of two batches, of all their sentences.
 
     Args:
-        masks: of each batch its `key_mask`, and any `[B, S]` that says how many sentences and keys it has.
+        first, second: of each batch its `key_mask`, and any `[B, S]` that says how many sentences and keys it has.
     """
-    if all(mask is None for mask, _ in masks) and len({places.shape[1] for _, places in masks}) == 1:
+    if first[0] is None and second[0] is None and first[1].shape[1] == second[1].shape[1]:
         return None
-    first, *rest = (
+    mine, theirs = (
         places.new_ones(places.shape, dtype=torch.bool)[:, None, None] if mask is None else mask
-        for mask, places in masks
+        for mask, places in (first, second)
     )
-    for other in rest:
-        first = join_padded(first, other, dim=3)
-    return first
+    return join_padded(mine, theirs, dim=3)
