@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The whole plan of a GPU in one go: matrix product, attention, loss, steps of base and big, Multi30k to its BLEU.
+"""The whole plan of a GPU in one go: matrix product, attention, loss, steps, decoding, Multi30k to its BLEU.
 
     scripts/bench_gpu.py --out bench                                   # bench.json and bench.md, some minutes
     scripts/bench_gpu.py --out bench --src train.en --tgt train.de --valid-src val.en --valid-tgt val.de
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, Batch, collate
+from transformer_cli.batch import EOS, Batch, collate, lay
 from transformer_cli.config import load_config
+from transformer_cli.decoding.beam import beam_search
+from transformer_cli.decoding.captured import CapturedSearch, Stages
+from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.decoding.search import completed
 from transformer_cli.layout import Layout
+from transformer_cli.models.precision import for_translation
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops.attention import attend, fused_attention
 from transformer_cli.ops.varlen import varlen_attention, varlen_suits
@@ -42,6 +48,8 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 Table = dict[str, Any]
 LONGEST = 200
+LENGTH = 30
+"""Tokens of a sentence that is decoded, source and target."""
 
 
 def main() -> None:
@@ -52,6 +60,7 @@ def main() -> None:
     parser.add_argument("--tokens", nargs="+", type=int, default=[4_096, 16_384, 65_536], help="of a batch")
     parser.add_argument("--lengths", nargs="+", type=int, default=[14, 30, 60], help="mean lengths for attention")
     parser.add_argument("--vocab", type=int, default=32_000)
+    parser.add_argument("--sentences", nargs="+", type=int, default=[256, 1024], help="of a decoding batch")
     parser.add_argument("--rounds", type=int, default=5)
     for name in ("--src", "--tgt", "--valid-src", "--valid-tgt"):
         parser.add_argument(name, type=Path)
@@ -73,6 +82,13 @@ def main() -> None:
             for row in steps(device, preset, tokens, args.vocab, args.rounds, flops)
         ],
     }
+    result["decoding"] = [
+        row
+        for preset in args.presets
+        for beam in (1, 5)
+        for count in args.sentences
+        for row in decoding(device, preset, beam, count, args.vocab, args.rounds)
+    ]
     if args.src:
         result["corpus"] = to_bleu(args, device)
     durable.write_text(args.out.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
@@ -205,6 +221,40 @@ def _batch(mean: int, tokens: int, vocab: int, seed: int) -> Batch:
     return collate(src, tgt, packed=True)
 
 
+def decoding(device: torch.device, preset: str, beam: int, count: int, vocab: int, rounds: int) -> Iterator[Table]:
+    """Search alone, encoder included, of one batch by a model that knows nothing.
+
+    Such a model does not end a sentence, so each goes on to its limit: 30 tokens in, 30 out.
+    """
+    torch.manual_seed(1)
+    config = load_config(None, [f"model.preset={preset}"]).model
+    precision = "bf16" if device.type == "cuda" else "fp32"
+    model = for_translation(build_model(config, vocab, vocab).to(device).eval(), precision)
+    rng = np.random.default_rng(1)
+    ids, layout = lay([np.append(rng.integers(4, vocab, LENGTH - 1), EOS) for _ in range(count)])
+    ids, layout, limits = ids.to(device), layout.to(device), torch.full((count,), LENGTH, device=device)
+    stepwise: Callable[..., Any] = (
+        partial(beam_search, beam=beam) if beam > 1 else partial(greedy_search, scored=False)
+    )
+    staged = partial(completed(CapturedSearch), source=LENGTH, beam=beam, scored=beam > 1)
+    kinds: dict[str, Callable[..., Any]] = {
+        "position by position": stepwise,
+        "twin of the graph": partial(staged, stages=Stages(captures=False)),
+    }
+    if device.type == "cuda":
+        kinds["one graph a position"] = partial(staged, stages=Stages())
+
+    def once(search: Callable[..., Any]) -> None:
+        with torch.inference_mode():
+            search(model, model.encode(ids, layout), limits)
+
+    for kind, search in kinds.items():
+        once(search)  # the second captures, and is warm-up too
+        speed = count / seconds_of(partial(once, search), device, rounds, 2)
+        row = {"preset": preset, "beam": beam, "sentences": count, "search": kind}
+        yield row | {"sentences/s": round(speed), "tokens/s": round(speed * LENGTH)}
+
+
 def to_bleu(args: argparse.Namespace, device: torch.device) -> list[Table]:
     """A training of one minute by the command line: BLEU over seconds since the process started."""
     with tempfile.TemporaryDirectory() as folder:
@@ -234,8 +284,8 @@ def to_bleu(args: argparse.Namespace, device: torch.device) -> list[Table]:
 def markdown(result: Table) -> str:
     """The figures as tables."""
     heads = ("torch", "python", "device", "matrix_product_tflops")
-    text = ["# Training on one device", "", ", ".join(f"{name} {result[name]}" for name in heads), ""]
-    for name in ("attention", "loss", "steps", "corpus"):
+    text = ["# One device", "", ", ".join(f"{name} {result[name]}" for name in heads), ""]
+    for name in ("attention", "loss", "steps", "decoding", "corpus"):
         rows = result.get(name)
         if rows:
             rows = rows if isinstance(rows, list) else [rows]

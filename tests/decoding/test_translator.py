@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from transformer_cli.batch import Ids
-from transformer_cli.decoding.lines import pieces_of
+from transformer_cli.decoding.captured import Stages
+from transformer_cli.decoding.lines import Wishes, pieces_of
 from transformer_cli.decoding.shortlist import Shortlist
+from transformer_cli.decoding.strategy import CapturedStrategy
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import DecodingConfig, ModelConfig
@@ -30,11 +32,21 @@ class Letters:
         return [b""] * 4 + [bytes([97 + i]) for i in range(26)]
 
 
-def translator(max_length: int = 50, **options: float) -> Translator:
+def translator(
+    max_length: int = 50, wishes: Wishes | None = None, stages: bool = False, **options: float
+) -> Translator:
     torch.manual_seed(0)
     sizes = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_layers=1)
     model = build_model(sizes, 30, 30).double()
-    return Translator(model, Letters(), Letters(), DecodingConfig(**options), max_length=max_length)  # type: ignore[arg-type]
+    return Translator(
+        model,
+        Letters(),
+        Letters(),
+        DecodingConfig(**options),  # type: ignore[arg-type]
+        max_length=max_length,
+        wishes=wishes,
+        stages=Stages(captures=False) if stages else None,
+    )
 
 
 LINES = ["abc", "", "hello", "z", "   ", "thequickbrownfox", "jumps", "overthelazydog", "a"]
@@ -52,6 +64,17 @@ def test_order_batching_and_neighbours_change_nothing(beam: int) -> None:
     assert [t.text for t in backwards] == [t.text for t in whole]
     alone = [translator(beam=beam).translate([line])[0].text for line in LINES]
     assert alone == [t.text for t in whole]
+
+
+@pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 4}, {"beam": 4, "no_repeat_ngram": 2}])
+def test_steps_in_stages_change_nothing(options: dict[str, Any]) -> None:
+    for wishes in (Wishes(), Wishes(scored=False), Wishes(n_best=options["beam"])):
+        stepwise, staged = translator(wishes=wishes, **options), translator(wishes=wishes, stages=True, **options)
+        assert isinstance(staged.strategy, CapturedStrategy)
+        for found, expected in zip(staged.translate(LINES), stepwise.translate(LINES), strict=True):
+            assert found.text == expected.text
+            assert [a.text for a in found.alternatives] == [a.text for a in expected.alternatives]
+            np.testing.assert_allclose(found.token_log_probs, expected.token_log_probs)
 
 
 def test_blank_lines_never_reach_the_model() -> None:

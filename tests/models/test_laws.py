@@ -16,6 +16,7 @@ from torch import Tensor
 from transformer_cli.batch import BOS, EOS, Batch, collate
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.decoding.tree import tensors
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
@@ -170,6 +171,38 @@ def test_5_reorder_keep_and_join_commute_with_steps(
             said = np.append(history[i, w, 1:].numpy(), EOS)
             forced = logits_of(model, collate([source], [said]))[-1]
             torch.testing.assert_close(logits[i, w], forced)
+
+
+@both_layouts
+@every_model
+def test_9_a_fixed_state_is_the_same_and_keeps_its_tensors(
+    encoder: str, decoder: str, variant: dict[str, Any], packed: bool
+) -> None:
+    """Fixed at the beginning or half way, and fixed anew with more room, logits are those of a state that grows."""
+    model, width = model_of(encoder, decoder, variant), 3
+    src, tgt = sentences(0, LENGTHS)
+    batch = collate(src, tgt, packed=packed)
+
+    def begin() -> Any:
+        state = model.init_state(model.encode(batch.src, batch.src_layout))
+        return state.reorder(torch.zeros(len(src), width, dtype=torch.int64))
+
+    states = [begin(), begin().fixed(5, 30), begin()]
+    tokens = torch.full((len(src), width), BOS)
+    for t in range(9):
+        if t == 3:
+            states[1], states[2] = states[1].fixed(9, 31), states[2].fixed(9, 25)
+        if t == 6:
+            kept = torch.tensor([0, 2, 3])
+            states, tokens = [s.keep(kept) for s in states], tokens[kept]
+        shapes = [x.shape for x in tensors(states[1])]
+        steps = [model.decode_step(tokens, s) for s in states]
+        torch.testing.assert_close(steps[1][0], steps[0][0])
+        torch.testing.assert_close(steps[2][0], steps[0][0])
+        parents = torch.randint(width, tokens.shape)
+        states = [s.reorder(parents) for _, s in steps]
+        assert [x.shape for x in tensors(states[1])] == shapes
+        tokens = torch.randint(4, VOCAB, tokens.shape)
 
 
 @pytest.mark.parametrize("place", ["GPU", "CPU"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from transformer_cli.ops.attention import least_keys, reference_attention
@@ -10,16 +11,20 @@ from transformer_cli.ops.kv_cache import GROWTH, Ancestry, KeyValueCache
 B, W, H, K = 2, 3, 2, 4
 
 
-def test_ancestry_equals_copied_histories() -> None:
+@pytest.mark.parametrize("fixed_at", [None, 1, 7])
+def test_ancestry_equals_copied_histories(fixed_at: int | None) -> None:
     cache = KeyValueCache.empty(B, H, K, torch.empty(0, dtype=torch.float64))
     ancestry = Ancestry.empty(B, torch.device("cpu"))
     copied_k = torch.empty(B, 1, 0, H, K, dtype=torch.float64)
     copied_v = copied_k.clone()
     for position in range(GROWTH + 5):
         width = W if position else 1  # all begin as one
+        if position == fixed_at:
+            ancestry = ancestry.fixed(GROWTH + 5)
+            cache = cache.fixed(ancestry.visible.shape[-1])
         k, v, q = torch.randn(3, B, width, H, K, dtype=torch.float64)
+        keys, values = cache.append(k, v, ancestry.written)
         ancestry = ancestry.advance()
-        keys, values = cache.append(k, v)
         copied_k = torch.cat([copied_k, k[:, :, None]], dim=2)
         copied_v = torch.cat([copied_v, v[:, :, None]], dim=2)
         fast = reference_attention(q.transpose(1, 2), keys, values, ancestry.mask(), False)

@@ -28,6 +28,8 @@ def test_the_plan_runs(
         "100",
         "--rounds",
         "1",
+        "--sentences",
+        "4",
     ]
     monkeypatch.setattr(sys, "argv", ["bench_gpu.py", *small, "--out", str(out)])
     bench.main()
@@ -36,5 +38,6 @@ def test_the_plan_runs(
     assert eager["tokens/s"] > 0 and 0 < eager["share of the product"] < 1
     assert "needs CUDA" in graph["tokens/s"]
     assert found["attention"][0]["padded, ms"] > 0 and found["loss"]["ours, ms"] > 0
+    assert len(found["decoding"]) == 4 and found["decoding"][1]["tokens/s"] > 0
     assert "| tiny | 512 |" in out.with_suffix(".md").read_text()
     assert "## steps" in capsys.readouterr().out

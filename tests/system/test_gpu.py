@@ -9,8 +9,11 @@ import pytest
 import torch
 from conftest import TINY_RUN
 
-from transformer_cli.batch import EOS, collate
+from transformer_cli.batch import EOS, collate, lay
 from transformer_cli.config import load_config
+from transformer_cli.decoding.beam import beam_search
+from transformer_cli.decoding.captured import CapturedSearch, Stages
+from transformer_cli.decoding.search import completed
 from transformer_cli.experiment.inference import load_run
 from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.layout import Layout
@@ -22,6 +25,8 @@ from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.static import StaticUpdate, budget_of, obstacle
 from transformer_cli.training.update import EagerUpdate
+
+captured_search = completed(CapturedSearch)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -105,6 +110,35 @@ def test_a_captured_run_resumes(toy: Path, tmp_path: Path) -> None:
         found.append(list(load_run(tmp_path / name, torch.device("cuda"), "last").model.parameters()))
     for a, b in zip(*found, strict=True):
         assert float((a - b).norm() / a.norm()) < 0.05
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("beam", [1, 4])
+@pytest.mark.parametrize("decoder", ["transformer", "rnn", "tcn"])
+def test_captured_search_equals_its_twin(decoder: str, beam: int) -> None:
+    """In float64, where no rounding decides. The second and third batch replay what the first two have captured."""
+    torch.manual_seed(5)
+    sizes = {"d_model": 32, "num_heads": 4, "d_ff": 64, "encoder_layers": 1, "decoder_layers": 2, "dropout": 0.0}
+    config = ModelConfig.model_validate({**sizes, "decoder": decoder})
+    model = build_model(config, 64, 64).double().eval().to("cuda")
+    model.output.weight.mul_(3.0)
+    captured, twin = Stages(), Stages(captures=False)
+    for seed in (0, 1, 0):
+        rng = np.random.default_rng(seed)
+        ids, layout = lay([np.append(rng.integers(4, 64, n), EOS) for n in rng.integers(1, 30, 100)])
+        memory = model.encode(ids.to("cuda"), layout.to(torch.device("cuda")))
+        limits = torch.from_numpy(rng.integers(1, 70, 100)).to("cuda")
+        found = [
+            captured_search(model, memory, limits, source=layout.longest, stages=stages, beam=beam, wanted=beam)
+            for stages in (captured, twin)
+        ]
+        found.append(beam_search(model, memory, limits, beam=beam, wanted=beam))
+        texts = [[[h.tokens for h in one] for one in search] for search in found]
+        assert texts[0] == texts[1] == texts[2]
+        for one, other in zip(found[0], found[2], strict=True):
+            np.testing.assert_allclose([h.score for h in one], [h.score for h in other], rtol=1e-5)
+    assert captured.captures and any(stage.graph is not None for stage in captured.stages.values())
+    assert not any(stage.graph is not None for stage in twin.stages.values())
 
 
 def test_train_resume_and_translate_in_bf16(toy: Path, tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from transformer_cli.decoding.search import (
     Live,
     Rule,
     Scorer,
-    Search,
     Selection,
     Selector,
     StepModel,
+    StepwiseSearch,
     begin,
     completed,
     next_log_probs,
@@ -40,7 +40,7 @@ class LiveBeams(Live):
     scores: Tensor
 
 
-class BeamSearch(Search):
+class BeamSearch(StepwiseSearch):
     """W hypotheses of each sentence that compete."""
 
     live: LiveBeams
@@ -136,20 +136,25 @@ class TopBeams:
         return [0.0] + [WORST] * (width - 1)
 
     def __call__(self, scores: Tensor, log_probs: Tensor, history: History) -> Selection:
-        width, vocab = log_probs.shape[1:]
-        top, index = top_k(scores, log_probs, 2 * width)  # [B, 2W]
-        top = torch.nan_to_num(top, nan=WORST, neginf=WORST)
-        # Where everything is impossible the best may be a special id: that ends the hypothesis.
-        parents, choices = index // vocab, (index % vocab).clamp_min(EOS)
-        ends = choices == EOS
-        live, rank = top.masked_fill(ends, -math.inf).topk(width)  # [B, W]
-        return Selection(
-            live.clamp_min(WORST),
-            parents.gather(1, rank),
-            choices.gather(1, rank),
-            top.masked_fill(~ends, -math.inf)[:, :width],
-            parents[:, :width],
-        )
+        return best_continuations(scores, log_probs)
+
+
+def best_continuations(scores: Tensor, log_probs: Tensor) -> Selection:
+    """See `TopBeams`: scores `[B, W]` and log-probabilities `[B, W, V]` -> who goes on and who ends."""
+    width, vocab = log_probs.shape[1:]
+    top, index = top_k(scores, log_probs, 2 * width)  # [B, 2W]
+    top = torch.nan_to_num(top, nan=WORST, neginf=WORST)
+    # Where everything is impossible the best may be a special id: that ends the hypothesis.
+    parents, choices = index // vocab, (index % vocab).clamp_min(EOS)
+    ends = choices == EOS
+    live, rank = top.masked_fill(ends, -math.inf).topk(width)  # [B, W]
+    return Selection(
+        live.clamp_min(WORST),
+        parents.gather(1, rank),
+        choices.gather(1, rank),
+        top.masked_fill(~ends, -math.inf)[:, :width],
+        parents[:, :width],
+    )
 
 
 def top_k(scores: Tensor, log_probs: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,9 @@ class EnsembleState:
     def join(self, other: EnsembleState) -> EnsembleState:
         return EnsembleState([mine.join(theirs) for mine, theirs in zip(self.states, other.states, strict=True)])
 
+    def fixed(self, positions: int, source: int) -> EnsembleState:
+        return EnsembleState([s.fixed(positions, source) for s in self.states])
+
 
 class Ensemble(nn.Module):
     """Models of the same vocabularies; architectures may differ. Search sees one model."""

@@ -23,8 +23,8 @@ from transformer_cli.decoding.search import (
     Live,
     Rule,
     Scorer,
-    Search,
     StepModel,
+    StepwiseSearch,
     allow,
     begin,
     next_log_probs,
@@ -42,7 +42,7 @@ class LiveOrEnded(Live):
     alive: Tensor
 
 
-class IndependentSearch(Search):
+class IndependentSearch(StepwiseSearch):
     """W hypotheses of each sentence, none of which looks at another."""
 
     live: LiveOrEnded

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ParamSpec, Protocol, Self
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from transformer_cli.batch import BOS, EOS, UNK
 
 P = ParamSpec("P")
+Number = TypeVar("Number", float, Tensor)
 
 COMPACT_BELOW = 0.75
 """Finished sentences leave the batch when fewer than this share of its rows is still alive."""
@@ -102,8 +103,8 @@ class Scorer:
 
     alpha: float = 1.0
 
-    def __call__(self, log_prob: float, length: int) -> float:
-        """The score of a hypothesis of `length` tokens, EOS included."""
+    def __call__(self, log_prob: Number, length: Number | int) -> Number:
+        """The score of a hypothesis of `length` tokens, EOS included; tensors of float64 give exactly the same."""
         return log_prob / length_penalty(length, self.alpha)
 
 
@@ -124,9 +125,9 @@ class Hypothesis:
     token_log_probs: list[float] = field(default_factory=list)
 
 
-def length_penalty(length: int, alpha: float) -> float:
+def length_penalty(length: Number | int, alpha: float) -> Any:
     """((5 + length) / 6) ** alpha; length counts EOS (Wu et al. 2016, equation 14)."""
-    return float(((5.0 + length) / 6.0) ** alpha)
+    return ((5.0 + length) / 6.0) ** alpha
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,43 @@ class Live(History):
 
 
 class Search(ABC):
-    """The search of a batch under way: `step` goes on by one position until nothing is left."""
+    """The search of a batch under way: `step` goes on by a position or more until nothing is left."""
+
+    @property
+    @abstractmethod
+    def position(self) -> int:
+        """How many tokens each hypothesis has said."""
+
+    @property
+    @abstractmethod
+    def left(self) -> int:
+        """Sentences that are not known to be finished."""
+
+    @property
+    @abstractmethod
+    def going(self) -> int:
+        """Their hypotheses; 0 = all is found."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may go on together with another of its kind."""
+        return False
+
+    @abstractmethod
+    def step(self) -> None:
+        """Go on."""
+
+    @abstractmethod
+    def results(self) -> list[list[Hypothesis]]:
+        """The hypotheses of each sentence, in order, when none goes on."""
+
+    def join(self, other: Self) -> None:
+        """The sentences of another search at the same position go on with these, and are counted after them."""
+        raise NotImplementedError
+
+
+class StepwiseSearch(Search):
+    """Each step one position; finished sentences leave the batch."""
 
     live: Live
     found: list[Any]
@@ -158,13 +195,20 @@ class Search(ABC):
         self.state = model.init_state(memory)
 
     @property
+    def position(self) -> int:
+        return self.live.position
+
+    @property
+    def left(self) -> int:
+        return len(self.live.rows)
+
+    @property
     def going(self) -> int:
-        """How many hypotheses a step computes; 0 = all is found."""
         return self.live.tokens.shape[:2].numel()
 
     @property
     def joins(self) -> bool:
-        """Whether it may go on together with another of its kind: rules know the sentences of one batch."""
+        """Rules know the sentences of one batch."""
         return not self.rules
 
     def step(self) -> None:
@@ -186,12 +230,7 @@ class Search(ABC):
     def leave(self, finished: Tensor) -> None:
         """Take down what was found for the sentences of these rows, `[B]` bool."""
 
-    @abstractmethod
-    def results(self) -> list[list[Hypothesis]]:
-        """The hypotheses of each sentence, in order, when none goes on."""
-
     def join(self, other: Self) -> None:
-        """The sentences of another search at the same position go on with these, and are counted after them."""
         assert self.live.position == other.live.position > 0 and self.joins and other.joins
         self.live = self.live.join(other.live, len(self.limits))
         self.limits = torch.cat([self.limits, other.limits])
@@ -246,6 +285,11 @@ def allow(logits: Tensor, last: Tensor) -> Tensor:
         ending = logits[last, ..., EOS]
         logits[last] = -torch.inf
         logits[last, ..., EOS] = ending
+    return never_said(logits)
+
+
+def never_said(logits: Tensor) -> Tensor:
+    """Forbid PAD, UNK and BOS. In place."""
     logits[..., : UNK + 2] = -torch.inf
     return logits
 

@@ -15,6 +15,7 @@ import torch
 
 from transformer_cli.batch import Ids
 from transformer_cli.decoding.beam import BeamSearch, TopBeams
+from transformer_cli.decoding.captured import CapturedSearch, Stages
 from transformer_cli.decoding.constraints import Phrase, RequiredPhrases, SharedBeams
 from transformer_cli.decoding.diverse import DiverseGroups
 from transformer_cli.decoding.greedy import GreedySearch
@@ -125,6 +126,35 @@ class BeamStrategy(Strategy):
 
 
 @dataclass(frozen=True)
+class CapturedStrategy(Strategy):
+    """Greedy and beam search in `stages`; batches that have rules are searched as `other` does."""
+
+    rules: Rules
+    scorer: Scorer
+    beam: int
+    wanted: int
+    scored: bool
+    device: torch.device
+    stages: Stages
+    other: Strategy
+
+    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+        if self.rules.of(sources, self.device):
+            return self.other.begin(model, memory, sources)
+        return CapturedSearch(
+            model,
+            memory,
+            limits_of(sources, self.device),
+            source=max(len(s.ids) for s in sources) + 1,
+            stages=self.stages,
+            beam=self.beam,
+            wanted=self.wanted,
+            scorer=self.scorer,
+            scored=self.scored,
+        )
+
+
+@dataclass(frozen=True)
 class SamplingStrategy(Strategy):
     """See `SampleSearch`; samples of a sentence are ranked by score, equal ones once."""
 
@@ -177,13 +207,14 @@ def build_strategy(
     scored: bool = True,
     everywhere: Sequence[Rule] = (),
     screen: Callable[[StepModel], StepModel] = lambda model: model,
+    stages: Stages | None = None,
 ) -> Strategy:
     """The strategy that the options describe.
 
     Args:
         decode: ids -> text, for what compares texts. wanted: how many hypotheses of a sentence will be used.
         scored: whether anybody will look at log-probabilities. everywhere: rules for all sentences.
-        screen: see `GreedyStrategy`.
+        screen: see `GreedyStrategy`. stages: what plain search takes its steps in, if there are any.
     """
     rules, scorer = Rules(options, everywhere), Scorer(options.length_penalty)
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
@@ -192,11 +223,19 @@ def build_strategy(
         return MinimumRiskStrategy(sampling, decode)
     if options.sample:
         return SamplingStrategy(rules, scorer, sampler, wanted, options.seed, device)
-    if options.beam == 1:
-        return GreedyStrategy(rules, scorer, scored, device, screen)
-    groups = options.diversity_groups
-    selector = DiverseGroups(groups, options.diversity_strength) if groups > 1 else TopBeams()
-    return BeamStrategy(rules, scorer, options.beam, wanted, selector, device)
+    beam, groups = options.beam, options.diversity_groups
+    if groups > 1:
+        selector = DiverseGroups(groups, options.diversity_strength)
+        return BeamStrategy(rules, scorer, beam, wanted, selector, device)
+    scored = scored or beam > 1
+    plain: Strategy = (
+        GreedyStrategy(rules, scorer, scored, device, screen)
+        if beam == 1
+        else BeamStrategy(rules, scorer, beam, wanted, TopBeams(), device)
+    )
+    return (
+        plain if stages is None else CapturedStrategy(rules, scorer, beam, wanted, scored, device, stages, plain)
+    )
 
 
 def limits_of(sources: Sequence[Source], device: torch.device) -> torch.Tensor:

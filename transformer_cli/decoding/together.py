@@ -69,7 +69,7 @@ class Underway:
 
     @property
     def position(self) -> int:
-        return self.search.live.position
+        return self.search.position
 
     @property
     def is_small(self) -> bool:
@@ -82,7 +82,7 @@ class Underway:
     @property
     def done(self) -> int:
         """How many sentences are finished."""
-        return len(self.sentences) - len(self.search.live.rows)
+        return len(self.sentences) - self.search.left
 
     def results(self) -> dict[int, list[Hypothesis]]:
         found = self.search.results()

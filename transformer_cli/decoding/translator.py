@@ -17,6 +17,7 @@ import torch
 
 from transformer_cli.batch import EOS, UNK, Ids, lay
 from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
+from transformer_cli.decoding.captured import Stages
 from transformer_cli.decoding.constraints import Phrase, says
 from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
 from transformer_cli.decoding.screening import ScreenedModel, ScreenedOutput
@@ -32,6 +33,8 @@ from transformer_cli.schema import DecodingConfig
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
 
+CPU_BATCH, GPU_BATCH = 4096, 32768
+"""Source tokens of a batch where `decoding.batch_tokens` says nothing."""
 USUAL_WIDTH = 2
 """Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
 PARTS = 1 << 16
@@ -93,10 +96,12 @@ class Translator:
         wishes: Wishes | None = None,
         shortlist: Shortlist | None = None,
         output: ScreenedOutput | None = None,
+        stages: Stages | None = None,
     ) -> None:
         """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound.
 
-        `shortlist`, `output`: ways to spare a part of the output projection, one of them at most.
+        `shortlist`, `output`: ways to spare a part of the output projection, one of them at most. `stages`: where
+        plain search takes its steps; not with a shortlist, which makes a model of its own of each batch.
         """
         self.shortlist = shortlist
         self.model = model
@@ -115,6 +120,7 @@ class Translator:
             scored=self.wishes.scored or bool(options.coverage_penalty),
             everywhere=self.wishes.rules(tgt_tokenizer),
             screen=lambda step: step if output is None else ScreenedModel(model, output),
+            stages=stages,
         )
 
     def translate(
@@ -207,9 +213,10 @@ class Translator:
 
     def _budget(self) -> int:
         """Tokens of a batch."""
-        o = self.options
+        o, on_cpu = self.options, next(self.model.parameters()).device.type == "cpu"
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
-        return max(1, o.batch_tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
+        tokens = o.batch_tokens or (CPU_BATCH if on_cpu else GPU_BATCH)
+        return max(1, tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
 
     def source(
         self,

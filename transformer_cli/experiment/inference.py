@@ -11,6 +11,7 @@ import torch
 
 from transformer_cli.config import validate_config
 from transformer_cli.data.lexicon import Lexicon
+from transformer_cli.decoding.captured import Stages
 from transformer_cli.decoding.ensemble import Ensemble
 from transformer_cli.decoding.lines import Wishes
 from transformer_cli.decoding.screening import ScreenedOutput
@@ -82,6 +83,7 @@ def make_translator(
     screens = (
         options.beam == 1 and options.precision == "fp32" and shortlist is None and isinstance(model, Seq2Seq)
     )
+    on_cuda = next(fast.parameters()).device.type == "cuda"
     weight = model.output_weight.detach() if screens else torch.empty(0, 0)
     return Translator(
         fast,
@@ -93,6 +95,7 @@ def make_translator(
         wishes=wishes,
         shortlist=shortlist,
         output=ScreenedOutput(weight, fast.logits) if ScreenedOutput.suits(weight) else None,
+        stages=Stages() if on_cuda and shortlist is None else None,
     )
 
 

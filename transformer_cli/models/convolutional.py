@@ -24,7 +24,7 @@ from transformer_cli.models.layers import (
     step_position,
 )
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, join_key_masks
+from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks
 from transformer_cli.ops.convolution import Ring, taps
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.schema import ModelConfig
@@ -115,9 +115,9 @@ class ConvolutionalDecoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class ConvolutionalState:
-    """See `protocol.DecoderState`."""
+    """See `protocol.DecoderState`. `step` counts the positions read; `[1]` int64 if fixed."""
 
-    step: int
+    step: int | Tensor
     rings: list[Ring]
     sources: list[KeyValueCache]
     source_mask: Tensor | None
@@ -140,6 +140,16 @@ class ConvolutionalState:
             [mine.join(theirs) for mine, theirs in zip(self.rings, other.rings, strict=True)],
             [mine.join(theirs) for mine, theirs in zip(self.sources, other.sources, strict=True)],
             join_key_masks(*masks),
+        )
+
+    def fixed(self, positions: int, source: int) -> ConvolutionalState:
+        places = self.sources[0].places
+        step = step_position(self.step, places.device)
+        return ConvolutionalState(
+            step,
+            [ring.fixed(step) for ring in self.rings],
+            [cache.fixed(source) for cache in self.sources],
+            fixed_key_mask(self.source_mask, places, source),
         )
 
 

@@ -177,13 +177,16 @@ class SelfAttention(nn.Module):
         out: Tensor = self.out(heads.flatten(-2))
         return out
 
-    def step(self, x: Tensor, position: Tensor, mask: Tensor | None, cache: KeyValueCache) -> Tensor:
+    def step(
+        self, x: Tensor, position: Tensor, mask: Tensor | None, cache: KeyValueCache, written: int | Tensor
+    ) -> Tensor:
         """One position of W beams, `[B, W, D]` -> `[B, W, D]`; writes its key and value to `cache`.
 
-        `position` is `[1]`; `mask` is `[B, 1, W, N]`: which of the N keys are the history of each beam.
+        `position` is `[1]`; `mask` is `[B, 1, W, N]`: which of the N keys are the history of each beam; `written`
+        says where the new ones go, as in `KeyValueCache.append`.
         """
         q, k, v = self._project(x, position)  # [B, W, H, K]
-        keys, values = cache.append(k, v)
+        keys, values = cache.append(k, v, written)
         heads = step_kernel(self.kernel)(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
@@ -219,7 +222,7 @@ class CrossAttention(nn.Module):
         k, v = (
             fill(memory.layout.pad(x), 1, shown).transpose(1, 2).contiguous() for x in self._project_memory(memory)
         )
-        return KeyValueCache(k, v, written=shown)
+        return KeyValueCache(k, v)
 
     def step(self, x: Tensor, mask: Tensor | None, source: KeyValueCache) -> Tensor:
         """One position of W beams, `[B, W, D]`: beams are query positions, so nothing is repeated."""
@@ -307,6 +310,6 @@ def residual_gain(kind: str, layers: int) -> float:
     return (2 * layers) ** -0.5 if kind == "pre" else 1.0
 
 
-def step_position(position: int, device: torch.device) -> Tensor:
+def step_position(position: int | Tensor, device: torch.device) -> Tensor:
     """`[1]` int64: the position that one decoding step computes."""
-    return torch.tensor([position], device=device)
+    return position if isinstance(position, Tensor) else torch.tensor([position], device=device)

@@ -36,6 +36,14 @@ class DecoderState(Protocol):
         """The sentences of another state go on with these and stand after them; as many beams and steps."""
         ...
 
+    def fixed(self, positions: int, source: int) -> Self:
+        """The same with room for so many positions in all, and for so many source tokens, at least those it has.
+
+        From here on shapes stay as they are, and no step asks the device for a number: a graph may be captured. A
+        fixed state may be fixed again, with more room; it joins no other.
+        """
+        ...
+
 
 class Encoder(Protocol):
     """Embedded source -> states of the same layout."""

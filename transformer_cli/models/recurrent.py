@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from transformer_cli.layout import Layout, join_padded
+from transformer_cli.layout import Layout, fill, join_padded
 from transformer_cli.models.layers import Linear, build_norm
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.additive import additive_scores
-from transformer_cli.ops.attention import join_key_masks, key_mask, masked_softmax
+from transformer_cli.ops.attention import fixed_key_mask, join_key_masks, key_mask, masked_softmax
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.recurrence import CELLS, State, flip, recur
 from transformer_cli.schema import ModelConfig
@@ -122,6 +122,11 @@ class Source:
             join_key_masks(*masks),
         )
 
+    def fixed(self, count: int) -> Source:
+        """With room for so many tokens."""
+        mask = fixed_key_mask(self.mask, self.keys[..., 0], count)
+        return Source(fill(self.states, 1, count), fill(self.keys, 1, count), mask)
+
 
 @dataclass(frozen=True)
 class RecurrentState:
@@ -149,6 +154,9 @@ class RecurrentState:
         ]
         source = None if self.source is None or other.source is None else self.source.join(other.source)
         return RecurrentState(layers, torch.cat([self.said, other.said]), source)
+
+    def fixed(self, positions: int, source: int) -> RecurrentState:
+        return replace(self, source=None if self.source is None else self.source.fixed(source))
 
 
 class RecurrentDecoder(nn.Module):

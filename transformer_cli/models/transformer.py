@@ -24,7 +24,7 @@ from transformer_cli.models.layers import (
     step_position,
 )
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, join_key_masks
+from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks
 from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
 from transformer_cli.schema import ModelConfig
 
@@ -81,7 +81,9 @@ class DecoderLayer(nn.Module):
 
     def step(self, y: Tensor, cache: LayerCache, now: StepView) -> Tensor:
         """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
-        y = self.self_residual(y, lambda h: self.self_attention.step(h, now.position, now.self_mask, cache.target))
+        y = self.self_residual(
+            y, lambda h: self.self_attention.step(h, now.position, now.self_mask, cache.target, now.written)
+        )
         y = self.cross_residual(y, lambda h: self.cross_attention.step(h, now.source_mask, cache.source))
         y = self.feed_residual(y, self.feed_forward)
         return y
@@ -100,21 +102,25 @@ class LayerCache:
     def join(self, other: LayerCache) -> LayerCache:
         return LayerCache(self.target.join(other.target), self.source.join(other.source))
 
+    def fixed(self, target: int, source: int) -> LayerCache:
+        return LayerCache(self.target.fixed(target), self.source.fixed(source))
+
 
 @dataclass(frozen=True)
 class StepView:
-    """What all layers share at one position: where it is, and who may attend to whom."""
+    """What all layers share at one position: where it is, where its keys go, and who may attend to whom."""
 
     position: Tensor
+    written: int | Tensor
     self_mask: Tensor | None
     source_mask: Tensor | None
 
 
 @dataclass(frozen=True)
 class TransformerState:
-    """See `protocol.DecoderState`. `step` counts the positions written to the caches."""
+    """See `protocol.DecoderState`. `step` counts the positions written to the caches; `[1]` int64 if fixed."""
 
-    step: int
+    step: int | Tensor
     ancestry: Ancestry
     caches: list[LayerCache]
     source_mask: Tensor | None
@@ -138,6 +144,15 @@ class TransformerState:
             self.ancestry.join(other.ancestry),
             [mine.join(theirs) for mine, theirs in zip(self.caches, other.caches, strict=True)],
             join_key_masks(*masks),
+        )
+
+    def fixed(self, positions: int, source: int) -> TransformerState:
+        places, ancestry = self.caches[0].source.places, self.ancestry.fixed(positions)
+        return TransformerState(
+            step_position(self.step, places.device),
+            ancestry,
+            [cache.fixed(ancestry.visible.shape[2], source) for cache in self.caches],
+            fixed_key_mask(self.source_mask, places, source),
         )
 
 
@@ -166,7 +181,8 @@ class TransformerDecoder(LayerStack):
 
     def decode_step(self, y: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         ancestry = state.ancestry.advance()
-        now = StepView(step_position(state.step, y.device), ancestry.mask(), state.source_mask)
+        position, written = step_position(state.step, y.device), state.ancestry.written
+        now = StepView(position, written, ancestry.mask(), state.source_mask)
         y = self.positions.add(y, now.position)
         for layer, cache in zip(self.layers, state.caches, strict=True):
             assert isinstance(layer, DecoderLayer)

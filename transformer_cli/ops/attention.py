@@ -140,8 +140,13 @@ def join_key_masks(first: tuple[Tensor | None, Tensor], second: tuple[Tensor | N
     """
     if first[0] is None and second[0] is None and first[1].shape[1] == second[1].shape[1]:
         return None
-    mine, theirs = (
-        places.new_ones(places.shape, dtype=torch.bool)[:, None, None] if mask is None else mask
-        for mask, places in (first, second)
-    )
-    return join_padded(mine, theirs, dim=3)
+    return join_padded(_open(*first), _open(*second), dim=3)
+
+
+def fixed_key_mask(mask: Tensor | None, places: Tensor, count: int) -> Tensor:
+    """`key_mask` in the open, `[B, 1, 1, count]`; `places` as in `join_key_masks`."""
+    return fill(_open(mask, places), 3, count)
+
+
+def _open(mask: Tensor | None, places: Tensor) -> Tensor:
+    return places.new_ones(places.shape, dtype=torch.bool)[:, None, None] if mask is None else mask

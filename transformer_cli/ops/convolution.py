@@ -26,10 +26,13 @@ def taps(x: Tensor, size: int, dilation: int, *, causal: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Ring:
-    """The last reach = (size - 1) · dilation inputs of a causal convolution, `[B, W, reach, D]`, in a circle."""
+    """The last reach = (size - 1) · dilation inputs of a causal convolution, `[B, W, reach, D]`, in a circle.
+
+    step: positions read so far, a number; or `[1]` int64, for a captured graph.
+    """
 
     inputs: Tensor
-    step: int = 0
+    step: int | Tensor = 0
 
     @staticmethod
     def empty(sentences: int, reach: int, like: Tensor) -> Ring:
@@ -38,6 +41,11 @@ class Ring:
     def read(self, x: Tensor, size: int, dilation: int) -> tuple[Tensor, Ring]:
         """The taps at this position, `[B, W, D]` -> `[B, W, size · D]`, and the ring with `x` in it."""
         reach = self.inputs.shape[2]
+        if isinstance(self.step, Tensor):
+            back = torch.arange(size - 1, 0, -1, device=x.device) * dilation
+            read = self.inputs.index_select(2, (self.step - back) % reach).flatten(2)
+            self.inputs.index_copy_(2, self.step % reach, x.unsqueeze(2))
+            return torch.cat([read, x], dim=-1), Ring(self.inputs, self.step + 1)
         slots = [(self.step - j * dilation) % reach for j in range(size - 1, 0, -1)]
         seen = torch.cat([*(self.inputs[:, :, slot] for slot in slots), x], dim=-1)
         self.inputs[:, :, self.step % reach] = x  # the oldest, which has just been read for the last time
@@ -49,6 +57,9 @@ class Ring:
 
     def keep(self, sentences: Tensor) -> Ring:
         return Ring(self.inputs.index_select(0, sentences), self.step)
+
+    def fixed(self, step: Tensor) -> Ring:
+        return Ring(self.inputs, step)
 
     def join(self, other: Ring) -> Ring:
         assert self.step == other.step

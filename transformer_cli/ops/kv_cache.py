@@ -1,6 +1,7 @@
 """Keys and values of the positions decoded so far, written in place.
 
 Shapes: B sentences, W beams, H heads, K head size, N keys of a sentence so far: one for each beam and position.
+A fixed cache has room for N keys from the beginning, and no shape or place of it changes: for a captured graph.
 
 All beams of a sentence lie side by side in one row of keys. When search reorders the beams nothing is copied; only
 the `Ancestry` changes, which says which keys belong to the history of each beam. So beams are query positions, and
@@ -23,80 +24,105 @@ GROWTH = 32
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of one layer: `[B, H, capacity, K]`, of which the first `written` hold something."""
+    """Keys and values of one layer: `[B, H, capacity, K]`; which of them hold something is for others to know."""
 
     keys: Tensor
     values: Tensor
-    written: int
 
     @property
     def places(self) -> Tensor:
-        """`[B, N]`: something for each key that is written."""
-        return self.keys[:, 0, : self.written, 0]
+        """`[B, capacity]`: something for each key."""
+        return self.keys[:, 0, :, 0]
 
     @staticmethod
     def empty(sentences: int, heads: int, size: int, like: Tensor) -> KeyValueCache:
         nothing = like.new_empty(sentences, heads, 0, size)
-        return KeyValueCache(nothing, nothing, written=0)
+        return KeyValueCache(nothing, nothing)
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def append(self, k: Tensor, v: Tensor, written: int | Tensor) -> tuple[Tensor, Tensor]:
         """Write one position of W beams, `[B, W, H, K]`; return all keys and values so far, `[B, H, N, K]`.
 
-        Of few keys more are returned, zeros: `least_keys` says how many.
+        `written`: how many keys there are already, and of few keys more are returned, zeros, as `least_keys` says;
+        of a fixed cache the places `[W]` of the new ones, and all keys are returned.
         """
-        width = k.shape[1]
-        start, end = self.written, self.written + width
+        if isinstance(written, Tensor):
+            self.keys.index_copy_(2, written, k.transpose(1, 2))
+            self.values.index_copy_(2, written, v.transpose(1, 2))
+            return self.keys, self.values
+        start, end = written, written + k.shape[1]
         if end > self.keys.shape[2]:
-            room = (0, 0, 0, GROWTH * width)
+            room = (0, 0, 0, GROWTH * k.shape[1])
             self.keys = torch.nn.functional.pad(self.keys, room)
             self.values = torch.nn.functional.pad(self.values, room)
         self.keys[:, :, start:end] = k.transpose(1, 2)
         self.values[:, :, start:end] = v.transpose(1, 2)
-        self.written = end
         shown = least_keys(end, k.device)
         return self.keys[:, :, :shown], self.values[:, :, :shown]
 
     def keep(self, sentences: Tensor) -> KeyValueCache:
         """The rows of the sentences `[B']`."""
-        return KeyValueCache(
-            self.keys.index_select(0, sentences), self.values.index_select(0, sentences), self.written
-        )
+        return KeyValueCache(self.keys.index_select(0, sentences), self.values.index_select(0, sentences))
 
     def join(self, other: KeyValueCache) -> KeyValueCache:
         """And after them the sentences of another cache."""
-        keys, values = join_padded(self.keys, other.keys, 2), join_padded(self.values, other.values, 2)
-        return KeyValueCache(keys, values, max(self.written, other.written))
+        return KeyValueCache(join_padded(self.keys, other.keys, 2), join_padded(self.values, other.values, 2))
+
+    def fixed(self, count: int) -> KeyValueCache:
+        """With room for so many keys."""
+        return KeyValueCache(fill(self.keys, 2, count), fill(self.values, 2, count))
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """Which keys each beam has in its history: `[B, W, N]` bool."""
+    """Which keys each beam has in its history: `[B, W, N]` bool.
+
+    `places` `[W]` int64: of a fixed cache, where the keys of the next position stand.
+    """
 
     visible: Tensor
+    places: Tensor | None = None
 
     @staticmethod
     def empty(sentences: int, device: torch.device) -> Ancestry:
         return Ancestry(torch.empty(sentences, 1, 0, dtype=torch.bool, device=device))
 
+    @property
+    def written(self) -> int | Tensor:
+        """What `KeyValueCache.append` wants to know."""
+        return self.visible.shape[-1] if self.places is None else self.places
+
     def advance(self) -> Ancestry:
         """Each beam writes one more key, its own."""
         sentences, width, _ = self.visible.shape
         own = torch.eye(width, dtype=torch.bool, device=self.visible.device).expand(sentences, -1, -1)
-        return Ancestry(torch.cat([self.visible, own], dim=-1))
+        if self.places is None:
+            return Ancestry(torch.cat([self.visible, own], dim=-1))
+        return Ancestry(self.visible.index_copy(2, self.places, own), self.places + width)
 
     def reorder(self, parents: Tensor) -> Ancestry:
         """Beam w continues beam `parents[b, w]`: `[B, W']`, W' at least W."""
         assert parents.shape[1] >= self.visible.shape[1], "one beam would not be alone with its keys"
-        return Ancestry(self.visible.gather(1, parents.unsqueeze(-1).expand(-1, -1, self.visible.shape[-1])))
+        index = parents.unsqueeze(-1).expand(-1, -1, self.visible.shape[-1])
+        return Ancestry(self.visible.gather(1, index), self.places)
 
     def keep(self, sentences: Tensor) -> Ancestry:
-        return Ancestry(self.visible.index_select(0, sentences))
+        return Ancestry(self.visible.index_select(0, sentences), self.places)
 
     def join(self, other: Ancestry) -> Ancestry:
         return Ancestry(torch.cat([self.visible, other.visible]))
 
+    def fixed(self, positions: int) -> Ancestry:
+        """With room for the keys of so many positions."""
+        width, written = self.visible.shape[1:]
+        places = self.places
+        if places is None:
+            places = torch.arange(written, written + width, device=self.visible.device)
+        return Ancestry(fill(self.visible, 2, positions * width), places)
+
     def mask(self) -> Tensor | None:
         """`[B, 1, W, N]` bool, True = a key of this beam's own history; None for one beam, whose are all keys."""
+        if self.places is not None:
+            return self.visible.unsqueeze(1)
         _, width, written = self.visible.shape
         shown = least_keys(written, self.visible.device)
         if width == 1 and shown == written:

@@ -1,0 +1,234 @@
+"""Beam search whose tensors keep their shape and place: on CUDA one captured graph does the whole of a step.
+
+A step of a small model is some hundred kernels, each of which is over before the host has launched the next. A
+graph launches all of them at once: the model, the choice among the continuations, and the books about what has
+ended. So each sentence has a slot, which it keeps when it has finished. The host looks every few positions, and at
+what was so a few positions before, so that the device never waits. When half of the slots are done, or the room
+for positions is full, the hypotheses move on to a bucket of another shape, which has a graph of its own.
+
+Without CUDA the same operations run one by one: the twin that the tests compare with `BeamSearch`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer_cli.batch import EOS
+from transformer_cli.decoding.search import Hypothesis, Scorer, Search, StepModel
+from transformer_cli.decoding.slots import Ended, Slots, Step, begin_slots, rows_of
+from transformer_cli.decoding.tree import copy_into, mapped, tensors
+
+LOOK_EVERY = 4
+"""Positions between two looks at which sentences have finished."""
+LEAST_SLOTS, LEAST_POSITIONS, LEAST_SOURCE = 16, 32, 16
+"""Of the smallest bucket; each next one is twice as large."""
+MOST_STAGES = 48
+"""Buckets whose tensors and graphs are kept."""
+
+
+class Stage:
+    """The tensors of one bucket, and what does a step on them."""
+
+    def __init__(self, step: Step, like: Slots) -> None:
+        self.step = step
+        self.slots = mapped(like, torch.clone)
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """Operation by operation."""
+        copy_into(self.slots, self.step(self.slots))
+
+
+class Stages:
+    """The buckets of one model and one way to search, made when they are first needed.
+
+    The second batch that comes to a bucket pays for the capture of its graph; the first has chosen the kernels.
+    """
+
+    def __init__(
+        self,
+        captures: bool = True,
+    ) -> None:
+        """`captures`: on CUDA; else the twin."""
+        self.captures = captures
+        self.stages: OrderedDict[Any, Stage] = OrderedDict()
+        self.pool = torch.cuda.graph_pool_handle() if captures else None
+
+    def enter(self, step: Step, slots: Slots) -> Stage:
+        """The stage of this shape, with these slots in it."""
+        key = (step, *((x.shape, x.dtype) for x in tensors(slots)))
+        stage = self.stages.get(key)
+        if stage is None:
+            stage = self.stages[key] = Stage(step, slots)
+            if len(self.stages) > MOST_STAGES:
+                self.stages.popitem(last=False)
+            return stage
+        self.stages.move_to_end(key)
+        if self.captures and stage.graph is None:
+            self._capture(stage)
+        copy_into(stage.slots, slots)
+        return stage
+
+    def _capture(self, stage: Stage) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # One pool for all: what lies in it is over when a step is, and no two steps run at once.
+            with torch.cuda.graph(graph, pool=self.pool):
+                stage.run()
+        except RuntimeError as error:
+            self.captures = False
+            reason = str(error).strip().partition("\n")[0]
+            message = f"warning: a step cannot be captured as a CUDA graph; it runs slower without: {reason}"
+            print(message, file=sys.stderr)
+        else:
+            stage.graph = graph
+
+
+class CapturedSearch(Search):
+    """`BeamSearch` in stages; with one beam, `GreedySearch`."""
+
+    def __init__(
+        self,
+        model: StepModel,
+        memory: Any,
+        limits: Tensor,
+        *,
+        source: int,
+        stages: Stages,
+        beam: int,
+        wanted: int = 1,
+        scorer: Scorer | None = None,
+        scored: bool = True,
+    ) -> None:
+        """`source`: tokens of the longest source. `scored`: False for one beam only. The others: `BeamSearch`."""
+        assert scored or beam == 1
+        self.stages, self.step_of = stages, Step(model, scorer or Scorer(), wanted, scored)
+        self.said, self.longest = 0, int(limits.max())
+        self.source = bucket(source, LEAST_SOURCE)
+        self.rows = list(range(len(limits)))  # the sentence of each slot but the spare ones
+        self.alive = len(self.rows)
+        self.beam = beam
+        self.gone: list[tuple[list[int], Ended]] = []
+        self.asked: Answer | None = None
+        state = model.init_state(memory)
+        state = state.reorder(torch.zeros(len(limits), beam, dtype=torch.int64, device=limits.device))
+        self._move(begin_slots(state, limits, beam), self.rows)
+
+    @property
+    def position(self) -> int:
+        return self.said
+
+    @property
+    def going(self) -> int:
+        return self.alive * self.beam
+
+    @property
+    def left(self) -> int:
+        return self.alive
+
+    def step(self) -> None:
+        """Some positions, and a look at which sentences have finished."""
+        for _ in range(min(LOOK_EVERY, self.longest - self.position)):
+            if self.position == self.stage.slots.room:
+                self._move(self.stage.slots, range(len(self.rows)))
+            self.stage()
+            self.said += 1
+        if self.position == self.longest:
+            self._leave(range(len(self.rows)))
+        else:
+            self._look()
+
+    def results(self) -> list[list[Hypothesis]]:
+        found = {row: one for rows, ended in self.gone for row, one in zip(rows, self._read(ended), strict=True)}
+        return [found[row] for row in range(len(found))]
+
+    def _look(self) -> None:
+        """Let go what was finished at the last look: by now the answer is there."""
+        before, self.asked = self.asked, Answer(self.stage.slots.done)
+        if before is None:
+            return
+        done = before.read()
+        alive = [slot for slot in range(len(self.rows)) if not done[slot]]
+        self.alive = len(alive)
+        if not alive or bucket(len(alive), LEAST_SLOTS) < len(done):
+            self._leave([slot for slot in range(len(self.rows)) if done[slot]])
+            if alive:
+                self._move(self.stage.slots, alive)
+
+    def _leave(self, slots: Sequence[int]) -> None:
+        ended = self.stage.slots.ended
+        rows = torch.tensor(slots, device=ended.scores.device)
+        self.gone.append(([self.rows[slot] for slot in slots], mapped(ended, partial(rows_of, rows))))
+        self.alive = len(self.rows) - len(slots)
+
+    def _move(self, slots: Slots, kept: Sequence[int]) -> None:
+        """To the bucket that fits these slots, and the next position."""
+        spare = bucket(len(kept), LEAST_SLOTS) - len(kept)
+        rows = torch.tensor([*kept, *[kept[0]] * spare], device=slots.limits.device)
+        moved = slots.keep(rows).widen(max(slots.room, bucket(self.position + 1, LEAST_POSITIONS)), self.source)
+        moved.done[len(kept) :] = True
+        self.stage = self.stages.enter(self.step_of, moved)
+        self.rows = [self.rows[slot] for slot in kept]
+        self.asked = None  # a look at other slots
+
+    def _read(self, ended: Ended) -> list[list[Hypothesis]]:
+        """The hypotheses of each slot, best first."""
+        columns = (x.tolist() for x in tensors(ended))
+        return [
+            [
+                self._hypothesis(*one)
+                for i, one in enumerate(zip(*slot, strict=True))
+                if not i or one[0] > -math.inf
+            ]
+            for slot in zip(*columns, strict=True)
+        ]
+
+    def _hypothesis(
+        self, score: float, log_prob: float, length: int, tokens: list[int], gains: list[float]
+    ) -> Hypothesis:
+        said = [token for token in tokens[1:length] if token > EOS]
+        if not self.step_of.scored:
+            return Hypothesis(said, math.nan, math.nan)
+        return Hypothesis(said, log_prob, self.step_of.scorer(log_prob, len(said) + 1), gains[:length])
+
+
+class Answer:
+    """A tensor on its way to the host, without the device being made to wait."""
+
+    def __init__(self, asked: Tensor) -> None:
+        self.sent: torch.cuda.Event | None = None
+        if asked.is_cuda:
+            self.values = torch.empty(asked.shape, dtype=asked.dtype, pin_memory=True)
+            self.values.copy_(asked, non_blocking=True)
+            self.sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self.sent.record()
+        else:
+            self.values = asked.clone()
+
+    def read(self) -> list[Any]:
+        if self.sent is not None:
+            self.sent.synchronize()
+        found: list[Any] = self.values.tolist()
+        return found
+
+
+def bucket(count: int, least: int) -> int:
+    """The smallest `least · 2ⁿ` that holds so many."""
+    size = least
+    while size < count:
+        size *= 2
+    return size
