@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from transformer_cli.batch import lay
-from transformer_cli.models.precision import DynamicInt8Linear, PackedLinear, for_translation
+from transformer_cli.models import precision as precision_module
+from transformer_cli.models.precision import (
+    DynamicInt8Linear,
+    PackedLinear,
+    TransposedLinear,
+    for_translation,
+    is_intel,
+)
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
 
@@ -40,6 +47,38 @@ def test_a_model_in_another_precision(precision: str, bound: float, kind: str) -
         found, _ = other.decode_step(tokens, other.init_state(other.encode(ids, layout)).reorder(fork))
     assert float((found - logits).norm() / logits.norm()) < bound
     assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
+
+
+@pytest.mark.skipif(not is_intel(), reason="a promise about Intel's processors")
+@pytest.mark.parametrize(("inputs", "outputs"), [(256, 256), (256, 768), (512, 1536), (768, 768)])
+def test_a_row_does_not_feel_how_many_there_are(inputs: int, outputs: int) -> None:
+    weight, x = torch.randn(outputs, inputs), torch.randn(400, inputs)
+    assert TransposedLinear.suits(weight)
+    product = TransposedLinear(weight)
+    whole = product(x)
+    for rows in (1, 2, 3, 7, 16, 33, 100, 399):
+        assert torch.equal(product(x[:rows]), whole[:rows])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_product_is_the_product(bias: bool) -> None:
+    module = torch.nn.Linear(40, 96, bias=bias)
+    weight, shift = module.weight.detach(), module.bias.detach() if bias else None
+    for shape in ((2, 3, 40), (1, 1, 40), (0, 40), (40,)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(TransposedLinear(weight, shift)(x), module(x).detach())
+
+
+@pytest.mark.parametrize("intel", [True, False])
+def test_products_are_chosen_by_the_processor(intel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision_module, "is_intel", lambda: intel)
+    model = build_model(SIZES.model_copy(update={"d_ff": 256}), 500, 500).eval()
+    kinds = {type(m) for m in for_translation(model, "fp32").modules()} & {PackedLinear, TransposedLinear}
+    if PackedLinear.is_possible():
+        assert kinds == ({PackedLinear, TransposedLinear} if intel else {PackedLinear})
+        ids, layout = lay([torch.randint(4, 50, (n,)).numpy() for n in (5, 9)])
+        found, expected = (m.encode(ids, layout).states for m in (for_translation(model, "fp32"), model))
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.skipif(not PackedLinear.is_possible(), reason="this torch or processor packs no weights")

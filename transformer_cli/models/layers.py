@@ -17,7 +17,7 @@ from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import Kernel, attend, key_mask, least_keys, step_kernel
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
-from transformer_cli.ops.positions import rotate, sinusoids
+from transformer_cli.ops.positions import rotate, rotation, sinusoids
 from transformer_cli.ops.product import product
 from transformer_cli.schema import ModelConfig
 
@@ -127,8 +127,12 @@ class Positions(nn.Module):
         """`[..., D]` at `positions` -> `[..., D]`."""
         return x
 
-    def turn(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Queries or keys `[..., H, K]` at `positions` -> the same shape."""
+    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """What `turn` needs to know of these positions."""
+        return None
+
+    def turn(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+        """Queries and keys `[..., H, K]` -> the same shape."""
         return x
 
 
@@ -155,8 +159,15 @@ class LearnedPositions(Positions):
 class RotaryPositions(Positions):
     """Su et al. 2021: queries and keys of self-attention are turned by their position."""
 
-    def turn(self, x: Tensor, positions: Tensor) -> Tensor:
-        return rotate(x, positions)
+    def __init__(self, head_size: int) -> None:
+        super().__init__()
+        self.head_size = head_size
+
+    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
+        return rotation(positions, self.head_size, dtype)
+
+    def turn(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+        return x if rotation is None else rotate(x, rotation)
 
 
 class SelfAttention(nn.Module):
@@ -172,29 +183,36 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout, causal: bool) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
-        q, k, v = self._project(x, layout.positions)
+        qk, v = self._project(x)
+        q, k = self._turn(qk, self.positions.rotation(layout.positions, qk.dtype))
         heads = attend(q, k, v, layout, layout, causal=causal, kernel=self.kernel)  # [..., H, K]
         out: Tensor = self.out(heads.flatten(-2))
         return out
 
     def step(
-        self, x: Tensor, position: Tensor, mask: Tensor | None, cache: KeyValueCache, written: int | Tensor
+        self, x: Tensor, rotation: Tensor | None, mask: Tensor | None, cache: KeyValueCache, written: int | Tensor
     ) -> Tensor:
         """One position of W beams, `[B, W, D]` -> `[B, W, D]`; writes its key and value to `cache`.
 
-        `position` is `[1]`; `mask` is `[B, 1, W, N]`: which of the N keys are the history of each beam; `written`
-        says where the new ones go, as in `KeyValueCache.append`.
+        `rotation`: of this position; `mask` is `[B, 1, W, N]`: which of the N keys are the history of each beam;
+        `written` says where the new ones go, as in `KeyValueCache.append`.
         """
-        q, k, v = self._project(x, position)  # [B, W, H, K]
+        qk, v = self._project(x)
+        q, k = self._turn(qk, rotation)  # [B, W, H, K]
         keys, values = cache.append(k, v, written)
         heads = step_kernel(self.kernel)(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
 
-    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys `[..., 2H, K]`, and values `[..., H, K]`."""
         qkv = self.query_key_value(x).unflatten(-1, (3 * self.num_heads, -1))  # [..., 3H, K]
-        q, k, v = qkv.chunk(3, dim=-2)
-        return self.positions.turn(q, positions), self.positions.turn(k, positions), v
+        qk, v = qkv.split([2 * self.num_heads, self.num_heads], dim=-2)
+        return qk, v
+
+    def _turn(self, qk: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor]:
+        q, k = self.positions.turn(qk, rotation).chunk(2, dim=-2)
+        return q, k
 
 
 class CrossAttention(nn.Module):
@@ -286,7 +304,9 @@ def build_positions(config: ModelConfig, *, added: bool = False) -> Positions:
     kind = config.positions
     if kind == "learned":
         return LearnedPositions(config.d_model, config.max_positions)
-    return SinusoidalPositions() if added or kind == "sinusoidal" else RotaryPositions()
+    if added or kind == "sinusoidal":
+        return SinusoidalPositions()
+    return RotaryPositions(config.d_model // config.num_heads)
 
 
 def build_norm(kind: str, d_model: int) -> nn.Module:

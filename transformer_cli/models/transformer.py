@@ -82,7 +82,7 @@ class DecoderLayer(nn.Module):
     def step(self, y: Tensor, cache: LayerCache, now: StepView) -> Tensor:
         """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
         y = self.self_residual(
-            y, lambda h: self.self_attention.step(h, now.position, now.self_mask, cache.target, now.written)
+            y, lambda h: self.self_attention.step(h, now.rotation, now.self_mask, cache.target, now.written)
         )
         y = self.cross_residual(y, lambda h: self.cross_attention.step(h, now.source_mask, cache.source))
         y = self.feed_residual(y, self.feed_forward)
@@ -108,9 +108,9 @@ class LayerCache:
 
 @dataclass(frozen=True)
 class StepView:
-    """What all layers share at one position: where it is, where its keys go, and who may attend to whom."""
+    """What all layers share at one position: how far it turns, where its keys go, and who may attend to whom."""
 
-    position: Tensor
+    rotation: Tensor | None
     written: int | Tensor
     self_mask: Tensor | None
     source_mask: Tensor | None
@@ -181,9 +181,14 @@ class TransformerDecoder(LayerStack):
 
     def decode_step(self, y: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         ancestry = state.ancestry.advance()
-        position, written = step_position(state.step, y.device), state.ancestry.written
-        now = StepView(position, written, ancestry.mask(), state.source_mask)
-        y = self.positions.add(y, now.position)
+        position = step_position(state.step, y.device)
+        y = self.positions.add(y, position)
+        now = StepView(
+            self.positions.rotation(position, y.dtype),
+            state.ancestry.written,
+            ancestry.mask(),
+            state.source_mask,
+        )
         for layer, cache in zip(self.layers, state.caches, strict=True):
             assert isinstance(layer, DecoderLayer)
             y = layer.step(y, cache, now)

@@ -25,35 +25,36 @@ def sinusoids(positions: Tensor, d_model: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)  # [..., D]
 
 
-def rotate(x: Tensor, positions: Tensor) -> Tensor:
+def rotation(positions: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """What `rotate` turns vectors of `size` K and `dtype` by: `[..., 1, K / 2]` complex numbers of length 1.
+
+    Where the type has none (half precision), and on a GPU: `[2, ..., 1, K / 2]`, cosines and sines.
+    """
+    angles = _angles(positions, size).unsqueeze(-2)  # [..., 1, K / 2]
+    if positions.device.type == "cpu" and dtype in (torch.float32, torch.float64):
+        return torch.polar(torch.ones_like(angles, dtype=dtype), angles.to(dtype))
+    return torch.stack([angles.cos(), angles.sin()]).to(dtype)
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
     """Turn each pair of coordinates by an angle that grows with the position (RoPE, equation 15).
 
     The dot product of two rotated vectors depends on the distance of their positions alone.
 
     Args:
-        x: `[..., H, K]` queries or keys, K even; positions broadcast to `[...]`.
+        x: `[..., H, K]` queries or keys, K even. turn: the `rotation` of their positions.
 
     Returns:
         Like `x`, same norm.
     """
-    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
-        return _rotate_as_complex(x, positions)
-    return reference_rotate(x, positions)
-
-
-def reference_rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """`rotate` as the paper writes it (RoPE, equation 34), and for types without complex numbers."""
-    angles = _angles(positions, x.shape[-1]).unsqueeze(-2)  # [..., 1, K / 2]
-    sin, cos = angles.sin().to(x.dtype), angles.cos().to(x.dtype)
+    if (
+        turn.is_complex()
+    ):  # a pair of coordinates is a complex number, and turning it a product: one pass, not seven
+        pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))  # [..., H, K / 2]
+        return torch.view_as_real(pairs * turn).flatten(-2)
+    cos, sin = turn.to(x.dtype)
     first, second = x[..., 0::2], x[..., 1::2]
     return torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1).flatten(-2)
-
-
-def _rotate_as_complex(x: Tensor, positions: Tensor) -> Tensor:
-    """A pair of coordinates is a complex number, and turning it a product: one pass instead of seven."""
-    angles = _angles(positions, x.shape[-1]).unsqueeze(-2).to(x.dtype)  # [..., 1, K / 2]
-    pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))  # [..., H, K / 2]
-    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
 def _angles(positions: Tensor, size: int) -> Tensor:
