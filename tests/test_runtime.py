@@ -21,6 +21,24 @@ def test_auto_is_bf16_where_it_pays(has: bool, monkeypatch: pytest.MonkeyPatch) 
         assert pick_precision(CPU, asked, 512) == pick_precision(CPU, asked, 128) == asked
 
 
+@pytest.mark.parametrize(
+    ("amx", "avx512", "intel", "faster"),
+    [
+        (False, False, False, False),
+        (False, True, False, True),
+        (False, True, True, False),
+        (True, True, True, True),
+    ],
+)
+def test_which_processors_are_faster_in_bf16(
+    amx: bool, avx512: bool, intel: bool, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(runtime, "is_intel", lambda: intel)
+    assert runtime.multiplies_bf16() is faster
+
+
 def test_products_are_rounded_inside_only_and_after_an_error_no_more() -> None:
     single, double = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
     assert product_dtype(single) == torch.float32

@@ -152,8 +152,8 @@ class TrainingConfig(Section):
     ema: Fraction = 0.0
     """Decay of the moving average of the weights; 0 = off. With it, validation and the model use the average."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of matrix products while training; `auto` is bf16 where it pays (on CUDA, and on a CPU with instructions
-    for it where the model is wide enough), fp32 elsewhere."""
+    """Of matrix products while training; `auto` is bf16 where it pays (on CUDA, and on a CPU that
+    multiplies it faster, where the model is wide enough), fp32 elsewhere."""
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     log_every: Count = 50
 

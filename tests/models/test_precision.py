@@ -12,9 +12,9 @@ from transformer_cli.models.precision import (
     PackedLinear,
     TransposedLinear,
     for_translation,
-    is_intel,
 )
 from transformer_cli.models.registry import build_model
+from transformer_cli.runtime import is_intel
 from transformer_cli.schema import ModelConfig
 
 SIZES = ModelConfig(d_model=64, num_heads=4, d_ff=128, encoder_layers=1, decoder_layers=1)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import platform
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from transformer_cli.errors import ConfigError
 from transformer_cli.models.layers import FeedForward
+from transformer_cli.runtime import is_intel
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -137,15 +136,6 @@ class TransposedLinear(nn.Module):
 def is_x86() -> bool:
     """Whether the processor is of the kind that these products are written for."""
     return platform.machine() in ("x86_64", "AMD64")
-
-
-@functools.cache
-def is_intel() -> bool:
-    """Whether the processor is Intel's own."""
-    known = platform.processor()
-    with contextlib.suppress(OSError):
-        known += Path("/proc/cpuinfo").read_text(errors="replace")[:4096]
-    return "GenuineIntel" in known
 
 
 def for_translation(model: Model, precision: str) -> Model:
