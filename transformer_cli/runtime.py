@@ -47,6 +47,8 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError(f"--device {name}: not a device name") from None
     if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    if kind == "cuda":
+        torch.cuda.set_device(device)  # graphs, streams and events are those of the current device
     return device
 
 

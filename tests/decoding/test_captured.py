@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from transformer_cli.decoding.ensemble import Ensemble
 from transformer_cli.decoding.greedy import greedy_search
 from transformer_cli.decoding.search import Hypothesis, Scorer, completed
 from transformer_cli.decoding.slots import Step, begin_slots
-from transformer_cli.decoding.tree import mapped, tensors
+from transformer_cli.decoding.tree import copy_into, mapped, tensors
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import ModelConfig
@@ -90,6 +92,19 @@ def test_one_beam_is_greedy_search(scored: bool) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("scored", [True, False])
+def test_of_equal_tokens_the_first_is_said(scored: bool) -> None:
+    """In bf16 many logits are equal; and large ones must not swallow the others in their sum."""
+    model = model_of("transformer", torch.bfloat16)
+    for seed in range(4):
+        memory, limits, source = batch_of(model, seed)
+        options = {"source": source, "stages": Stages(captures=False), "beam": 1, "scored": scored}
+        found = captured_search(model, memory, limits, **options)
+        expected = greedy_search(model, memory, limits, scored=scored)
+        assert [one[0].tokens for one in found] == [one[0].tokens for one in expected]
+
+
+@torch.inference_mode()
 def test_an_ensemble_is_a_model() -> None:
     model = Ensemble([model_of("transformer"), model_of("rnn"), model_of("tcn")])
     memory, limits, source = batch_of(model)
@@ -135,13 +150,15 @@ def test_what_cannot_end_is_said_as_far_as_it_goes() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_asks_nothing_of_the_device(kind: str) -> None:
+def test_a_step_asks_nothing_of_the_device(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors without values have no answer: whatever looks at one fails here. And no shape changes."""
     model = model_of(kind, torch.bfloat16)
     memory, limits, source = batch_of(model)
     state = model.init_state(memory).reorder(torch.zeros(len(limits), 3, dtype=torch.int64))
     slots = begin_slots(state, limits, 3).widen(8, source)
     there = mapped(slots, lambda x: x.to("meta"))
+    for name in ("tensor", "as_tensor", "from_numpy"):  # what the host knows would have to be sent
+        monkeypatch.setattr(torch, name, lambda *_, **__: pytest.fail("a tensor from the host"))
     for scored in (True, False):
         step = Step(model.to("meta"), Scorer(1.0), 1, scored)
         after = step(there)
@@ -149,9 +166,7 @@ def test_a_step_asks_nothing_of_the_device(kind: str) -> None:
 
 
 @torch.inference_mode()
-def test_few_sentences_move_to_a_smaller_bucket_and_old_buckets_are_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_few_sentences_move_to_a_smaller_bucket() -> None:
     model = model_of("transformer")
     memory, limits, source = batch_of(model)
     limits[:] = torch.tensor([3] * 27 + [20] * 3)
@@ -164,9 +179,92 @@ def test_few_sentences_move_to_a_smaller_bucket_and_old_buckets_are_dropped(
         search.step()
     assert slots[0] == 32 and slots[-1] <= 4
     assert all(found for found in search.results())
-    monkeypatch.setattr(captured, "MOST_STAGES", 2)
-    captured_search(model, memory, limits, source=source + 9, stages=stages, beam=2)
-    assert len(stages.stages) <= len(slots) + 2
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bound", ["count", "bytes"])
+def test_buckets_that_nobody_comes_to_are_forgotten(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, stages = model_of("transformer"), Stages(captures=False)
+    most = 2
+    if bound == "count":
+        monkeypatch.setattr(captured, "MOST_STAGES", most)
+    else:
+        stages.most, most = 1, 1
+    for seed in (0, 1):
+        memory, limits, source = batch_of(model, seed)
+        search = CapturedSearch(model, memory, limits, source=source, stages=stages, beam=2)
+        while search.going:
+            search.step()
+            assert search.stage in stages.stages.values() and len(stages.stages) <= most
+        same(search.results(), beam_search(model, memory, limits, beam=2))
+
+
+class PretendedGraph:
+    """What `torch.cuda.graph` would capture, without CUDA: it is told what to replay."""
+
+    breaks = False
+    made: ClassVar[list[PretendedGraph]] = []
+
+    def __init__(self) -> None:
+        self.replays = 0
+        self.made.append(self)
+
+    def replay(self) -> None:
+        self.replays += 1
+        self.work()
+
+    work: Any = None
+
+
+@contextmanager
+def pretended_capture(graph: PretendedGraph, pool: Any) -> Iterator[None]:
+    """Operations under capture compute nothing, so what they wrote is put back."""
+    stage = pretended_stage[-1]
+    before = mapped(stage.slots, torch.clone)
+    yield
+    copy_into(stage.slots, before)
+    if graph.breaks:
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+    graph.work = stage.run
+
+
+pretended_stage: list[captured.Stage] = []
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_second_step_of_a_bucket_is_captured_or_a_warning_says_why_not(
+    breaks: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    streams: list[str] = []
+    for name, value in (
+        ("CUDAGraph", PretendedGraph),
+        ("graph", pretended_capture),
+        ("graph_pool_handle", lambda: None),
+        ("mem_get_info", lambda: (1 << 40, 1 << 40)),
+        ("current_stream", lambda: "mine"),
+        ("set_stream", streams.append),
+    ):
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(PretendedGraph, "breaks", breaks)
+    monkeypatch.setattr(PretendedGraph, "made", [])
+    run = Stages.run
+    monkeypatch.setattr(Stages, "run", lambda self, stage: (pretended_stage.append(stage), run(self, stage)))
+    model, stages = model_of("transformer"), Stages()
+    for seed in (0, 1, 0):
+        memory, limits, source = batch_of(model, seed)
+        same(
+            captured_search(model, memory, limits, source=source, stages=stages, beam=3),
+            beam_search(model, memory, limits, beam=3),
+        )
+    said = capsys.readouterr().err
+    if breaks:
+        assert said.count("cannot be captured as a CUDA graph") == 1 and "\nwhen" not in said
+        assert len(PretendedGraph.made) == 1 and not PretendedGraph.made[0].replays and streams == ["mine"]
+    else:
+        steps = sum(stage.calls for stage in stages.stages.values())
+        eager = sum(1 for stage in stages.stages.values() if stage.calls)
+        assert sum(graph.replays for graph in PretendedGraph.made) == steps - eager and not said
 
 
 def test_buckets_double() -> None:

@@ -137,6 +137,12 @@ def test_captured_search_equals_its_twin(decoder: str, beam: int) -> None:
         assert texts[0] == texts[1] == texts[2]
         for one, other in zip(found[0], found[2], strict=True):
             np.testing.assert_allclose([h.score for h in one], [h.score for h in other], rtol=1e-5)
+    for half in (torch.bfloat16, torch.float32):  # the kernels of other types, and without log-probabilities
+        model = model.to(half)
+        memory = model.encode(ids.to("cuda"), layout.to(torch.device("cuda")))
+        options = {"source": layout.longest, "beam": beam, "scored": beam > 1}
+        both = [captured_search(model, memory, limits, stages=stages, **options) for stages in (captured, twin)]
+        assert [[h.tokens for h in one] for one in both[0]] == [[h.tokens for h in one] for one in both[1]]
     assert captured.captures and any(stage.graph is not None for stage in captured.stages.values())
     assert not any(stage.graph is not None for stage in twin.stages.values())
 

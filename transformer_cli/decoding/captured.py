@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from transformer_cli.batch import EOS
-from transformer_cli.decoding.search import Hypothesis, Scorer, Search, StepModel
+from transformer_cli.decoding.search import WORST, Hypothesis, Scorer, Search, StepModel
 from transformer_cli.decoding.slots import Ended, Slots, Step, begin_slots, rows_of
 from transformer_cli.decoding.tree import copy_into, mapped, tensors
 
@@ -31,7 +31,9 @@ LOOK_EVERY = 4
 LEAST_SLOTS, LEAST_POSITIONS, LEAST_SOURCE = 16, 32, 16
 """Of the smallest bucket; each next one is twice as large."""
 MOST_STAGES = 48
-"""Buckets whose tensors and graphs are kept."""
+"""Buckets whose tensors and graphs are kept, if there is room."""
+ROOM = 4
+"""They take a fourth of the free memory at most, but for the one in use."""
 
 
 class Stage:
@@ -40,9 +42,12 @@ class Stage:
     def __init__(self, step: Step, like: Slots) -> None:
         self.step = step
         self.slots = mapped(like, torch.clone)
+        self.size = sum(x.nbytes for x in tensors(self.slots))
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.calls = 0
 
     def __call__(self) -> None:
+        self.calls += 1
         if self.graph is not None:
             self.graph.replay()
         else:
@@ -56,17 +61,16 @@ class Stage:
 class Stages:
     """The buckets of one model and one way to search, made when they are first needed.
 
-    The second batch that comes to a bucket pays for the capture of its graph; the first has chosen the kernels.
+    The first step in a bucket runs operation by operation, so that kernels are chosen; the second is captured.
     """
 
-    def __init__(
-        self,
-        captures: bool = True,
-    ) -> None:
+    def __init__(self, captures: bool = True) -> None:
         """`captures`: on CUDA; else the twin."""
         self.captures = captures
         self.stages: OrderedDict[Any, Stage] = OrderedDict()
         self.pool = torch.cuda.graph_pool_handle() if captures else None
+        self.most = torch.cuda.mem_get_info()[0] // ROOM if captures else math.inf
+        self.failed: torch.cuda.CUDAGraph | None = None
 
     def enter(self, step: Step, slots: Slots) -> Stage:
         """The stage of this shape, with these slots in it."""
@@ -74,23 +78,37 @@ class Stages:
         stage = self.stages.get(key)
         if stage is None:
             stage = self.stages[key] = Stage(step, slots)
-            if len(self.stages) > MOST_STAGES:
-                self.stages.popitem(last=False)
+            self._make_room()
             return stage
         self.stages.move_to_end(key)
-        if self.captures and stage.graph is None:
-            self._capture(stage)
         copy_into(stage.slots, slots)
         return stage
 
+    def run(self, stage: Stage) -> None:
+        """One step, by its graph if there may be one."""
+        if self.captures and stage.graph is None and stage.calls:
+            self._capture(stage)
+        stage()
+
+    def _make_room(self) -> None:
+        """Forget the buckets that nobody has come to for longest."""
+        size = sum(stage.size for stage in self.stages.values())
+        while len(self.stages) > 1 and (len(self.stages) > MOST_STAGES or size > self.most):
+            size -= self.stages.popitem(last=False)[1].size
+
     def _capture(self, stage: Stage) -> None:
-        graph = torch.cuda.CUDAGraph()
+        """Computes nothing: the tensors of the stage are as they were."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             # One pool for all: what lies in it is over when a step is, and no two steps run at once.
             with torch.cuda.graph(graph, pool=self.pool):
                 stage.run()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            self.captures = False
+            # torch leaves a broken capture with its stream in force, and may still look at the graph.
+            torch.cuda.set_stream(stream)
+            self.captures, self.failed = False, graph
             reason = str(error).strip().partition("\n")[0]
             message = f"warning: a step cannot be captured as a CUDA graph; it runs slower without: {reason}"
             print(message, file=sys.stderr)
@@ -145,7 +163,7 @@ class CapturedSearch(Search):
         for _ in range(min(LOOK_EVERY, self.longest - self.position)):
             if self.position == self.stage.slots.room:
                 self._move(self.stage.slots, range(len(self.rows)))
-            self.stage()
+            self.stages.run(self.stage)
             self.said += 1
         if self.position == self.longest:
             self._leave(range(len(self.rows)))
@@ -203,6 +221,8 @@ class CapturedSearch(Search):
         said = [token for token in tokens[1:length] if token > EOS]
         if not self.step_of.scored:
             return Hypothesis(said, math.nan, math.nan)
+        if self.beam == 1:  # whose sums nobody compares, so there are none
+            log_prob = max(sum(gains[:length]), WORST)
         return Hypothesis(said, log_prob, self.step_of.scorer(log_prob, len(said) + 1), gains[:length])
 
 

@@ -16,7 +16,16 @@ from torch import Tensor
 
 from transformer_cli.batch import BOS, EOS
 from transformer_cli.decoding.beam import TopBeams, best_continuations
-from transformer_cli.decoding.search import CLOSED, WORST, Scorer, StepModel, never_said, widest
+from transformer_cli.decoding.search import (
+    CLOSED,
+    WORST,
+    Scorer,
+    Selection,
+    StepModel,
+    best_token,
+    never_said,
+    widest,
+)
 from transformer_cli.decoding.tree import mapped, tensors
 from transformer_cli.layout import fill
 
@@ -27,7 +36,8 @@ class Ended:
 
     Attributes:
         scores: `[B, W]` under the length penalty; -inf = there is none. log_probs: `[B, W]`, their sums.
-        lengths: `[B, W]` int64, tokens with EOS. tokens: `[B, W, T + 1]`, BOS first, EOS left out.
+        lengths: `[B, W]` int64, tokens with EOS. tokens: `[B, W, T + 1]`, BOS first; what stands at the place of
+            EOS means nothing.
         gains: `[B, W, T]`, the log-probability of each token and of EOS.
     """
 
@@ -52,7 +62,8 @@ class Slots:
     Attributes:
         state: the model's, fixed. position: `[1]` int64, how many tokens each hypothesis has said.
         limits: `[B]` int64, most tokens, EOS included. done: `[B]` bool, nothing changes what has ended.
-        tokens: `[B, W, T + 1]` int64, BOS first. gains: `[B, W, T]`, scores: `[B, W]`: as in `LiveBeams`.
+        tokens: `[B, W, T + 1]` int64, BOS first. gains: `[B, W, T]`, scores: `[B, W]`: as in `LiveBeams`; one beam
+            competes with nobody, and its score stays 0.
     """
 
     state: Any
@@ -103,7 +114,7 @@ class Step:
         logits, state = self.model.decode_step(slots.tokens.index_select(2, now).squeeze(2), slots.state)
         wide = torch.promote_types(logits.dtype, torch.float32)
         values = never_said(logits.log_softmax(dim=-1, dtype=wide) if self.scored else logits.to(wide))
-        chosen = best_continuations(slots.scores, values)
+        chosen = best_continuations(slots.scores, values) if width > 1 else likeliest(values)
 
         # At its limit a hypothesis can only end: all continuations but one would be forbidden.
         must_end = (slots.limits == length).unsqueeze(1)
@@ -133,7 +144,7 @@ class Step:
             slots.done | over,
             tokens,
             gains,
-            scores,
+            scores if width > 1 else slots.scores,
             Ended(*(_where(lost, x, y) for x, y in zip(tensors(said), tensors(ended), strict=True))),
         )
 
@@ -149,6 +160,14 @@ class Step:
             _pick(slots.tokens, parents),
             _continued(slots, parents, log_probs),
         )
+
+
+def likeliest(values: Tensor) -> Selection:
+    """What greedy search does, of `[B, 1, V]`: of equal tokens the first, and an id before EOS ends, too."""
+    choices = best_token(values[:, 0])[1].unsqueeze(1).clamp_min(EOS)  # [B, 1]
+    gains = torch.nan_to_num(values.gather(2, choices.unsqueeze(2)).squeeze(2), nan=WORST, neginf=WORST)
+    ends, parents = choices == EOS, torch.zeros_like(choices)
+    return Selection(gains, parents, choices, gains.masked_fill(~ends, -torch.inf), parents)
 
 
 def begin_slots(state: Any, limits: Tensor, beam: int) -> Slots:

@@ -33,7 +33,7 @@ from transformer_cli.schema import DecodingConfig
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
 
-CPU_BATCH, GPU_BATCH = 4096, 32768
+CPU_BATCH, GPU_BATCH = 4096, 8192
 """Source tokens of a batch where `decoding.batch_tokens` says nothing."""
 USUAL_WIDTH = 2
 """Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
