@@ -17,12 +17,12 @@ from transformer_cli.models.layers import (
     CrossAttention,
     LayerStack,
     Linear,
-    build_positions,
     build_residual,
     residual_gain,
     source_mask,
     step_position,
 )
+from transformer_cli.models.positions import build_positions
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks
 from transformer_cli.ops.convolution import Ring, taps

@@ -14,11 +14,11 @@ from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
     LayerStack,
     Linear,
-    build_positions,
     build_residual,
     feed_forward,
     residual_gain,
 )
+from transformer_cli.models.positions import build_positions
 from transformer_cli.ops.additive import additive_scores
 from transformer_cli.ops.attention import key_mask, masked_softmax
 from transformer_cli.schema import ModelConfig

@@ -1,4 +1,4 @@
-"""The parts that layers are made of: norm, residual branch, feed-forward, attention, positions.
+"""The parts that layers are made of: norm, residual branch, feed-forward, attention.
 
 Shapes: B sentences, L positions, N tokens, D `d_model`, H heads, K head size, F `d_ff`, W beams;
 `[..., D]` is `[B, L, D]` or `[N, D]`. Linear maps carry no bias: with a norm before each they earn nothing.
@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transformer_cli.layout import Layout, fill
+from transformer_cli.models.positions import Positions
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import Kernel, attend, key_mask, least_keys, step_kernel
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
-from transformer_cli.ops.positions import rotate, rotation, sinusoids
 from transformer_cli.ops.product import product
 from transformer_cli.schema import ModelConfig
 
@@ -118,56 +118,6 @@ def feed_forward(activation: str, d_model: int, d_ff: int, gain: float) -> nn.Mo
     if activation == "swiglu":
         return GatedFeedForward(d_model, d_ff, gain)
     return FeedForward(d_model, d_ff, ACTIVATIONS[activation], gain)
-
-
-class Positions(nn.Module):
-    """Tells a layer stack where its tokens stand: added to the input, or turned into queries and keys."""
-
-    def add(self, x: Tensor, positions: Tensor) -> Tensor:
-        """`[..., D]` at `positions` -> `[..., D]`."""
-        return x
-
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What `turn` needs to know of these positions."""
-        return None
-
-    def turn(self, x: Tensor, rotation: Tensor | None) -> Tensor:
-        """Queries and keys `[..., H, K]` -> the same shape."""
-        return x
-
-
-class SinusoidalPositions(Positions):
-    """Section 3.5: fixed sinusoids added to the embedding."""
-
-    def add(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + sinusoids(positions, x.shape[-1]).to(x.dtype)
-
-
-class LearnedPositions(Positions):
-    """One learned vector a position, up to `max_positions`."""
-
-    def __init__(self, d_model: int, max_positions: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(max_positions, d_model)
-        nn.init.normal_(self.table.weight, std=0.02)
-
-    def add(self, x: Tensor, positions: Tensor) -> Tensor:
-        out: Tensor = x + self.table(positions)
-        return out
-
-
-class RotaryPositions(Positions):
-    """Su et al. 2021: queries and keys of self-attention are turned by their position."""
-
-    def __init__(self, head_size: int) -> None:
-        super().__init__()
-        self.head_size = head_size
-
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
-        return rotation(positions, self.head_size, dtype)
-
-    def turn(self, x: Tensor, rotation: Tensor | None) -> Tensor:
-        return x if rotation is None else rotate(x, rotation)
 
 
 class SelfAttention(nn.Module):
@@ -294,19 +244,6 @@ class LayerStack(nn.Module):
             x = layer(x, layout, *memory)
         out: Tensor = self.norm(x)
         return out
-
-
-def build_positions(config: ModelConfig, *, added: bool = False) -> Positions:
-    """The positions of that name.
-
-    added: for an architecture without queries and keys to turn, where sinusoids stand in for rotary positions.
-    """
-    kind = config.positions
-    if kind == "learned":
-        return LearnedPositions(config.d_model, config.max_positions)
-    if added or kind == "sinusoidal":
-        return SinusoidalPositions()
-    return RotaryPositions(config.d_model // config.num_heads)
 
 
 def build_norm(kind: str, d_model: int) -> nn.Module:

@@ -14,15 +14,14 @@ from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
     CrossAttention,
     LayerStack,
-    Positions,
     SelfAttention,
-    build_positions,
     build_residual,
     feed_forward,
     residual_gain,
     source_mask,
     step_position,
 )
+from transformer_cli.models.positions import Positions, build_positions
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks
 from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
