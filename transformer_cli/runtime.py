@@ -8,10 +8,11 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 BF16_WIDTH = 256
 """`d_model` from which bf16 pays on a CPU: 1.8 times the speed at 256, at 128 too little for the lost digits."""
 
+_broken: list[torch.cuda.CUDAGraph] = []
 _rounds_on_cpu: ContextVar[bool] = ContextVar("_rounds_on_cpu", default=False)
 
 
@@ -126,3 +128,22 @@ def tune_process() -> None:
             libc.mallopt(m_mmap_threshold, 1 << 30)
             libc.mallopt(m_trim_threshold, (1 << 31) - 1)
     torch.set_flush_denormal(True)
+
+
+def capture(work: Callable[[], object], pool: Any = None) -> tuple[torch.cuda.CUDAGraph | None, str]:
+    """One CUDA graph of all that `work` launches, or why there is none; computes nothing.
+
+    `pool`: memory that graphs share of which no two run at once. Raises: torch.OutOfMemoryError.
+    """
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph, pool=pool):
+            work()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        # torch leaves a broken capture with its stream in force, and may still look at the graph.
+        torch.cuda.set_stream(stream)
+        _broken.append(graph)
+        return None, str(error).strip().partition("\n")[0]
+    return graph, ""

@@ -25,6 +25,7 @@ from transformer_cli.batch import EOS
 from transformer_cli.decoding.search import WORST, Hypothesis, Scorer, Search, StepModel
 from transformer_cli.decoding.slots import Ended, Slots, Step, begin_slots, rows_of
 from transformer_cli.decoding.tree import copy_into, mapped, tensors
+from transformer_cli.runtime import capture
 
 LOOK_EVERY = 4
 """Positions between two looks at which sentences have finished."""
@@ -70,7 +71,6 @@ class Stages:
         self.stages: OrderedDict[Any, Stage] = OrderedDict()
         self.pool = torch.cuda.graph_pool_handle() if captures else None
         self.most = torch.cuda.mem_get_info()[0] // ROOM if captures else math.inf
-        self.failed: torch.cuda.CUDAGraph | None = None
 
     def enter(self, step: Step, slots: Slots) -> Stage:
         """The stage of this shape, with these slots in it."""
@@ -87,7 +87,12 @@ class Stages:
     def run(self, stage: Stage) -> None:
         """One step, by its graph if there may be one."""
         if self.captures and stage.graph is None and stage.calls:
-            self._capture(stage)
+            # One pool for all: what lies in it is over when a step is, and no two steps run at once.
+            stage.graph, reason = capture(stage.run, self.pool)
+            if stage.graph is None:
+                self.captures = False
+                message = f"warning: a step cannot be captured as a CUDA graph; it runs slower without: {reason}"
+                print(message, file=sys.stderr)
         stage()
 
     def _make_room(self) -> None:
@@ -95,25 +100,6 @@ class Stages:
         size = sum(stage.size for stage in self.stages.values())
         while len(self.stages) > 1 and (len(self.stages) > MOST_STAGES or size > self.most):
             size -= self.stages.popitem(last=False)[1].size
-
-    def _capture(self, stage: Stage) -> None:
-        """Computes nothing: the tensors of the stage are as they were."""
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        try:
-            # One pool for all: what lies in it is over when a step is, and no two steps run at once.
-            with torch.cuda.graph(graph, pool=self.pool):
-                stage.run()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            # torch leaves a broken capture with its stream in force, and may still look at the graph.
-            torch.cuda.set_stream(stream)
-            self.captures, self.failed = False, graph
-            reason = str(error).strip().partition("\n")[0]
-            message = f"warning: a step cannot be captured as a CUDA graph; it runs slower without: {reason}"
-            print(message, file=sys.stderr)
-        else:
-            stage.graph = graph
 
 
 class CapturedSearch(Search):

@@ -17,7 +17,7 @@ import torch
 
 from transformer_cli.batch import EOS, Batch, Budget
 from transformer_cli.ops.varlen import has_varlen
-from transformer_cli.runtime import pick_precision
+from transformer_cli.runtime import capture, pick_precision
 from transformer_cli.schema import Config
 from transformer_cli.training.memory import is_out_of_memory
 from transformer_cli.training.objective import smoothed_loss
@@ -131,19 +131,11 @@ class StaticUpdate:
             self._body()
 
     def _capture(self) -> None:
-        graph = torch.cuda.CUDAGraph()
         self.state.model.zero_grad(set_to_none=True)  # gradients are to lie in the graph's own memory
-        try:
-            with torch.cuda.graph(graph):
-                self._body()
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
+        self.graph, reason = capture(self._body)
+        if self.graph is None:
             self.captures = False
-            reason = str(error).strip().partition("\n")[0]
             self.say(f"warning: this update cannot be captured as a CUDA graph; it runs slower without: {reason}")
-        else:
-            self.graph = graph
 
     def _body(self) -> None:
         """The whole update, from and to tensors that stay where they are; asks nothing of the device."""
