@@ -184,7 +184,6 @@ class CapturedSearch(Search):
         spare = bucket(len(kept), LEAST_SLOTS) - len(kept)
         rows = torch.tensor([*kept, *[kept[0]] * spare], device=slots.limits.device)
         moved = slots.keep(rows).widen(max(slots.room, bucket(self.position + 1, LEAST_POSITIONS)), self.source)
-        moved.done[len(kept) :] = True
         self.stage = self.stages.enter(self.step_of, moved)
         self.rows = [self.rows[slot] for slot in kept]
         self.asked = None  # a look at other slots

@@ -17,7 +17,6 @@ from torch import Tensor
 from transformer_cli.batch import BOS, EOS
 from transformer_cli.decoding.beam import TopBeams, best_continuations
 from transformer_cli.decoding.search import (
-    CLOSED,
     WORST,
     Scorer,
     Selection,
@@ -133,7 +132,7 @@ class Step:
         possible = self.scorer(best.to(ended.scores.dtype), slots.limits.to(ended.scores.dtype))
         settled = (ended.scores >= possible.unsqueeze(1)).sum(dim=1) >= self.wanted
         full = (ended.scores > -torch.inf).sum(dim=1) >= width
-        over = settled | full | (best < CLOSED) | (slots.limits <= length)
+        over = settled | full | (slots.limits <= length)
         # Where everything was impossible to the end, the translation is what the best beam had said.
         lost = (over & ~slots.done & (ended.scores[:, 0] == -torch.inf)).unsqueeze(1)
         said = Ended(ended.scores, best.unsqueeze(1), length.expand_as(parents), tokens, gains)

@@ -114,7 +114,7 @@ class Translator:
         self.terminology = Terminology(self.wishes.terms, tgt_tokenizer)
         self.strategy = build_strategy(
             options,
-            device=next(model.parameters()).device,
+            device=self.device,
             decode=tgt_tokenizer.decode,
             wanted=self.wishes.n_best,
             scored=self.wishes.scored or bool(options.coverage_penalty),
@@ -187,9 +187,14 @@ class Translator:
         return self._cover(sources, [found[i] for i in range(len(sources))])
 
     @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next(self.model.parameters()).device
+
+    @property
     def threads(self) -> int:
         """Workers of one thread each; 0 on a GPU, which one batch fills."""
-        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        on_cpu = self.device.type == "cpu"
         return (self.options.threads or torch.get_num_threads()) if on_cpu else 0
 
     def _run(
@@ -203,7 +208,7 @@ class Translator:
         return {i: Found(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
 
     def _begin(self, batch: Sequence[int], sources: Sequence[Source]) -> Underway:
-        mine, device = [sources[i] for i in batch], next(self.model.parameters()).device
+        mine, device = [sources[i] for i in batch], self.device
         ids, layout = lay([np.append(s.ids, EOS) for s in mine])
         memory = self.model.encode(ids.to(device), layout.to(device))
         if self.shortlist is None:
@@ -213,7 +218,7 @@ class Translator:
 
     def _budget(self) -> int:
         """Tokens of a batch."""
-        o, on_cpu = self.options, next(self.model.parameters()).device.type == "cpu"
+        o, on_cpu = self.options, self.device.type == "cpu"
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
         tokens = o.batch_tokens or (CPU_BATCH if on_cpu else GPU_BATCH)
         return max(1, tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))

@@ -24,7 +24,7 @@ from transformer_cli.models.layers import (
 )
 from transformer_cli.models.positions import build_positions
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks
+from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks, keep_key_mask
 from transformer_cli.ops.convolution import Ring, taps
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.schema import ModelConfig
@@ -130,7 +130,7 @@ class ConvolutionalState:
             self.step,
             [ring.keep(sentences) for ring in self.rings],
             [source.keep(sentences) for source in self.sources],
-            None if self.source_mask is None else self.source_mask.index_select(0, sentences),
+            keep_key_mask(self.source_mask, sentences),
         )
 
     def join(self, other: ConvolutionalState) -> ConvolutionalState:

@@ -15,7 +15,7 @@ from transformer_cli.layout import Layout, fill, join_padded
 from transformer_cli.models.layers import Linear, build_norm
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.additive import additive_scores
-from transformer_cli.ops.attention import fixed_key_mask, join_key_masks, key_mask, masked_softmax
+from transformer_cli.ops.attention import fixed_key_mask, join_key_masks, keep_key_mask, key_mask, masked_softmax
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.recurrence import CELLS, State, flip, recur
 from transformer_cli.schema import ModelConfig
@@ -111,8 +111,11 @@ class Source:
     mask: Tensor | None
 
     def keep(self, sentences: Tensor) -> Source:
-        mask = None if self.mask is None else self.mask.index_select(0, sentences)
-        return Source(self.states.index_select(0, sentences), self.keys.index_select(0, sentences), mask)
+        return Source(
+            self.states.index_select(0, sentences),
+            self.keys.index_select(0, sentences),
+            keep_key_mask(self.mask, sentences),
+        )
 
     def join(self, other: Source) -> Source:
         masks = (self.mask, self.keys[..., 0]), (other.mask, other.keys[..., 0])

@@ -23,7 +23,7 @@ from transformer_cli.models.layers import (
 )
 from transformer_cli.models.positions import Positions, build_positions
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks
+from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks, keep_key_mask
 from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
 from transformer_cli.schema import ModelConfig
 
@@ -132,7 +132,7 @@ class TransformerState:
             self.step,
             self.ancestry.keep(sentences),
             [cache.keep(sentences) for cache in self.caches],
-            None if self.source_mask is None else self.source_mask.index_select(0, sentences),
+            keep_key_mask(self.source_mask, sentences),
         )
 
     def join(self, other: TransformerState) -> TransformerState:

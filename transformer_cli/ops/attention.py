@@ -143,6 +143,11 @@ def join_key_masks(first: tuple[Tensor | None, Tensor], second: tuple[Tensor | N
     return join_padded(_open(*first), _open(*second), dim=3)
 
 
+def keep_key_mask(mask: Tensor | None, sentences: Tensor) -> Tensor | None:
+    """`key_mask` of the sentences `[B']`."""
+    return None if mask is None else mask.index_select(0, sentences)
+
+
 def fixed_key_mask(mask: Tensor | None, places: Tensor, count: int) -> Tensor:
     """`key_mask` in the open, `[B, 1, 1, count]`; `places` as in `join_key_masks`."""
     return fill(_open(mask, places), 3, count)
