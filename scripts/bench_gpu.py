@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, Batch, collate, lay
+from transformer_cli.batch import EOS, Pairs, Sentences, lay
 from transformer_cli.config import load_config
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.captured import CapturedSearch, Stages
@@ -184,7 +184,7 @@ def steps(
     """Whole updates of one model at one size of batch, each kind of update with a model of its own."""
     settings = [f"model.preset={preset}", f"data.batch_tokens={tokens}", f"data.max_length={LONGEST}"]
     config = load_config(None, settings)
-    batches = [_batch(30, tokens, vocab, seed) for seed in range(4)]
+    batches = [_pairs(30, tokens, vocab, seed) for seed in range(4)]
     for kind in ("operation by operation", "one graph"):
         torch.manual_seed(1)
         model = build_model(config.model, vocab, vocab).to(device)
@@ -206,19 +206,19 @@ def steps(
             torch.cuda.reset_peak_memory_stats(device)
 
 
-def _speed(update: Update, batches: list[Batch], device: torch.device, rounds: int) -> float:
+def _speed(update: Update, batches: list[Pairs], device: torch.device, rounds: int) -> float:
     def once() -> None:
-        for batch in batches:
-            update([batch], batch.tokens, 1e-4, lambda nll: None)
+        for pairs in batches:
+            update([pairs], pairs.tokens, 1e-4, lambda nll: None)
 
-    return sum(b.tokens for b in batches) / seconds_of(once, device, rounds, 2)
+    return sum(pairs.tokens for pairs in batches) / seconds_of(once, device, rounds, 2)
 
 
-def _batch(mean: int, tokens: int, vocab: int, seed: int) -> Batch:
+def _pairs(mean: int, tokens: int, vocab: int, seed: int) -> Pairs:
     """A packed batch of pairs of like lengths."""
     rng, lengths = np.random.default_rng(seed), lengths_of(mean, tokens, seed)
-    src, tgt = ([np.append(rng.integers(4, vocab, n - 1), EOS) for n in lengths] for _ in "st")
-    return collate(src, tgt, packed=True)
+    src, tgt = (Sentences.pack([rng.integers(4, vocab, n - 1) for n in lengths]) for _ in "st")
+    return Pairs(src, tgt, np.arange(len(lengths)), packed=True)
 
 
 def decoding(device: torch.device, preset: str, beam: int, count: int, vocab: int, rounds: int) -> Iterator[Table]:

@@ -89,7 +89,7 @@ def main() -> None:
     padded = {"cells": 0, "tokens": 0}
 
     def update() -> int:
-        batch = next(stream).to(device)
+        batch = next(stream).batch().to(device)
         padded["cells"] += batch.src.numel() + batch.tgt_in.numel()
         padded["tokens"] += batch.src_layout.tokens + batch.tokens
         model.zero_grad(set_to_none=True)

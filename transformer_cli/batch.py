@@ -1,4 +1,4 @@
-"""The value that the training loop hands to a model: source, target, and how both lie.
+"""What the data hands to the training loop, and that to a model: pairs, and a batch of them as tensors.
 
 The special ids stand here because both sides of the house (data and models) must agree on them.
 """
@@ -6,7 +6,9 @@ The special ids stand here because both sides of the house (data and models) mus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +30,71 @@ class Position:
     batch: int = 0
 
 
+class Sentences:
+    """Sentences of ids, each ending with EOS, in one flat array."""
+
+    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+        self.tokens = tokens
+        self.offsets = offsets
+        self.lengths: Ids = np.diff(offsets)
+
+    @staticmethod
+    def pack(sentences: Sequence[Ids]) -> Sentences:
+        """Ids without EOS -> a flat store; EOS is added to each."""
+        offsets = np.concatenate([[0], np.cumsum([len(s) + 1 for s in sentences])]).astype(np.int64)
+        tokens = np.full(offsets[-1], EOS, dtype=np.int32)
+        mask = np.ones(len(tokens), dtype=bool)
+        mask[offsets[1:] - 1] = False
+        if sentences:
+            tokens[mask] = np.concatenate(sentences)
+        return Sentences(tokens, offsets)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> Ids:
+        return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs that make one batch, named by their place in a corpus and not yet laid out.
+
+    Attributes:
+        src, tgt: the corpus, P sentences on either side.
+        rows: `[B]`, which of the P pairs.
+        packed: how `batch` lays them.
+    """
+
+    src: Sentences
+    tgt: Sentences
+    rows: Ids
+    packed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def tokens(self) -> int:
+        """Target tokens: the unit of every speed and of the loss."""
+        return int(self.tgt.lengths[self.rows].sum())
+
+    @cached_property
+    def cells(self) -> int:
+        """Tokens of source and target with the padding of `batch`: what memory grows with."""
+        sides = (side.lengths[self.rows] for side in (self.src, self.tgt))
+        return sum(int(n.sum()) if self.packed else int(n.max()) * len(n) for n in sides)
+
+    def halves(self) -> list[Pairs]:
+        """The first half of the pairs and the second."""
+        middle = len(self.rows) // 2
+        return [replace(self, rows=rows) for rows in (self.rows[:middle], self.rows[middle:])]
+
+    def batch(self) -> Batch:
+        """Their ids as tensors, on the CPU."""
+        return collate([self.src[i] for i in self.rows], [self.tgt[i] for i in self.rows], packed=self.packed)
+
+
 @dataclass(frozen=True)
 class Batch:
     """B sentence pairs.
@@ -46,20 +113,8 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """N, target tokens without padding: the unit of every speed and of the loss."""
+        """N, target tokens without padding."""
         return self.tgt_layout.tokens
-
-    def pairs(self) -> tuple[list[Ids], list[Ids]]:
-        """Ids of each source and of each target, EOS at the end: what `collate` took. Of a batch on the CPU."""
-        src = torch.split(self.src_layout.flatten(self.src), self.src_layout.lengths.tolist())
-        tgt = torch.split(self.tgt_out, self.tgt_layout.lengths.tolist())
-        return [x.numpy() for x in src], [x.numpy() for x in tgt]
-
-    def halves(self) -> list[Batch]:
-        """The same pairs as two batches, the first half and the second. Of a batch on the CPU."""
-        src, tgt = self.pairs()
-        middle, packed = len(src) // 2, self.src_layout.is_packed
-        return [collate(src[half], tgt[half], packed=packed) for half in (slice(middle), slice(middle, None))]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
@@ -80,13 +135,11 @@ class Budget:
     sentences: int
     longest: int
 
-    def holds(self, batch: Batch) -> bool:
+    def holds(self, pairs: Pairs) -> bool:
         """Whether both sides fit."""
-        sides = (batch.src_layout, batch.tgt_layout)
-        return all(
-            side.tokens <= self.tokens and side.sentences <= self.sentences and side.longest <= self.longest
-            for side in sides
-        )
+        sides = [side.lengths[pairs.rows] for side in (pairs.src, pairs.tgt)]
+        fits = all(n.sum() <= self.tokens and n.max() <= self.longest for n in sides)
+        return fits and len(pairs) <= self.sentences
 
     def layout(self, lengths: Ids) -> Layout:
         """Sentences of these lengths in the fixed shape; what they leave over is filler."""

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import toy_pairs
 
-from transformer_cli.batch import BOS, EOS, PAD, UNK
+from transformer_cli.batch import BOS, EOS, PAD, UNK, Sentences
 from transformer_cli.data import lexicon as module
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.lexicon import Lexicon, build_lexicon, load_lexicon, save_lexicon
-from transformer_cli.data.store import EncodedCorpus, Sentences, encode_corpus
+from transformer_cli.data.store import EncodedCorpus, encode_corpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.schema import DataConfig, TokenizerConfig
 

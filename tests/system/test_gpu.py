@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY_RUN
 
-from transformer_cli.batch import EOS, collate, lay
+from transformer_cli.batch import EOS, Pairs, Sentences, collate, lay
 from transformer_cli.config import load_config
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.captured import CapturedSearch, Stages
@@ -82,10 +82,10 @@ def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) 
     assert obstacle(states[1], config) == ""
     rng = np.random.default_rng(0)
     for _ in range(8):
-        pairs = [[np.append(rng.integers(4, 99, n), EOS) for n in rng.integers(1, 25, 20)] for _ in "st"]
-        batch = collate(*pairs, packed=True)
+        sides = (Sentences.pack([rng.integers(4, 99, n) for n in rng.integers(1, 25, 20)]) for _ in "st")
+        pairs = Pairs(*sides, rows=np.arange(20), packed=True)
         for state, update in zip(states, (eager, captured), strict=True):
-            found = update([batch], batch.tokens, 1e-3, lambda nll: None)
+            found = update([pairs], pairs.tokens, 1e-3, lambda nll: None)
             assert found.done and torch.isfinite(found.nll)
             state.progress.step += 1
     assert captured.graph is not None and not said

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import EOS, Batch, Position, collate
+from transformer_cli.batch import Pairs, Position, Sentences
 from transformer_cli.config import load_config
 from transformer_cli.errors import UserError
 from transformer_cli.models.registry import build_model
@@ -41,20 +41,19 @@ class Numbers:
         self.position = position
         self.pairs = pairs
 
-    def __next__(self) -> Batch:
-        batch = self.make(self.position.batch)
+    def __next__(self) -> Pairs:
+        pairs = self.make(self.position.batch)
         self.position = Position(0, self.position.batch + 1)
-        return batch
+        return pairs
 
-    def skip(self) -> int:
-        return next(self).tokens
-
-    def make(self, index: int) -> Batch:
+    def make(self, index: int) -> Pairs:
         rng = np.random.default_rng(index)
-        sides = (
-            [np.append(rng.integers(4, VOCAB, rng.integers(1, 9)), EOS) for _ in range(self.pairs)] for _ in "st"
-        )
-        return collate(*sides)
+        return pairs_of(*([rng.integers(4, VOCAB, rng.integers(1, 9)) for _ in range(self.pairs)] for _ in "st"))
+
+
+def pairs_of(src: Sequence[Any], tgt: Sequence[Any], *, packed: bool = False) -> Pairs:
+    """These ids, without EOS, as a corpus of its own."""
+    return Pairs(Sentences.pack(src), Sentences.pack(tgt), np.arange(len(src)), packed)
 
 
 def trainer(
@@ -109,12 +108,9 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> No
     eager(one).gradient(batches, tokens)
     split = [p.grad.clone() for p in one.state.model.parameters() if p.grad is not None]
 
-    sides: list[list[Any]] = [[], []]
-    for b in batches:
-        for side, own in zip(sides, b.pairs(), strict=True):
-            side += own
+    src, tgt = ([side(b)[i][:-1] for b in batches for i in b.rows] for side in (lambda b: b.src, lambda b: b.tgt))
     one.state.model.zero_grad()
-    eager(one).gradient([collate(*sides)], tokens)
+    eager(one).gradient([pairs_of(src, tgt)], tokens)
     whole = [p.grad for p in one.state.model.parameters() if p.grad is not None]
     close = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(split, whole, strict=True))
     assert close == (dropout == "0.0")
@@ -217,7 +213,7 @@ def test_a_step_without_finite_gradient_changes_nothing(tmp_path: Path) -> None:
     before = weights(t)
     gradient = eager(t).gradient
 
-    def poisoned(batches: Sequence[Batch], tokens: int) -> torch.Tensor:
+    def poisoned(batches: Sequence[Pairs], tokens: int) -> torch.Tensor:
         nll = gradient(batches, tokens)
         next(t.state.model.parameters()).grad.fill_(math.nan)  # type: ignore[union-attr]
         return nll

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 import torch
 from test_loop import Numbers, eager, trainer, weights
 
-from transformer_cli.batch import Batch, collate
+from transformer_cli.batch import Batch
 from transformer_cli.errors import UserError
-from transformer_cli.training.memory import Fitting, is_out_of_memory, size_of
+from transformer_cli.training.memory import Fitting, is_out_of_memory
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),
@@ -26,7 +27,7 @@ def starve(model: Any, most: int, error: BaseException) -> list[int]:
     forward = model.forward
 
     def limited(batch: Batch) -> torch.Tensor:
-        sizes.append(size_of(batch))
+        sizes.append(batch.src.numel() + batch.tgt_in.numel())
         out = forward(batch)
         if sizes[-1] > most:
             raise error
@@ -64,31 +65,31 @@ def test_a_whole_run_goes_through(tmp_path: Path) -> None:
 def test_a_pair_that_does_not_fit_is_said(tmp_path: Path) -> None:
     t = trainer(tmp_path)
     starve(t.state.model, 1, ERRORS[0])
-    batch = Numbers().make(0)
+    pairs = Numbers().make(0)
     with pytest.raises(UserError, match="single pair"):
-        eager(t).gradient([batch], batch.tokens)
+        eager(t).gradient([pairs], pairs.tokens)
 
 
 def test_other_errors_are_not_swallowed(tmp_path: Path) -> None:
     t = trainer(tmp_path)
     starve(t.state.model, 1, RuntimeError("shapes do not match"))
-    batch = Numbers().make(0)
+    pairs = Numbers().make(0)
     with pytest.raises(RuntimeError, match="shapes"):
-        eager(t).gradient([batch], batch.tokens)
+        eager(t).gradient([pairs], pairs.tokens)
     assert not is_out_of_memory(ValueError())
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_halves_hold_the_same_pairs(packed: bool) -> None:
-    batch = Numbers(pairs=7).make(3)
-    batch = collate(*batch.pairs(), packed=packed)
-    halves = batch.halves()
+    pairs = replace(Numbers(pairs=7).make(3), packed=packed)
+    batch, halves = pairs.batch(), [half.batch() for half in pairs.halves()]
     assert [h.src_layout.sentences for h in halves] == [3, 4]
     assert all(h.src_layout.is_packed == packed for h in halves)
     assert torch.equal(torch.cat([h.tgt_out for h in halves]), batch.tgt_out)
     flat = [h.src_layout.flatten(h.src) for h in halves]
     assert torch.equal(torch.cat(flat), batch.src_layout.flatten(batch.src))
-    assert [size_of(x) for x in Fitting().parts([batch])] == [size_of(batch)]
+    assert pairs.cells == batch.src.numel() + batch.tgt_in.numel() and pairs.tokens == batch.tokens
+    assert Fitting().parts([pairs]) == [pairs]
 
 
 def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_loop import VOCAB, Numbers, eager, same, trainer, weights
+from test_loop import VOCAB, Numbers, eager, pairs_of, same, trainer, weights
 from torch import Tensor
 
-from transformer_cli.batch import EOS, Batch, Budget, collate
+from transformer_cli.batch import Batch, Budget, Pairs
 from transformer_cli.errors import UserError
 from transformer_cli.training import static
 from transformer_cli.training.loop import Trainer
@@ -20,12 +20,12 @@ from transformer_cli.training.static import StaticUpdate, obstacle
 PLAIN = ["model.dropout=0.0", "data.max_length=16"]
 
 
-def packed(index: int) -> Batch:
-    """A packed batch of sentences of several lengths."""
+def packed(index: int) -> Pairs:
+    """Sentences of several lengths, to be packed."""
     rng = np.random.default_rng(index)
     lengths = rng.integers(1, 15, (2, 4 + index % 3))
-    src, tgt = ([np.append(rng.integers(4, VOCAB, n), EOS) for n in side] for side in lengths)
-    return collate(src, tgt, packed=True)
+    src, tgt = ([rng.integers(4, VOCAB, n) for n in side] for side in lengths)
+    return pairs_of(src, tgt, packed=True)
 
 
 def nothing(nll: Tensor) -> None:
@@ -144,7 +144,7 @@ def test_a_whole_run_of_the_loop(tmp_path: Path) -> None:
 class Packed(Numbers):
     """Packed batches without end."""
 
-    def make(self, index: int) -> Batch:
+    def make(self, index: int) -> Pairs:
         return packed(index)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer_cli.batch import Batch, Budget, Position, collate, cut
+from transformer_cli.batch import Batch, Budget, Pairs, Position, cut
 from transformer_cli.data.store import EncodedCorpus
 
 Rows = NDArray[np.int64]
@@ -52,7 +52,7 @@ def plan_packed(corpus: EncodedCorpus, budget: Budget, seed: int, epoch: int) ->
 
 
 class BatchStream:
-    """Endless batches from a position on. `position` is always that of the batch to come."""
+    """Endless batches from a position on, each as its pairs. `position` is always that of the batch to come."""
 
     def __init__(
         self,
@@ -74,36 +74,25 @@ class BatchStream:
             self.position = Position(position.epoch + 1, 0)
             self._enter(position.epoch + 1)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Pairs]:
         return self
 
-    def __next__(self) -> Batch:
-        batch = self._make(self.position.batch)
-        self._advance()
-        return batch
-
-    def skip(self) -> int:
-        """Pass over the next batch; returns its target tokens."""
-        tokens = int(self._corpus.tgt.lengths[self._plan[self.position.batch]].sum())
-        self._advance()
-        return tokens
-
-    def largest(self) -> Batch:
-        """Of the epoch that it stands in, the batch that takes most memory: most cells with padding."""
-        sides = (self._corpus.src.lengths, self._corpus.tgt.lengths)
-        cells = [sum(int(side[rows].max()) * len(rows) for side in sides) for rows in self._plan]
-        return self._make(int(np.argmax(cells)))
-
-    def _make(self, index: int) -> Batch:
-        return make_batch(self._corpus, self._plan[index], packed=self.packed is not None)
-
-    def _advance(self) -> None:
+    def __next__(self) -> Pairs:
         epoch, index = self.position.epoch, self.position.batch
+        pairs = self._pairs(self._plan[index])
         if index + 1 < len(self._plan):
             self.position = Position(epoch, index + 1)
         else:
             self.position = Position(epoch + 1, 0)
             self._enter(epoch + 1)
+        return pairs
+
+    def largest(self) -> Pairs:
+        """Of the epoch that it stands in, the batch that takes most memory."""
+        return max(map(self._pairs, self._plan), key=lambda pairs: pairs.cells)
+
+    def _pairs(self, rows: Rows) -> Pairs:
+        return self._corpus.pairs(rows, packed=self.packed is not None)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -118,14 +107,9 @@ class BatchStream:
             self._plan = plan_packed(self._corpus, self.packed, self.seed, epoch)
 
 
-def make_batch(corpus: EncodedCorpus, rows: Rows, *, packed: bool = False) -> Batch:
-    """These pairs as one batch."""
-    return collate([corpus.src[i] for i in rows], [corpus.tgt[i] for i in rows], packed=packed)
-
-
 def batches_in_order(corpus: EncodedCorpus, batch_tokens: int, *, packed: bool = False) -> Iterator[Batch]:
     """Every pair once, shortest first, without randomness: for measuring the loss."""
     lengths = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
     order = np.argsort(lengths, kind="stable")
     for start, end in cut(lengths[order].tolist(), batch_tokens):
-        yield make_batch(corpus, order[start:end], packed=packed)
+        yield corpus.pairs(order[start:end], packed=packed).batch()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, Ids
+from transformer_cli.batch import Pairs, Sentences
 from transformer_cli.schema import DataConfig
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.tokenizer import Tokenizer
@@ -24,32 +23,6 @@ from transformer_cli.errors import CheckpointError
 
 INDEX = "STORE.json"
 PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
-
-
-class Sentences:
-    """Sentences of ids, each ending with EOS, in one flat array."""
-
-    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
-        self.tokens = tokens
-        self.offsets = offsets
-        self.lengths: NDArray[np.int64] = np.diff(offsets)
-
-    @staticmethod
-    def pack(sentences: Sequence[Ids]) -> Sentences:
-        """Ids without EOS -> a flat store; EOS is added to each."""
-        offsets = np.concatenate([[0], np.cumsum([len(s) + 1 for s in sentences])]).astype(np.int64)
-        tokens = np.full(offsets[-1], EOS, dtype=np.int32)
-        mask = np.ones(len(tokens), dtype=bool)
-        mask[offsets[1:] - 1] = False
-        if sentences:
-            tokens[mask] = np.concatenate(sentences)
-        return Sentences(tokens, offsets)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, row: int) -> Ids:
-        return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -63,6 +36,10 @@ class EncodedCorpus:
 
     def __len__(self) -> int:
         return len(self.src)
+
+    def pairs(self, rows: NDArray[np.int64], *, packed: bool = False) -> Pairs:
+        """These pairs, to be laid out as one batch."""
+        return Pairs(self.src, self.tgt, rows, packed)
 
 
 def encode_corpus(

@@ -224,11 +224,11 @@ def _choose_update(
 
 def _rehearse(update: Update, stream: BatchStream, text: ParallelText, corpus: EncodedCorpus, say: Say) -> None:
     """The largest batch once, so that what does not fit is known before hours have been spent."""
-    batch = stream.largest()
-    peak = update.rehearse(batch)
+    pairs = stream.largest()
+    peak = update.rehearse(pairs)
     row = int(np.argmax(np.maximum(corpus.src.lengths, corpus.tgt.lengths)))
     say(
-        f"largest batch: {batch.src_layout.sentences} pairs, {batch.tokens:,} target tokens, peak memory "
+        f"largest batch: {len(pairs)} pairs, {pairs.tokens:,} target tokens, peak memory "
         f"{peak / 2**20:,.0f} MiB; longest pair: {text.place(int(corpus.lines[row]))}, "
         f"{corpus.src.lengths[row]} and {corpus.tgt.lengths[row]} tokens"
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from transformer_cli.batch import Batch, Position
+from transformer_cli.batch import Pairs, Position
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
 from transformer_cli.training.metrics import MetricsLog, Recent
@@ -29,13 +29,11 @@ BETWEEN_LINES = 10.0
 
 
 class Stream(Protocol):
-    """Endless batches; `position` is that of the next; `skip` passes over one and returns its target tokens."""
+    """Endless batches, each as its pairs; `position` is that of the next."""
 
     position: Position
 
-    def __next__(self) -> Batch: ...
-
-    def skip(self) -> int: ...
+    def __next__(self) -> Pairs: ...
 
 
 @dataclass(frozen=True)
@@ -160,17 +158,11 @@ class Trainer:
         self._recent.add(updated.nll, tokens, updated.norm)
         return True
 
-    def _draw(self) -> tuple[list[Batch], int]:
+    def _draw(self) -> tuple[list[Pairs], int]:
         """This rank's batches of an update, and the target tokens of all ranks together."""
         ranks = self.state.ranks
-        batches, tokens = [], 0
-        for i in range(self.config.training.accumulate * ranks.size):
-            if i % ranks.size == ranks.rank:
-                batches.append(next(self.stream))
-                tokens += batches[-1].tokens
-            else:
-                tokens += self.stream.skip()
-        return batches, tokens
+        drawn = [next(self.stream) for _ in range(self.config.training.accumulate * ranks.size)]
+        return drawn[ranks.rank :: ranks.size], sum(pairs.tokens for pairs in drawn)
 
     def _exchange(self, nll: Tensor) -> None:
         """Sum gradients and `nll` over all ranks; learn the leader's clock, and whether anybody is to stop."""

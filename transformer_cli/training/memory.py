@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from transformer_cli.batch import Batch
+from transformer_cli.batch import Pairs
 from transformer_cli.errors import UserError
 
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")
@@ -20,11 +20,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_MESSAGES)
-
-
-def size_of(batch: Batch) -> int:
-    """Cells of source and target with their padding: what memory grows with."""
-    return batch.src.numel() + batch.tgt_in.numel()
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -42,30 +37,30 @@ class Fitting:
         self.limit = sys.maxsize
         """Sizes from this one on do not fit."""
 
-    def parts(self, batches: Sequence[Batch]) -> list[Batch]:
+    def parts(self, batches: Sequence[Pairs]) -> list[Pairs]:
         """The same sentences, in batches below the limit; a single pair stays whole."""
-        parts: list[Batch] = []
-        for batch in batches:
-            if size_of(batch) < self.limit or batch.src_layout.sentences == 1:
-                parts.append(batch)
+        parts: list[Pairs] = []
+        for pairs in batches:
+            if pairs.cells < self.limit or len(pairs) == 1:
+                parts.append(pairs)
             else:
-                parts += self.parts(batch.halves())
+                parts += self.parts(pairs.halves())
         return parts
 
-    def refuse(self, batches: Sequence[Batch]) -> str:
+    def refuse(self, batches: Sequence[Pairs]) -> str:
         """One of these did not fit, so the largest is too large; returns what to say about it.
 
         Raises:
             UserError: it is a single pair.
         """
-        largest = max(batches, key=size_of)
-        if largest.src_layout.sentences == 1:
+        largest = max(batches, key=lambda pairs: pairs.cells)
+        if len(largest) == 1:
             raise UserError(
-                f"out of memory on a single pair of {largest.src_layout.tokens} source and {largest.tokens} "
+                f"out of memory on a single pair of {largest.cells - largest.tokens} source and {largest.tokens} "
                 "target tokens",
                 hint="lower data.max_length, or choose a smaller model.preset; the last checkpoint is kept",
             )
-        self.limit = size_of(largest)
+        self.limit = largest.cells
         return (
             f"out of memory on a batch of {self.limit:,} tokens with padding: batches of this size are computed "
             "in parts from now on, slower and with the same gradient; a lower data.batch_tokens fits at once"

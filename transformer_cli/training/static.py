@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, Batch, Budget
+from transformer_cli.batch import EOS, Batch, Budget, Pairs
 from transformer_cli.ops.varlen import has_varlen
 from transformer_cli.runtime import capture, pick_precision
 from transformer_cli.schema import Config
@@ -74,11 +74,11 @@ class StaticUpdate:
         self.fits = True
         self.calls = self.looked = 0
 
-    def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
+    def __call__(self, batches: Sequence[Pairs], tokens: int, rate: float, exchange: Exchange) -> Updated:
         """See `Update`. What it returns is `done` in any case; see `look`."""
         if not self.fits or len(batches) != 1 or not self.budget.holds(batches[0]):
             return self.eager(batches, tokens, rate, exchange)
-        self._fill(batches[0])
+        self._fill(batches[0].batch())
         set_learning_rate(self.state.optimizer, rate)
         try:
             self._run()
@@ -95,9 +95,9 @@ class StaticUpdate:
             self.look()
         return Updated(self.nll.clone(), self.norm.clone(), True)
 
-    def rehearse(self, batch: Batch) -> int:
+    def rehearse(self, pairs: Pairs) -> int:
         """See `Update`."""
-        return self.eager.rehearse(batch)
+        return self.eager.rehearse(pairs)
 
     def _fill(self, batch: Batch) -> None:
         """Copy a packed batch into the fixed tensors. Filler keeps the ids that stood there: it counts nothing."""

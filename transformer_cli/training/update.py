@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import Batch
+from transformer_cli.batch import Pairs
 from transformer_cli.errors import UserError
 from transformer_cli.runtime import pick_precision, products_in
 from transformer_cli.schema import Config
@@ -51,11 +51,11 @@ class Updated:
 class Update(Protocol):
     """Changes the weights of a `TrainState`."""
 
-    def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
+    def __call__(self, batches: Sequence[Pairs], tokens: int, rate: float, exchange: Exchange) -> Updated:
         """One update at this learning rate; `tokens` are those of all ranks' batches together."""
         ...
 
-    def rehearse(self, batch: Batch) -> int:
+    def rehearse(self, pairs: Pairs) -> int:
         """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
         ...
 
@@ -77,7 +77,7 @@ class EagerUpdate:
         self.precision = pick_precision(self.device, config.training.precision, config.model.d_model)
         self.fitting = Fitting()
 
-    def __call__(self, batches: Sequence[Batch], tokens: int, rate: float, exchange: Exchange) -> Updated:
+    def __call__(self, batches: Sequence[Pairs], tokens: int, rate: float, exchange: Exchange) -> Updated:
         """See `Update`."""
         state = self.state
         state.model.zero_grad(set_to_none=True)
@@ -101,16 +101,16 @@ class EagerUpdate:
     def look(self) -> None:
         """See `Update`: each was said at once."""
 
-    def rehearse(self, batch: Batch) -> int:
+    def rehearse(self, pairs: Pairs) -> int:
         """See `Update`."""
         device = self.device
         with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
             self.state.model.train()
-            self.gradient([batch], batch.tokens)
+            self.gradient([pairs], pairs.tokens)
         self.state.model.zero_grad(set_to_none=True)
         return peak_bytes(device)
 
-    def gradient(self, batches: Sequence[Batch], tokens: int) -> Tensor:
+    def gradient(self, batches: Sequence[Pairs], tokens: int) -> Tensor:
         """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
 
         What does not fit into memory is computed in halves.
@@ -128,14 +128,14 @@ class EagerUpdate:
                 torch.cuda.empty_cache()
             self.say(self.fitting.refuse(parts))
 
-    def _sum_gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
+    def _sum_gradients(self, batches: Sequence[Pairs], tokens: int) -> Tensor:
         c, model = self.config.training, self.state.model
         total = torch.zeros((), device=self.device)
-        for batch in batches:
-            on_device = batch.to(self.device)
+        for pairs in batches:
+            batch = pairs.batch().to(self.device)
             with self.products():
-                states = model(on_device)
-                loss, nll = smoothed_loss(states, model.output_weight, on_device.tgt_out, c.label_smoothing)
+                states = model(batch)
+                loss, nll = smoothed_loss(states, model.output_weight, batch.tgt_out, c.label_smoothing)
             torch.autograd.backward(loss / tokens)
             total += nll.detach()
         return total
