@@ -58,7 +58,7 @@ def test_lay_without_padding_is_a_view() -> None:
 
 @pytest.mark.parametrize("lengths", [[], [3, 1, 2], [4, 4, 4], [1]])
 def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(lengths: list[int]) -> None:
-    layout = Layout.fixed(lengths, sentences=9, tokens=14, longest=4)
+    layout = Layout.fixed(torch.tensor(lengths, dtype=torch.int64), sentences=9, tokens=14, longest=4)
     assert layout.lengths[: len(lengths)].tolist() == lengths
     assert int(layout.lengths.sum()) == 14 == int(layout.cu_seqlens[-1])
     assert layout.flat_index is not None and layout.mask is not None
@@ -68,7 +68,16 @@ def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(le
     assert torch.equal(layout.flatten_padded(layout.pad(flat)), flat)
 
 
-@pytest.mark.parametrize("lengths", [[9, 9], [5], [1] * 9])
-def test_what_a_fixed_layout_does_not_hold(lengths: list[int]) -> None:
+@pytest.mark.parametrize("lengths", [[3, 1, 2], [4, 4, 4, 2], [1]])
+def test_a_fixed_layout_is_the_packed_one_of_sentences_and_filler(lengths: list[int]) -> None:
+    fixed = Layout.fixed(torch.tensor(lengths), sentences=9, tokens=14, longest=4)
+    whole = Layout.packed([n for n in fixed.lengths.tolist() if n])
+    assert torch.equal(fixed.positions, whole.positions)
+    assert torch.equal(fixed.cu_seqlens[: whole.sentences + 1], whole.cu_seqlens)
+
+
+def test_a_fixed_layout_needs_no_values_and_a_place_to_spare() -> None:
+    lengths = torch.empty(4, dtype=torch.int64, device="meta")
+    assert Layout.fixed(lengths, sentences=9, tokens=14, longest=4).positions.shape == (14,)
     with pytest.raises(AssertionError, match="holds"):
-        Layout.fixed(lengths, sentences=9, tokens=14, longest=4)
+        Layout.fixed(torch.tensor([1] * 5), sentences=9, tokens=14, longest=4)

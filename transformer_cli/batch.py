@@ -52,6 +52,13 @@ class Sentences:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def take(self, rows: Ids) -> Sentences:
+        """These alone, in this order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Sentences(np.asarray(self.tokens[places]), offsets)
+
     def __getitem__(self, row: int) -> Ids:
         return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
 
@@ -126,6 +133,13 @@ class Batch:
             self.tgt_out.to(device, non_blocking=True),
         )
 
+    def copy_to(self, other: Batch) -> None:
+        """Write all its tensors into those of a batch of the same fixed shape."""
+        for name in ("src", "tgt_in", "tgt_out"):
+            getattr(other, name).copy_(getattr(self, name))
+        self.src_layout.copy_to(other.src_layout)
+        self.tgt_layout.copy_to(other.tgt_layout)
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -141,10 +155,9 @@ class Budget:
         fits = all(n.sum() <= self.tokens and n.max() <= self.longest for n in sides)
         return fits and len(pairs) <= self.sentences
 
-    def layout(self, lengths: Ids) -> Layout:
-        """Sentences of these lengths in the fixed shape; what they leave over is filler."""
-        filler = -(-self.tokens // self.longest) + 1
-        places = self.sentences + filler + 1
+    def layout(self, lengths: Tensor) -> Layout:
+        """Sentences of these lengths, `[B]` int64, in the fixed shape; what they leave over is filler."""
+        places = self.sentences + -(-self.tokens // self.longest) + 1
         return Layout.fixed(lengths, sentences=places, tokens=self.tokens, longest=self.longest)
 
 

@@ -6,7 +6,7 @@ Shapes: B sentences, L longest sentence, N = sum of the lengths.
     packed   [N, ...]      sentences end to end, no padding
 
 Pointwise modules work on `[..., D]` and never ask. Only `ops/` looks at the difference. Every index
-is computed once, on the host, when the batch is made.
+is computed once, when the batch is made.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -56,19 +57,33 @@ class Layout:
         return _build(lengths, is_packed=True)
 
     @staticmethod
-    def fixed(lengths: Sequence[int] | NDArray[np.int64], *, sentences: int, tokens: int, longest: int) -> Layout:
+    def fixed(lengths: Tensor, *, sentences: int, tokens: int, longest: int) -> Layout:
         """Layout of `[tokens, ...]` whose tensors have these shapes whatever the sentences: for a captured graph.
 
         Tokens that the sentences leave over make up sentences of their own, so that each token belongs to one and
-        every kernel writes its row; places of sentences left over then are empty.
+        every kernel writes its row; places of sentences left over then are empty. The work is done where `lengths`
+        lies, `[B]` int64, and asks it nothing: that they fit (see `Budget.holds`) is for the caller to know.
         """
-        sizes = np.asarray(lengths, dtype=np.int64)
-        rest = tokens - int(sizes.sum())
-        assert rest >= 0 and sizes.max(initial=0) <= longest, "more than the shape holds"
-        filler = [longest] * (rest // longest) + [rest % longest] * (rest % longest > 0)
-        empty = sentences - len(sizes) - len(filler)
-        assert empty > 0, "more sentences than the shape holds; one place stays empty, for the sake of a mask"
-        return _build(np.concatenate([sizes, filler, [0] * empty]), is_packed=True, longest=longest)
+        device, left = lengths.device, sentences - len(lengths)
+        # One place stays empty, for the sake of a mask.
+        assert left > -(-tokens // longest), "more sentences than the shape holds"
+        rest = tokens - lengths.sum()
+        filler = (rest - longest * torch.arange(left, device=device)).clamp(0, longest)
+        sizes = torch.cat([lengths, filler])
+        cu_seqlens = F.pad(sizes.cumsum(0), (1, 0))
+        places = torch.arange(tokens, device=device)
+        sentence = torch.searchsorted(cu_seqlens, places, right=True) - 1  # of each token
+        positions = places - cu_seqlens[sentence]
+        return Layout(
+            lengths=sizes,
+            longest=longest,
+            tokens=tokens,
+            is_packed=True,
+            positions=positions,
+            cu_seqlens=cu_seqlens.int(),
+            flat_index=sentence * longest + positions,
+            mask=torch.arange(longest, device=device) < sizes[:, None],
+        )
 
     @property
     def sentences(self) -> int:
@@ -105,7 +120,7 @@ class Layout:
         """Write the indices into those of a layout of the same fixed shape."""
         held = other._indices()
         for name, x in self._indices().items():
-            held[name].copy_(x, non_blocking=True)
+            held[name].copy_(x)
 
     def _indices(self) -> dict[str, Tensor]:
         return {f.name: x for f in fields(self) if isinstance(x := getattr(self, f.name), Tensor)}
@@ -124,13 +139,13 @@ def fill(x: Tensor, dim: int, longest: int) -> Tensor:
     """Zeros (False) at the end of a dimension until it has this size."""
     if x.shape[dim] == longest:
         return x
-    return torch.nn.functional.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, longest - x.shape[dim]))
+    return F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, longest - x.shape[dim]))
 
 
-def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool, longest: int = 0) -> Layout:
+def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool) -> Layout:
     sizes = np.asarray(lengths, dtype=np.int64)
-    assert sizes.ndim == 1 and len(sizes) and (longest or sizes.min() > 0), "a layout needs non-empty sentences"
-    longest, tokens = longest or int(sizes.max()), int(sizes.sum())
+    assert sizes.ndim == 1 and len(sizes) and sizes.min() > 0, "a layout needs non-empty sentences"
+    longest, tokens = int(sizes.max()), int(sizes.sum())
     columns = np.arange(longest)
     mask = columns[None, :] < sizes[:, None]  # [B, L]
     has_padding = tokens < mask.size

@@ -34,6 +34,23 @@ def test_store_gives_sentences_back_with_eos() -> None:
     assert [s.tolist() for s in (sentences[0], sentences[1])] == [[5, 6, EOS], [7, EOS]]
 
 
+def test_some_sentences_alone() -> None:
+    corpus = corpus_of(50)
+    rows = np.array([7, 3, 49, 3])
+    alone = corpus.src.take(rows)
+    assert [alone[i].tolist() for i in range(4)] == [corpus.src[i].tolist() for i in rows]
+    assert len(corpus.src.take(rows[:0])) == 0
+
+
+def test_what_a_budget_does_not_hold() -> None:
+    corpus = corpus_of(9)
+    pairs, tokens = corpus.pairs(np.arange(4)), int(corpus.src.lengths[:4].sum() + corpus.tgt.lengths[:4].sum())
+    assert Budget(tokens, 4, 40).holds(pairs)
+    assert not Budget(10, 4, 40).holds(pairs)
+    assert not Budget(tokens, 3, 40).holds(pairs)
+    assert not Budget(tokens, 4, 2).holds(pairs)
+
+
 @pytest.mark.parametrize("budget", [30, 100, 1000])
 def test_epoch_holds_every_pair_once_within_the_budget(budget: int) -> None:
     corpus = corpus_of(200)
@@ -54,8 +71,8 @@ def test_packed_batches_hold_every_pair_once_and_fit(tokens: int) -> None:
     assert all(map(budget.holds, drawn))
     batches = [pairs.batch() for pairs in drawn]
     for batch in batches:  # nothing that a batch may hold breaks its fixed shape
-        budget.layout(batch.src_layout.lengths.numpy())
-        budget.layout(batch.tgt_layout.lengths.numpy())
+        budget.layout(batch.src_layout.lengths)
+        budget.layout(batch.tgt_layout.lengths)
     filled = [max(b.src_layout.tokens, b.tokens) / tokens for b in batches[:-1]]
     assert min(filled) > 1 - 30 / tokens or max(b.src_layout.sentences for b in batches) == budget.sentences
 

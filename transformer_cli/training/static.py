@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 
 from transformer_cli.batch import EOS, Batch, Budget, Pairs
@@ -22,6 +21,7 @@ from transformer_cli.schema import Config
 from transformer_cli.training.memory import is_out_of_memory
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
+from transformer_cli.training.resident import ResidentCorpus
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.update import MAX_SKIPPED, EagerUpdate, Exchange, Updated, diverged
 
@@ -64,7 +64,8 @@ class StaticUpdate:
         self.eager, self.budget, self.say = eager, budget, say
         self.state, self.config = eager.state, eager.config
         self.device = eager.device
-        self.batch = _blank(budget).to(self.device)
+        self.corpus = ResidentCorpus(budget, self.device)
+        self.batch = _blank(budget, self.device)
         self.counts = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
         self.tokens, self.share, self.nll, self.norm, self.left_out, self.in_a_row = (
             torch.zeros((), device=self.device) for _ in range(6)
@@ -78,7 +79,7 @@ class StaticUpdate:
         """See `Update`. What it returns is `done` in any case; see `look`."""
         if not self.fits or len(batches) != 1 or not self.budget.holds(batches[0]):
             return self.eager(batches, tokens, rate, exchange)
-        self._fill(batches[0].batch())
+        self._fill(batches[0])
         set_learning_rate(self.state.optimizer, rate)
         try:
             self._run()
@@ -99,22 +100,13 @@ class StaticUpdate:
         """See `Update`."""
         return self.eager.rehearse(pairs)
 
-    def _fill(self, batch: Batch) -> None:
-        """Copy a packed batch into the fixed tensors. Filler keeps the ids that stood there: it counts nothing."""
-        step = self.state.progress.step + 1
-        held = self.batch
-        for fixed, ids in (
-            (held.src, batch.src),
-            (held.tgt_in, batch.tgt_in),
-            (held.tgt_out, batch.tgt_out),
-        ):
-            fixed[: len(ids)].copy_(ids, non_blocking=True)
-        for layout, own in ((held.src_layout, batch.src_layout), (held.tgt_layout, batch.tgt_layout)):
-            self.budget.layout(own.lengths.numpy()).copy_to(layout)
-        self.counts.zero_()[: batch.tokens].fill_(1.0)
-        self.tokens.fill_(batch.tokens)
+    def _fill(self, pairs: Pairs) -> None:
+        """Write the batch into the fixed tensors."""
+        self.corpus.batch(pairs).copy_to(self.batch)
+        self.counts.zero_()[: pairs.tokens].fill_(1.0)
+        self.tokens.fill_(pairs.tokens)
         if self.state.average is not None:
-            self.share.fill_(self.state.average.share(step))
+            self.share.fill_(self.state.average.share(self.state.progress.step + 1))
 
     def _run(self) -> None:
         if self.captures and self.graph is None and self.calls >= WARM_UP:
@@ -170,8 +162,8 @@ class StaticUpdate:
             raise diverged()
 
 
-def _blank(budget: Budget) -> Batch:
+def _blank(budget: Budget, device: torch.device) -> Batch:
     """A batch of filler; no two of its tensors share memory."""
-    none = np.empty(0, dtype=np.int64)
-    src, tgt_in, tgt_out = (torch.full((budget.tokens,), EOS) for _ in range(3))
+    none = torch.empty(0, dtype=torch.int64, device=device)
+    src, tgt_in, tgt_out = (torch.full((budget.tokens,), EOS, device=device) for _ in range(3))
     return Batch(src, budget.layout(none), tgt_in, budget.layout(none), tgt_out)

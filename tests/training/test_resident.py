@@ -1,0 +1,62 @@
+"""Batches that the device lays out against their twin, laid out on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_loop import VOCAB, pairs_of
+
+from transformer_cli.batch import BOS, Budget, Pairs
+from transformer_cli.training import resident
+from transformer_cli.training.resident import ResidentCorpus, ResidentSentences
+
+BUDGET = Budget(90, 9, 16)
+CPU = torch.device("cpu")
+
+
+def corpus(seed: int) -> Pairs:
+    """All pairs of a corpus."""
+    rng = np.random.default_rng(seed)
+    return pairs_of(*([rng.integers(4, VOCAB, n) for n in rng.integers(0, 15, 40)] for _ in "st"), packed=True)
+
+
+def chosen(whole: Pairs, *rows: int) -> Pairs:
+    return Pairs(whole.src, whole.tgt, np.array(rows), packed=True)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_batch_holds_what_the_host_would_lay_out(room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "_free_memory", lambda device: 1e9 if room else 0)
+    whole, laid = corpus(0), ResidentCorpus(BUDGET, CPU)
+    for rows in ([3, 1, 2], [39], [0, 5, 0, 17, 30]):
+        pairs = chosen(whole, *rows)
+        assert BUDGET.holds(pairs)
+        ours, twin = laid.batch(pairs), pairs.batch()
+        sides = (ours.src, ours.src_layout, twin.src_layout), (ours.tgt_out, ours.tgt_layout, twin.tgt_layout)
+        for ids, layout, own in sides:
+            assert ids.shape == layout.positions.shape == (BUDGET.tokens,)
+            assert torch.equal(layout.lengths[: len(rows)], own.lengths)
+            assert torch.equal(layout.positions[: own.tokens], own.positions)
+        for ids, own_ids in ((ours.src, twin.src), (ours.tgt_in, twin.tgt_in), (ours.tgt_out, twin.tgt_out)):
+            assert torch.equal(ids[: len(own_ids)], own_ids)
+        begins = ours.tgt_layout.positions == 0
+        assert bool((ours.tgt_in[begins] == BOS).all())
+
+
+def test_the_corpus_of_another_epoch_takes_the_place_of_the_first() -> None:
+    laid, one, other = ResidentCorpus(BUDGET, CPU), corpus(1), corpus(2)
+    laid.batch(chosen(one, 1, 2))
+    held = laid._sides
+    laid.batch(chosen(one, 3))
+    assert laid._sides is held  # nothing is sent twice
+    batch = laid.batch(chosen(other, 4, 5))
+    twin = chosen(other, 4, 5).batch()
+    assert torch.equal(batch.src[: len(twin.src)], twin.src) and laid._sides is not held
+
+
+def test_the_device_is_asked_for_nothing() -> None:
+    """Tensors without values have none to give."""
+    side = ResidentSentences(corpus(3).src, torch.device("meta"))
+    ids, layout = side.lay(torch.arange(5, device="meta"), BUDGET)
+    assert ids.is_meta and ids.shape == (BUDGET.tokens,) and layout.tokens == BUDGET.tokens
