@@ -48,11 +48,13 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 Table = dict[str, Any]
 LONGEST = 200
+COMPILED = "one graph, compiled layers"
 LENGTH = 30
 """Tokens of a sentence that is decoded, source and target."""
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """The plan; `arguments` instead of those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("bench_gpu"), help="OUT.json and OUT.md are written")
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     for name in ("--src", "--tgt", "--valid-src", "--valid-tgt"):
         parser.add_argument(name, type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     tune_process()
     device = pick_device(args.device)
     flops = matrix_product(device)
@@ -79,7 +81,7 @@ def main() -> None:
             row
             for preset in args.presets
             for tokens in args.tokens
-            for row in steps(device, preset, tokens, args.vocab, args.rounds, flops)
+            for row in steps(device, preset, tokens, args.vocab, args.rounds, flops, tokens == max(args.tokens))
         ],
     }
     result["decoding"] = [
@@ -179,25 +181,30 @@ def loss_head(device: torch.device, tokens: int, vocab: int, rounds: int, size: 
 
 
 def steps(
-    device: torch.device, preset: str, tokens: int, vocab: int, rounds: int, flops: float
+    device: torch.device, preset: str, tokens: int, vocab: int, rounds: int, flops: float, compiles: bool
 ) -> Iterator[Table]:
-    """Whole updates of one model at one size of batch, each kind of update with a model of its own."""
+    """Whole updates of one model at one size of batch, each kind of update with a model of its own.
+
+    `compiles`: also with compiled layers, whose first update takes a minute.
+    """
     settings = [f"model.preset={preset}", f"data.batch_tokens={tokens}", f"data.max_length={LONGEST}"]
     config = load_config(None, settings)
     batches = [_pairs(30, tokens, vocab, seed) for seed in range(4)]
-    for kind in ("operation by operation", "one graph"):
+    kinds = ["operation by operation", "one graph"] + [COMPILED] * compiles
+    for kind in kinds:
         torch.manual_seed(1)
         model = build_model(config.model, vocab, vocab).to(device)
         model.train()
         state = TrainState(model, config.optim, config.training)
         update: Update = EagerUpdate(state, config, print)
         row: Table = {"preset": preset, "batch": tokens, "update": kind}
-        if kind == "one graph":
+        if kind != "operation by operation":
             reason = obstacle(state, config)
             if reason:
                 yield row | {"tokens/s": reason}
                 continue
-            update = StaticUpdate(EagerUpdate(state, config, print), budget_of(config), print)
+            chosen = config if kind == "one graph" else load_config(None, [*settings, "training.compile=true"])
+            update = StaticUpdate(EagerUpdate(state, chosen, print), budget_of(config), print)
         speed = _speed(update, batches, device, rounds)
         share = 6 * sum(p.numel() for p in model.parameters()) * speed / flops
         memory = round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None

@@ -6,7 +6,10 @@ shared and their speed swings. Warm-up is discarded, start-up reported apart, th
 
     scripts/bench_train.py --src train.en --tgt train.de
 
-The whole plan of a GPU (attention, loss, steps of base and big, time to a BLEU): scripts/bench_gpu.py.
+    scripts/bench_train.py --device cuda [--src ... --tgt ... --valid-src ... --valid-tgt ...]
+
+On a GPU this is the whole plan of scripts/bench_gpu.py, whose options it takes: attention, loss, steps of base and
+big, decoding, time to a BLEU.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import json
 import platform
 import resource
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import bench_gpu
 import torch
 
 from transformer_cli.config import load_config
@@ -70,10 +75,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12, help="updates a round")
     parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    args, others = parser.parse_known_args()
 
     tune_process()
     device = pick_device(args.device)
+    if device.type == "cuda":
+        bench_gpu.main(sys.argv[1:])
+        return
+    if others:
+        parser.error(f"unknown on a CPU: {' '.join(others)}")
     config = load_config(None, [*SMALL, *args.set])
     precision = pick_precision(device, config.training.precision, config.model.d_model)
     began = time.perf_counter()

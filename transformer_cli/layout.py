@@ -73,7 +73,7 @@ class Layout:
         cu_seqlens = F.pad(sizes.cumsum(0), (1, 0))
         places = torch.arange(tokens, device=device)
         sentence = torch.searchsorted(cu_seqlens, places, right=True) - 1  # of each token
-        positions = places - cu_seqlens[sentence]
+        positions = places - cu_seqlens.index_select(0, sentence)
         return Layout(
             lengths=sizes,
             longest=longest,

@@ -100,7 +100,9 @@ def _bf16_on_cpu() -> Iterator[None]:
 
 def rounds_on_cpu(x: Tensor) -> bool:
     """Whether `products_in` asks for products with x in bf16 where torch's autocast has no part in it."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and _rounds_on_cpu.get()
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # which cannot look into a ContextVar
+        return False
+    return x.dtype == torch.float32 and _rounds_on_cpu.get()
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

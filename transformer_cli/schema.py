@@ -154,6 +154,8 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of matrix products while training; `auto` is bf16 where it pays (on CUDA, and on a CPU that
     multiplies it faster, where the model is wide enough), fp32 elsewhere."""
+    compile: bool = False
+    """On CUDA, let torch fuse the layers' kernels first: about a minute, for runs of many minutes."""
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     log_every: Count = 50
 

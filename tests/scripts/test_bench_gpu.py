@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import load_script
 
 
-def test_the_plan_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_plan_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench = load_script("bench_gpu")
     out = tmp_path / "bench"
     small = [
@@ -31,12 +28,11 @@ def test_the_plan_runs(
         "--sentences",
         "4",
     ]
-    monkeypatch.setattr(sys, "argv", ["bench_gpu.py", *small, "--out", str(out)])
-    bench.main()
+    bench.main([*small, "--out", str(out)])
     found = json.loads(out.with_suffix(".json").read_text())
-    eager, graph = found["steps"]
+    eager, graph, compiled = found["steps"]
     assert eager["tokens/s"] > 0 and 0 < eager["share of the product"] < 1
-    assert "needs CUDA" in graph["tokens/s"]
+    assert "needs CUDA" in graph["tokens/s"] and compiled["update"] == "one graph, compiled layers"
     assert found["attention"][0]["padded, ms"] > 0 and found["loss"]["ours, ms"] > 0
     assert len(found["decoding"]) == 4 and found["decoding"][1]["tokens/s"] > 0
     assert "| tiny | 512 |" in out.with_suffix(".md").read_text()

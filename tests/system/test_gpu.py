@@ -67,7 +67,9 @@ def test_attention_of_packed_sentences_equals_that_of_padded_ones() -> None:
             torch.testing.assert_close(packed.float(), padded.float(), rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("settings", [[], ["training.ema=0.9"], ["optim.algorithm=muon"]])
+@pytest.mark.parametrize(
+    "settings", [[], ["training.ema=0.9"], ["optim.algorithm=muon"], ["training.compile=true"]]
+)
 def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) -> None:
     small = ["model.preset=tiny", "model.dropout=0.0", "data.batch_tokens=600", "data.max_length=32", *settings]
     config = load_config(None, small)
@@ -88,7 +90,8 @@ def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) 
             found = update([pairs], pairs.tokens, 1e-3, lambda nll: None)
             assert found.done and torch.isfinite(found.nll)
             state.progress.step += 1
-    assert captured.graph is not None and not said
+    compiles = config.training.compile
+    assert captured.graph is not None and (captured.layers is not None) == compiles and len(said) == compiles
     for (name, a), b in zip(states[0].model.named_parameters(), states[1].model.parameters(), strict=True):
         assert float((a - b).norm() / a.norm()) < 0.02, name
     if states[0].average is not None and states[1].average is not None:

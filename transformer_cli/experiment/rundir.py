@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "training.keep_last",
     "training.patience",
     "training.log_every",
+    "training.compile",
     "decoding.",
 )
 """Keys that a resumed run may set anew; every other one would make it another run."""

@@ -217,8 +217,9 @@ def _choose_update(
     if not reason:
         budget = budget_of(config)
         return StaticUpdate(eager, budget, say), budget
-    if device.type == "cuda":
-        say(f"note: updates run operation by operation, without a CUDA graph: {reason}")
+    if device.type == "cuda" or config.training.compile:
+        also = ", and training.compile has no effect" if config.training.compile else ""
+        say(f"note: updates run operation by operation, without a CUDA graph{also}: {reason}")
     return eager, None
 
 

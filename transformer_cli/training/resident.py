@@ -31,14 +31,14 @@ class ResidentSentences:
 
     def lay(self, rows: Tensor, budget: Budget) -> tuple[Tensor, Layout]:
         """Sentences `[B]` -> ids `[N]` int64 and their layout, in the fixed shape; filler is EOS."""
-        starts = self.offsets[rows]  # [B]
-        layout = budget.layout(self.offsets[rows + 1] - starts)
+        starts, ends = (self.offsets.index_select(0, r) for r in (rows, rows + 1))  # [B] each
+        layout = budget.layout(ends - starts)
         assert layout.flat_index is not None
         sentence = layout.flat_index // layout.longest  # [N], those from B on are filler
         is_token = sentence < len(rows)
         starts = F.pad(starts, (0, layout.sentences - len(rows)))
-        places = (starts[sentence] + layout.positions) * is_token
-        return torch.where(is_token, self.ids[places].long(), EOS), layout
+        places = (starts.index_select(0, sentence) + layout.positions) * is_token
+        return torch.where(is_token, self.ids.index_select(0, places).long(), EOS), layout
 
 
 class ResidentCorpus:

@@ -10,6 +10,7 @@ Shapes: N tokens of the fixed shape, the same for source and target.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,6 +19,7 @@ from transformer_cli.batch import EOS, Batch, Budget, Pairs
 from transformer_cli.ops.varlen import has_varlen
 from transformer_cli.runtime import capture, pick_precision
 from transformer_cli.schema import Config
+from transformer_cli.training.compiled import CompiledLayers
 from transformer_cli.training.memory import is_out_of_memory
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
@@ -72,6 +74,7 @@ class StaticUpdate:
         )
         self.graph: torch.cuda.CUDAGraph | None = None
         self.captures = self.device.type == "cuda"
+        self.layers = CompiledLayers(self.state.model) if self.config.training.compile else None
         self.fits = True
         self.calls = self.looked = 0
 
@@ -113,7 +116,27 @@ class StaticUpdate:
             self._capture()
         if self.graph is not None:
             self.graph.replay()
-        elif self.captures:  # memory of another stream is not mixed with what the graph will hold
+        elif self.layers is not None and not self.calls:
+            self._compile(self.layers)
+        else:
+            self._compute()
+
+    def _compile(self, layers: CompiledLayers) -> None:
+        """The first update with compiled layers, or, if they cannot be had, with the layers as they are."""
+        self.say("compiling the layers, once: about a minute")
+        try:
+            self._compute()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            self.layers = None
+            reason = " ".join(str(error).split("\n")[:2])
+            self.say(f"warning: the layers cannot be compiled; they run slower without: {reason}")
+            self._compute()
+
+    def _compute(self) -> None:
+        """The update, operation by operation."""
+        if self.captures:  # memory of another stream is not mixed with what the graph will hold
             stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(stream):
@@ -134,7 +157,8 @@ class StaticUpdate:
         state, c = self.state, self.config
         state.model.zero_grad(set_to_none=True)
         with self.eager.products():
-            states = state.model(self.batch)
+            with self.layers.standing_in() if self.layers else contextlib.nullcontext():
+                states = state.model(self.batch)
             loss, nll = smoothed_loss(
                 states, state.model.output_weight, self.batch.tgt_out, c.training.label_smoothing, self.counts
             )
