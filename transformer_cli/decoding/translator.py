@@ -33,8 +33,8 @@ from transformer_cli.schema import DecodingConfig
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
 
-CPU_BATCH, GPU_BATCH = 4096, 8192
-"""Source tokens of a batch where `decoding.batch_tokens` says nothing."""
+CPU_BATCH, GPU_BATCH = 8192, 8192
+"""Source tokens of a batch where `decoding.batch_tokens` says nothing; on a CPU of one beam, fewer of several."""
 USUAL_WIDTH = 2
 """Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
 PARTS = 1 << 16
@@ -220,7 +220,9 @@ class Translator:
         """Tokens of a batch."""
         o, on_cpu = self.options, self.device.type == "cpu"
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
-        tokens = o.batch_tokens or (CPU_BATCH if on_cpu else GPU_BATCH)
+        if on_cpu and not o.batch_tokens:
+            return max(1, CPU_BATCH // width)
+        tokens = o.batch_tokens or GPU_BATCH
         return max(1, tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
 
     def source(
