@@ -15,7 +15,8 @@ from transformer_cli.decoding.greedy import GreedySearch, greedy_search
 from transformer_cli.decoding.rules import NoRepeatNgram
 from transformer_cli.decoding.sampling import Sampler, SampleSearch, sample_search, uniforms
 from transformer_cli.decoding.search import Hypothesis, Search
-from transformer_cli.decoding.together import Underway, search_together
+from transformer_cli.decoding.together import FittingSearch, Underway, search_together
+from transformer_cli.errors import UserError
 
 COUNT, LIMIT = 96, 14
 BATCHES = [range(30), range(30, 31), range(31, 64), range(64, 96)]
@@ -122,3 +123,42 @@ def test_a_batch_grows_by_a_quarter_at_most() -> None:
     for batch, first, end in zip(batches, began, [*began[1:], None], strict=True):
         assert max(model.rows[first:end]) <= max(len(batch) * 5 // 4, 37 if end is None else 0)
     assert 1 in model.rows
+
+
+@pytest.mark.parametrize("most", [32, 10, 1])
+@pytest.mark.parametrize("kind", [greedy, beam, sample])
+def test_what_does_not_fit_is_searched_in_parts(
+    kind: Callable[..., Search], most: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, sizes, done, released = Counting(), [], [], []
+
+    def begin(batch: Sequence[int]) -> Underway:
+        sizes.append(len(batch))
+        if len(batch) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Underway(kind(model, batch), batch)
+
+    search = FittingSearch(lambda: released.append(1))
+    found = search(BATCHES, begin, done.append)
+    assert [found[i] for i in range(COUNT)] == alone(model)[kind]
+    assert sum(done) == COUNT and released
+    tried = len(sizes)
+    search(BATCHES, begin, done.append)
+    assert max(sizes[tried:]) <= most  # what has not fitted is not tried again
+    assert capsys.readouterr().err.count("out of memory") == len(released)
+
+
+def test_a_sentence_that_does_not_fit_is_said() -> None:
+    def begin(batch: Sequence[int]) -> Underway:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(UserError, match="single sentence"):
+        FittingSearch(lambda: None)(BATCHES, begin, lambda done: None)
+
+
+def test_other_errors_of_a_search_are_not_swallowed() -> None:
+    def begin(batch: Sequence[int]) -> Underway:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        FittingSearch(lambda: None)(BATCHES, begin, lambda done: None)

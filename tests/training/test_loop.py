@@ -240,3 +240,24 @@ def test_one_line_of_metrics_a_logged_step(tmp_path: Path) -> None:
     t.run()
     kinds = [(line["kind"], line["step"]) for line in map(json.loads, (tmp_path / "metrics.jsonl").open())]
     assert kinds == [("train", 2), ("train", 4), ("validation", 4)]
+
+
+@pytest.mark.parametrize("settings", [[], ["training.ema=0.9"]])
+def test_a_validation_that_fails_loses_no_update(tmp_path: Path, settings: list[str]) -> None:
+    def failing(step: int) -> Validation:
+        if step == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Validation(1.0, float(step), 0.0)
+
+    common = ["training.max_steps=6", "training.validate_every=2", "model.dropout=0.3", *settings]
+    t = trainer(tmp_path / "part", *common, scores=failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        t.run()
+    whole = trainer(tmp_path / "whole", *common)
+    whole.run()
+    rest = trainer(tmp_path / "part", *common, resume=True)
+    assert rest.state.progress.step == 4
+    rest.run()
+    assert same(weights(rest), weights(whole))
+    left, right = rest.state.model_tensors(), whole.state.model_tensors()
+    assert all(torch.equal(left[k], right[k]) for k in left)

@@ -12,7 +12,8 @@ from test_loop import Numbers, eager, trainer, weights
 
 from transformer_cli.batch import Batch
 from transformer_cli.errors import UserError
-from transformer_cli.training.memory import Fitting, is_out_of_memory
+from transformer_cli.runtime import is_out_of_memory
+from transformer_cli.training.memory import Fitting
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),

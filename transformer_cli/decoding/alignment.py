@@ -123,6 +123,17 @@ def align_words(
     return sorted({(sources[int(row.argmax())], targets[t]) for t, row in enumerate(reading)})
 
 
+def shift_links(
+    links: Sequence[Sequence[tuple[int, int]]], sources: Sequence[str], targets: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Links of the pieces of a line, counted over the whole line; of each piece its text and its translation."""
+    shifted, source, target = [], 0, 0
+    for own, src, tgt in zip(links, sources, targets, strict=True):
+        shifted += [(s + source, t + target) for s, t in own]
+        source, target = source + len(src.split()), target + len(tgt.split())
+    return shifted
+
+
 def pharaoh(links: Sequence[tuple[int, int]]) -> str:
     """`0-0 1-2 2-1`: the format of Pharaoh and Moses."""
     return " ".join(f"{s}-{t}" for s, t in links)

@@ -95,6 +95,10 @@ class Stages:
                 print(message, file=sys.stderr)
         stage()
 
+    def forget(self) -> None:
+        """Give all memory back; buckets are made again when they are needed."""
+        self.stages.clear()
+
     def _make_room(self) -> None:
         """Forget the buckets that nobody has come to for longest."""
         size = sum(stage.size for stage in self.stages.values())

@@ -7,9 +7,12 @@ nothing of this: all sentences of a state are at one position, as ever.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from transformer_cli.decoding.search import Hypothesis, Search
+from transformer_cli.errors import UserError
+from transformer_cli.runtime import is_out_of_memory
 
 Naming = Callable[[list[Hypothesis]], list[Hypothesis]]
 
@@ -36,7 +39,7 @@ def search_together(
     """
     found: dict[int, list[Hypothesis]] = {}
     waiting: dict[int, Underway] = {}  # by position
-    ahead = list(reversed(batches))
+    ahead = [batch for batch in reversed(batches) if len(batch)]
     told = 0
     while ahead or waiting:
         underway = begin(ahead.pop()) if ahead else waiting.pop(min(waiting))
@@ -54,6 +57,48 @@ def search_together(
         progress(done - told)
         told = done
     return found
+
+
+class FittingSearch:
+    """`search_together`, in parts of the batches from when whole ones have not fitted into memory."""
+
+    def __init__(self, release: Callable[[], object]) -> None:
+        """`release`: gives memory back that nobody needs for now."""
+        self.release = release
+        self.parts = 1
+
+    def __call__(
+        self,
+        batches: Sequence[Sequence[int]],
+        begin: Callable[[Sequence[int]], Underway],
+        progress: Callable[[int], object],
+    ) -> dict[int, list[Hypothesis]]:
+        """As `search_together`. Raises: UserError if one sentence alone does not fit."""
+        while True:
+            parts, told = self.parts, 0
+
+            def tell(done: int) -> None:
+                nonlocal told
+                told += done
+                progress(done)
+
+            try:
+                return search_together([batch[i::parts] for batch in batches for i in range(parts)], begin, tell)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here, where the error and all that it held are gone.
+            progress(-told)
+            self.release()
+            if parts >= max(map(len, batches)):
+                raise UserError("out of memory on a single sentence", hint="lower --beam, or use --device cpu")
+            if parts == self.parts:  # of several threads, the first
+                self.parts *= 2
+                print(
+                    f"out of memory: batches are searched in {self.parts} parts from now on, slower and with the "
+                    "same result; a lower --batch-tokens fits at once",
+                    file=sys.stderr,
+                )
 
 
 class Underway:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from transformer_cli.batch import EOS, UNK, Ids, lay
-from transformer_cli.decoding.alignment import align_words, coverage, cross_attention
+from transformer_cli.decoding.alignment import align_words, coverage, cross_attention, shift_links
 from transformer_cli.decoding.captured import Stages
 from transformer_cli.decoding.constraints import Phrase, says
 from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
@@ -24,7 +24,7 @@ from transformer_cli.decoding.screening import ScreenedModel, ScreenedOutput
 from transformer_cli.decoding.search import Hypothesis
 from transformer_cli.decoding.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
-from transformer_cli.decoding.together import Underway, search_together
+from transformer_cli.decoding.together import FittingSearch, Underway
 from transformer_cli.decoding.workers import each_task, share_out
 from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
@@ -105,6 +105,8 @@ class Translator:
         """
         self.shortlist = shortlist
         self.model = model
+        self.stages = stages
+        self.search_fitting = FittingSearch(self._release)
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
@@ -203,7 +205,7 @@ class Translator:
         """What is found for the sources in these batches, on this thread."""
         began = time.perf_counter()
         with torch.inference_mode():
-            found = search_together(batches, lambda batch: self._begin(batch, sources), progress)
+            found = self.search_fitting(batches, lambda batch: self._begin(batch, sources), progress)
         seconds = (time.perf_counter() - began) / len(found)
         return {i: Found(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
 
@@ -215,6 +217,12 @@ class Translator:
             return Underway(self.strategy.begin(self.model, memory, mine), batch)
         model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in mine])
         return Underway(self.strategy.begin(model, memory, mine), batch, model.named)
+
+    def _release(self) -> None:
+        if self.stages is not None:
+            self.stages.forget()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _budget(self) -> int:
         """Tokens of a batch."""
@@ -300,7 +308,7 @@ class Translator:
             status,
             [p for h in best for p in h.token_log_probs],
             alternatives,
-            _shift(links, pieces, texts),
+            shift_links(links, [p.text for p in pieces], texts),
             sum(f.seconds for f in found),
         )
 
@@ -315,14 +323,3 @@ class Translator:
 
 def _ids(hypothesis: Hypothesis) -> Ids:
     return np.array(hypothesis.tokens, dtype=np.int64)
-
-
-def _shift(
-    links: Sequence[Sequence[tuple[int, int]]], pieces: Sequence[Piece], texts: Sequence[str]
-) -> list[tuple[int, int]]:
-    """Links of the pieces of a line, counted over the whole line."""
-    shifted, source, target = [], 0, 0
-    for own, piece, text in zip(links, pieces, texts, strict=True):
-        shifted += [(s + source, t + target) for s, t in own]
-        source, target = source + len(piece.text.split()), target + len(text.split())
-    return shifted

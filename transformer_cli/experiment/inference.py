@@ -77,8 +77,13 @@ def make_translator(
     options: DecodingConfig,
     wishes: Wishes | None = None,
     shortlist: Shortlist | None = None,
+    *,
+    graphs: bool = True,
 ) -> Translator:
-    """The translator of a model that `config` describes."""
+    """The translator of a model that `config` describes.
+
+    `graphs`: on CUDA, capture the steps of plain search, which pays for one that sees more than a few batches.
+    """
     fast = for_translation(model, options.precision)
     screens = (
         options.beam == 1 and options.precision == "fp32" and shortlist is None and isinstance(model, Seq2Seq)
@@ -95,7 +100,7 @@ def make_translator(
         wishes=wishes,
         shortlist=shortlist,
         output=ScreenedOutput(weight, fast.logits) if ScreenedOutput.suits(weight) else None,
-        stages=Stages() if on_cuda and shortlist is None else None,
+        stages=Stages() if graphs and on_cuda and shortlist is None else None,
     )
 
 

@@ -45,7 +45,7 @@ class Validator:
             batch_tokens=self.config.decoding.batch_tokens,
         )
         wishes = Wishes(scored=False)
-        translator = make_translator(self.config, self.model, self.vocabularies, options, wishes)
+        translator = make_translator(self.config, self.model, self.vocabularies, options, wishes, graphs=False)
         loss = self._loss()
         translations = [t.text for t in translator.translate(self.text.src)]
         bleu, chrf = quick_scores(translations, self.text.tgt)

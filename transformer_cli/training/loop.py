@@ -5,10 +5,11 @@ It receives an iterable of batches and a `validate` callable as values and knows
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -218,14 +219,14 @@ class Trainer:
     def _validate(self) -> None:
         """Measure, compare with the best, save."""
         progress, began = self.state.progress, time.monotonic()
+        try:
+            with self._as_translated():
+                scores = self._scores()
+        except Exception:
+            if self.state.ranks.size == 1:  # several cannot save together once one has gone
+                self._save(best=False)  # a validation that fails, for want of memory say, loses no update
+            raise
         progress.validated_step = progress.step
-        if self.state.average is not None:
-            self.state.average.swap(self.state.model)
-        self.state.model.eval()
-        scores = self._scores()
-        self.state.model.train()
-        if self.state.average is not None:
-            self.state.average.swap(self.state.model)
         metric = scores.metric(self.config.training.metric)
         # Of equals the later: early in training BLEU is 0 for long, and the first checkpoint the worst of them.
         best = math.isfinite(metric) and (progress.best_score is None or metric >= progress.best_score)
@@ -247,6 +248,20 @@ class Trainer:
         (took,) = self.state.ranks.lead([time.monotonic() - began])
         progress.reserve = max(progress.reserve, took)
         self._recent = Recent()
+
+    @contextlib.contextmanager
+    def _as_translated(self) -> Iterator[None]:
+        """Within, the model is what will translate: the average if there is one, without dropout."""
+        average, model = self.state.average, self.state.model
+        if average is not None:
+            average.swap(model)
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train()
+            if average is not None:
+                average.swap(model)
 
     def _scores(self) -> Validation:
         """What the leader measures, on every rank."""

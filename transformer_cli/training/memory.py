@@ -11,16 +11,6 @@ import torch
 from transformer_cli.batch import Pairs
 from transformer_cli.errors import UserError
 
-CPU_MESSAGES = ("can't allocate memory", "not enough memory")
-"""What torch's allocator for the CPU says, in an error of no kind of its own."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch, on any device, or Python ran out of memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_MESSAGES)
-
 
 def peak_bytes(device: torch.device) -> int:
     """The most memory so far: of torch on a CUDA device, else of the process."""

@@ -17,10 +17,9 @@ import torch
 
 from transformer_cli.batch import EOS, Batch, Budget, Pairs
 from transformer_cli.ops.varlen import has_varlen
-from transformer_cli.runtime import capture, pick_precision
+from transformer_cli.runtime import capture, is_out_of_memory, pick_precision
 from transformer_cli.schema import Config
 from transformer_cli.training.compiled import CompiledLayers
-from transformer_cli.training.memory import is_out_of_memory
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.resident import ResidentCorpus

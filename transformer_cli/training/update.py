@@ -12,9 +12,9 @@ from torch import Tensor
 
 from transformer_cli.batch import Pairs
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import pick_precision, products_in
+from transformer_cli.runtime import is_out_of_memory, pick_precision, products_in
 from transformer_cli.schema import Config
-from transformer_cli.training.memory import Fitting, is_out_of_memory, peak_bytes
+from transformer_cli.training.memory import Fitting, peak_bytes
 from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.state import TrainState
