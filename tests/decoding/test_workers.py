@@ -8,16 +8,15 @@ import time
 import pytest
 import torch
 
-from transformer_cli.decoding.workers import SHIFT, each_task, share_out
+from transformer_cli.decoding.workers import SHIFT, each_result, share_out
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 3])
 def test_every_batch_once_with_its_own_result(threads: int) -> None:
     batches = [[i] for i in range(20)]
-    found = list(each_task(batches, lambda b: b[0] ** 2, threads))
-    assert sorted(b[0] for b, _ in found) == list(range(20))
-    assert all(result == b[0] ** 2 for b, result in found)
-    assert list(each_task([], lambda b: b, threads)) == []
+    found = list(each_result(batches, lambda b: b[0] ** 2, threads))
+    assert sorted(found) == [i**2 for i in range(20)]
+    assert list(each_result([], lambda b: b, threads)) == []
 
 
 def test_batches_run_side_by_side_each_on_one_thread_of_torch() -> None:
@@ -28,9 +27,9 @@ def test_batches_run_side_by_side_each_on_one_thread_of_torch() -> None:
         meeting.wait()  # passes only if two batches run at once
         return torch.get_num_threads()
 
-    assert [threads for _, threads in each_task([1, 2], work, 2)] == [1, 1]
+    assert list(each_result([1, 2], work, 2)) == [1, 1]
     assert torch.get_num_threads() == before
-    assert [threads for _, threads in each_task([1], lambda task: torch.get_num_threads(), 1)] == [1]
+    assert list(each_result([1], lambda task: torch.get_num_threads(), 1)) == [1]
 
 
 def test_an_error_ends_the_whole() -> None:
@@ -44,7 +43,7 @@ def test_an_error_ends_the_whole() -> None:
         return batch
 
     with pytest.raises(ValueError, match="two"):
-        list(each_task(range(50), work, 2))
+        list(each_result(range(50), work, 2))
     assert len(started) < 10
 
 

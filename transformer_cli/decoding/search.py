@@ -104,7 +104,7 @@ class Scorer:
     alpha: float = 1.0
 
     def __call__(self, log_prob: Number, length: Number | int) -> Number:
-        """The score of a hypothesis of `length` tokens, EOS included; of tensors but for the last digit."""
+        """The score of a hypothesis of `length` tokens, EOS included; a tensor may differ in the last digit."""
         return log_prob / length_penalty(length, self.alpha)
 
 

@@ -25,7 +25,7 @@ from transformer_cli.decoding.search import Hypothesis
 from transformer_cli.decoding.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
 from transformer_cli.decoding.together import FittingSearch, Underway
-from transformer_cli.decoding.workers import each_task, share_out
+from transformer_cli.decoding.workers import each_result, share_out
 from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig
@@ -183,7 +183,7 @@ class Translator:
             with told:
                 progress(done)
 
-        for _, results in each_task(shifts, lambda batches: self._run(batches, sources, tell), self.threads):
+        for results in each_result(shifts, lambda batches: self._run(batches, sources, tell), self.threads):
             found.update(results)
         self.model.train(was_training)
         return self._cover(sources, [found[i] for i in range(len(sources))])

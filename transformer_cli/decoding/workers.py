@@ -25,29 +25,26 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def each_task(
-    tasks: Sequence[Task], work: Callable[[Task], Result], threads: int
-) -> Iterator[tuple[Task, Result]]:
-    """(task, its result) as they get done; the work of each task runs on one of `threads` threads.
+def each_result(tasks: Sequence[Task], work: Callable[[Task], Result], threads: int) -> Iterator[Result]:
+    """The result of each task as they get done; the work of each runs on one of `threads` threads.
 
     0 threads, or a single task for several: here and now, with torch's own threads. An error in one task ends
     the whole, and so does leaving early.
     """
     if not threads or len(tasks) <= 1 < threads:
         for task in tasks:
-            yield task, work(task)
+            yield work(task)
         return
     waiting = iter(tasks)
     pool = ThreadPoolExecutor(threads, initializer=_alone)
     try:
-        running = {pool.submit(work, task): task for task in islice(waiting, threads)}
+        running = {pool.submit(work, task) for task in islice(waiting, threads)}
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                task = running.pop(future)
-                if (following := next(waiting, None)) is not None:
-                    running[pool.submit(work, following)] = following
-                yield task, future.result()
+                running.remove(future)
+                running.update(pool.submit(work, task) for task in islice(waiting, 1))
+                yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
