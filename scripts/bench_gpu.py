@@ -231,35 +231,39 @@ def _pairs(mean: int, tokens: int, vocab: int, seed: int) -> Pairs:
 def decoding(device: torch.device, preset: str, beam: int, count: int, vocab: int, rounds: int) -> Iterator[Table]:
     """Search alone, encoder included, of one batch by a model that knows nothing.
 
-    Such a model does not end a sentence, so each goes on to its limit: 30 tokens in, 30 out.
+    Such a model does not end a sentence, so each goes on to its limit: as many tokens out as in, 30 each, or of many
+    lengths with that mean, so that hypotheses move from bucket to bucket.
     """
     torch.manual_seed(1)
     config = load_config(None, [f"model.preset={preset}"]).model
     precision = "bf16" if device.type == "cuda" else "fp32"
     model = for_translation(build_model(config, vocab, vocab).to(device).eval(), precision)
     rng = np.random.default_rng(1)
-    ids, layout = lay([np.append(rng.integers(4, vocab, LENGTH - 1), EOS) for _ in range(count)])
-    ids, layout, limits = ids.to(device), layout.to(device), torch.full((count,), LENGTH, device=device)
     stepwise: Callable[..., Any] = (
         partial(beam_search, beam=beam) if beam > 1 else partial(greedy_search, scored=False)
     )
-    staged = partial(completed(CapturedSearch), source=LENGTH, beam=beam, scored=beam > 1)
-    kinds: dict[str, Callable[..., Any]] = {
-        "position by position": stepwise,
-        "twin of the graph": partial(staged, stages=Stages(captures=False)),
-    }
-    if device.type == "cuda":
-        kinds["one graph a position"] = partial(staged, stages=Stages())
+    for name in ("30 each", "mean 30"):
+        lengths = [LENGTH] * count if name == "30 each" else lengths_of(LENGTH, 2 * LENGTH * count, 1)[:count]
+        ids, layout = lay([np.append(rng.integers(4, vocab, n - 1), EOS) for n in lengths])
+        given = ids.to(device), layout.to(device), layout.lengths.to(device)
+        staged = partial(completed(CapturedSearch), source=layout.longest, beam=beam, scored=beam > 1)
+        kinds: dict[str, Callable[..., Any]] = {
+            "position by position": stepwise,
+            "twin of the graph": partial(staged, stages=Stages(captures=False)),
+        }
+        if device.type == "cuda":
+            kinds["one graph a position"] = partial(staged, stages=Stages())
+        for kind, search in kinds.items():
+            work = partial(_translate, model, search, *given)
+            work()  # the second captures, and is warm-up too
+            seconds = seconds_of(work, device, rounds, 2)
+            row = {"preset": preset, "beam": beam, "sentences": count, "lengths": name, "search": kind}
+            yield row | {"sentences/s": round(count / seconds), "tokens/s": round(sum(lengths) / seconds)}
 
-    def once(search: Callable[..., Any]) -> None:
-        with torch.inference_mode():
-            search(model, model.encode(ids, layout), limits)
 
-    for kind, search in kinds.items():
-        once(search)  # the second captures, and is warm-up too
-        speed = count / seconds_of(partial(once, search), device, rounds, 2)
-        row = {"preset": preset, "beam": beam, "sentences": count, "search": kind}
-        yield row | {"sentences/s": round(speed), "tokens/s": round(speed * LENGTH)}
+def _translate(model: Any, search: Callable[..., Any], ids: Tensor, layout: Layout, limits: Tensor) -> None:
+    with torch.inference_mode():
+        search(model, model.encode(ids, layout), limits)
 
 
 def to_bleu(args: argparse.Namespace, device: torch.device) -> list[Table]:

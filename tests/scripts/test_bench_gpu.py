@@ -34,6 +34,6 @@ def test_the_plan_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert eager["tokens/s"] > 0 and 0 < eager["share of the product"] < 1
     assert "needs CUDA" in graph["tokens/s"] and compiled["update"] == "one graph, compiled layers"
     assert found["attention"][0]["padded, ms"] > 0 and found["loss"]["ours, ms"] > 0
-    assert len(found["decoding"]) == 4 and found["decoding"][1]["tokens/s"] > 0
+    assert len(found["decoding"]) == 8 and found["decoding"][1]["tokens/s"] > 0
     assert "| tiny | 512 |" in out.with_suffix(".md").read_text()
     assert "## steps" in capsys.readouterr().out
