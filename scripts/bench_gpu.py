@@ -91,12 +91,18 @@ def main(arguments: list[str] | None = None) -> None:
         for count in args.sentences
         for row in decoding(device, preset, beam, count, args.vocab, args.rounds)
     ]
+    print(write(result, args.out))
     if args.src:
         result["corpus"] = to_bleu(args, device)
-    durable.write_text(args.out.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
+        print(write(result, args.out))
+
+
+def write(result: Table, out: Path) -> str:
+    """`OUT.json` and `OUT.md`; returns the latter's text."""
     text = markdown(result)
-    durable.write_text(args.out.with_suffix(".md"), text)
-    print(text)
+    durable.write_text(out.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
+    durable.write_text(out.with_suffix(".md"), text)
+    return text
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, rounds: int, calls: int = 5) -> float:
@@ -189,7 +195,7 @@ def steps(
     """
     settings = [f"model.preset={preset}", f"data.batch_tokens={tokens}", f"data.max_length={LONGEST}"]
     config = load_config(None, settings)
-    batches = [_pairs(30, tokens, vocab, seed) for seed in range(4)]
+    batches = _batches(30, tokens, vocab, 4)
     kinds = ["operation by operation", "one graph"] + [COMPILED] * compiles
     for kind in kinds:
         torch.manual_seed(1)
@@ -206,11 +212,20 @@ def steps(
             chosen = config if kind == "one graph" else load_config(None, [*settings, "training.compile=true"])
             update = StaticUpdate(EagerUpdate(state, chosen, print), budget_of(config), print)
         speed = _speed(update, batches, device, rounds)
+        if isinstance(update, StaticUpdate):
+            row["update"] += _fallen_back(update, kind)
         share = 6 * sum(p.numel() for p in model.parameters()) * speed / flops
         memory = round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None
         yield row | {"tokens/s": round(speed), "share of the product": round(share, 3), "memory, MiB": memory}
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+
+
+def _fallen_back(update: StaticUpdate, kind: str) -> str:
+    """What a captured update could not do after all."""
+    lost = {"no memory": not update.fits, "no graph": update.graph is None}
+    lost["not compiled"] = kind == COMPILED and update.layers is None
+    return "".join(f" ({name})" for name, is_lost in lost.items() if is_lost)
 
 
 def _speed(update: Update, batches: list[Pairs], device: torch.device, rounds: int) -> float:
@@ -221,18 +236,20 @@ def _speed(update: Update, batches: list[Pairs], device: torch.device, rounds: i
     return sum(pairs.tokens for pairs in batches) / seconds_of(once, device, rounds, 2)
 
 
-def _pairs(mean: int, tokens: int, vocab: int, seed: int) -> Pairs:
-    """A packed batch of pairs of like lengths."""
-    rng, lengths = np.random.default_rng(seed), lengths_of(mean, tokens, seed)
-    src, tgt = (Sentences.pack([rng.integers(4, vocab, n - 1) for n in lengths]) for _ in "st")
-    return Pairs(src, tgt, np.arange(len(lengths)), packed=True)
+def _batches(mean: int, tokens: int, vocab: int, count: int) -> list[Pairs]:
+    """Packed batches of one corpus, each of pairs of like lengths."""
+    rng = np.random.default_rng(0)
+    lengths = [lengths_of(mean, tokens, seed) for seed in range(count)]
+    src, tgt = (Sentences.pack([rng.integers(4, vocab, n - 1) for own in lengths for n in own]) for _ in "st")
+    ends = np.cumsum([len(own) for own in lengths])
+    return [Pairs(src, tgt, rows, packed=True) for rows in np.split(np.arange(ends[-1]), ends[:-1])]
 
 
 def decoding(device: torch.device, preset: str, beam: int, count: int, vocab: int, rounds: int) -> Iterator[Table]:
     """Search alone, encoder included, of one batch by a model that knows nothing.
 
-    Such a model does not end a sentence, so each goes on to its limit: as many tokens out as in, 30 each, or of many
-    lengths with that mean, so that hypotheses move from bucket to bucket.
+    Such a model does not end a sentence, so each goes on to its limit: as many tokens out as in, 30 each, or of
+    many lengths with that mean, so that hypotheses move from bucket to bucket.
     """
     torch.manual_seed(1)
     config = load_config(None, [f"model.preset={preset}"]).model
@@ -270,10 +287,10 @@ def to_bleu(args: argparse.Namespace, device: torch.device) -> list[Table]:
     """A training of one minute by the command line: BLEU over seconds since the process started."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        files = [x for name in ("src", "tgt", "valid_src", "valid_tgt") for x in (name, getattr(args, name))]
+        files = {name: getattr(args, name) for name in ("src", "tgt", "valid_src", "valid_tgt")}
         command = [sys.executable, "-m", "transformer_cli", "train", "--run", str(run), "--device", str(device)]
-        for name, path in zip(files[::2], files[1::2], strict=True):
-            command += [f"--{name.replace('_', '-')}", str(path)]
+        for name, path in files.items():
+            command += [f"--{name.replace('_', '-')}", str(path)] if path else []
         config = Path(__file__).resolve().parents[1] / "configs/multi30k-en-de.yaml"
         command += [str(config), "--max-minutes", "1", "--set", "training.validate_every=1000"]
         began = time.time()

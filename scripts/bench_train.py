@@ -8,8 +8,8 @@ shared and their speed swings. Warm-up is discarded, start-up reported apart, th
 
     scripts/bench_train.py --device cuda [--src ... --tgt ... --valid-src ... --valid-tgt ...]
 
-On a GPU this is the whole plan of scripts/bench_gpu.py, whose options it takes: attention, loss, steps of base and
-big, decoding, time to a BLEU.
+On a GPU, without --set, this is the whole plan of scripts/bench_gpu.py, whose options it takes: attention, loss,
+steps of base and big, decoding, time to a BLEU.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 
 import bench_gpu
 import torch
+from bench_gpu import synchronize
 
 from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream
@@ -59,11 +60,6 @@ def matrix_product(device: torch.device, size: int = 2048, seconds: float = 0.7)
     return 2.0 * size**3 / best
 
 
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--src", type=Path, default=ROOT / "data/sample/train.en")
@@ -79,11 +75,11 @@ def main() -> None:
 
     tune_process()
     device = pick_device(args.device)
-    if device.type == "cuda":
+    if device.type == "cuda" and not args.set:
         bench_gpu.main(sys.argv[1:])
         return
     if others:
-        parser.error(f"unknown on a CPU: {' '.join(others)}")
+        parser.error(f"only for the plan of a GPU: {' '.join(others)}")
     config = load_config(None, [*SMALL, *args.set])
     precision = pick_precision(device, config.training.precision, config.model.d_model)
     began = time.perf_counter()

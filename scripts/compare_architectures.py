@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from architecture_pictures import Map, draw, draw_maps
-from bench_train import synchronize
+from bench_gpu import synchronize
 from numpy.typing import NDArray
 from tqdm import tqdm
 

@@ -63,7 +63,7 @@ class Sentences:
         return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """Pairs that make one batch, named by their place in a corpus and not yet laid out.
 

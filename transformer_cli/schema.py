@@ -192,7 +192,7 @@ class DecodingConfig(Section):
     mbr_samples: Annotated[int, Field(ge=0, le=1024)] = 0
     """Minimum Bayes risk: draw so many samples and choose the one most like the others by chrF; 0 = off."""
     batch_tokens: CountOrZero = 0
-    """Source tokens of a decoding batch, padding included; 0 = 8,192, on a CPU divided by the beams."""
+    """Source tokens of a decoding batch, padding included; 0 = 8,192 (on a GPU 16,384) shared by the beams."""
     precision: Literal["fp32", "int8", "bf16", "fp64"] = "fp32"
     """Of matrix products: int8 is for a CPU and rounds by the batch, bf16 is for a GPU, fp64 for proofs."""
     shortlist: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from test_loop import VOCAB, trainer, weights
 from test_static import PLAIN, fixed, nothing, packed
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.compilers import nop
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from transformer_cli.batch import Budget
@@ -47,11 +50,16 @@ def test_an_update_with_compiled_layers_is_the_same(tmp_path: Path, monkeypatch:
     assert [name for name, _ in compiled.state.model.named_parameters()] == names
 
 
-def test_layers_that_cannot_be_compiled_run_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
-        raise RuntimeError("no compiler on this machine")
+def fails(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+    raise OSError("no compiler on this machine")
 
-    monkeypatch.setattr(static, "CompiledLayers", partial(CompiledLayers, backend=broken))
+
+@pytest.mark.parametrize("backend", [fails, aot_autograd(fw_compiler=nop, bw_compiler=fails)])
+def test_layers_that_cannot_be_compiled_run_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any
+) -> None:
+    """Forward or backward."""
+    monkeypatch.setattr(static, "CompiledLayers", partial(CompiledLayers, backend=backend))
     plain, compiled = (
         trainer(tmp_path / n, *PLAIN, f"training.compile={c}") for n, c in (("a", "false"), ("b", "true"))
     )
@@ -64,6 +72,26 @@ def test_layers_that_cannot_be_compiled_run_as_they_are(tmp_path: Path, monkeypa
     torch.testing.assert_close(*found)
     assert len(said) == 2 and "cannot be compiled" in said[1] and "no compiler" in said[1]
     assert other.layers is None
+
+
+def test_layers_of_a_kind_share_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is compiled anew in later updates, or after a validation."""
+    made: list[int] = []
+
+    def counting(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        made.append(1)
+        return graph
+
+    monkeypatch.setattr(static, "CompiledLayers", partial(CompiledLayers, backend=counting))
+    layers = ["model.encoder_layers=3", "model.decoder_layers=3", "training.compile=true"]
+    t = trainer(tmp_path, *PLAIN, *layers)
+    update = fixed(t)
+    for i in range(4):
+        update([packed(i)], packed(i).tokens, 1e-3, nothing)
+        t.state.model.eval()
+        t.state.model(packed(9).batch())
+        t.state.model.train()
+    assert len(made) == 2
 
 
 @pytest.mark.skipif(not has_varlen(), reason="this torch has no attention for packed sentences")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 from test_loop import VOCAB, pairs_of
 
 from transformer_cli.batch import BOS, Budget, Pairs
-from transformer_cli.training import resident
-from transformer_cli.training.resident import ResidentCorpus, ResidentSentences
+from transformer_cli.config import load_config
+from transformer_cli.models.registry import build_model
+from transformer_cli.ops import attention
+from transformer_cli.ops.varlen import has_varlen
+from transformer_cli.training import objective, resident
+from transformer_cli.training.compiled import CompiledLayers
+from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.resident import ResidentCorpus
 
 BUDGET = Budget(90, 9, 16)
 CPU = torch.device("cpu")
@@ -28,7 +36,8 @@ def chosen(whole: Pairs, *rows: int) -> Pairs:
 @pytest.mark.parametrize("room", [True, False])
 def test_a_batch_holds_what_the_host_would_lay_out(room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resident, "_free_memory", lambda device: 1e9 if room else 0)
-    whole, laid = corpus(0), ResidentCorpus(BUDGET, CPU)
+    said: list[str] = []
+    whole, laid = corpus(0), ResidentCorpus(BUDGET, CPU, said.append)
     for rows in ([3, 1, 2], [39], [0, 5, 0, 17, 30]):
         pairs = chosen(whole, *rows)
         assert BUDGET.holds(pairs)
@@ -42,10 +51,11 @@ def test_a_batch_holds_what_the_host_would_lay_out(room: bool, monkeypatch: pyte
             assert torch.equal(ids[: len(own_ids)], own_ids)
         begins = ours.tgt_layout.positions == 0
         assert bool((ours.tgt_in[begins] == BOS).all())
+    assert laid.holds == room and len(said) == (not room)
 
 
 def test_the_corpus_of_another_epoch_takes_the_place_of_the_first() -> None:
-    laid, one, other = ResidentCorpus(BUDGET, CPU), corpus(1), corpus(2)
+    laid, one, other = ResidentCorpus(BUDGET, CPU, print), corpus(1), corpus(2)
     laid.batch(chosen(one, 1, 2))
     held = laid._sides
     laid.batch(chosen(one, 3))
@@ -55,8 +65,22 @@ def test_the_corpus_of_another_epoch_takes_the_place_of_the_first() -> None:
     assert torch.equal(batch.src[: len(twin.src)], twin.src) and laid._sides is not held
 
 
-def test_the_device_is_asked_for_nothing() -> None:
-    """Tensors without values have none to give."""
-    side = ResidentSentences(corpus(3).src, torch.device("meta"))
-    ids, layout = side.lay(torch.arange(5, device="meta"), BUDGET)
-    assert ids.is_meta and ids.shape == (BUDGET.tokens,) and layout.tokens == BUDGET.tokens
+@pytest.mark.skipif(not has_varlen(), reason="this torch has no attention for packed sentences")
+@pytest.mark.parametrize("compiles", [False, True])
+def test_the_device_is_asked_for_nothing(compiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward on tensors without values, which have none to give, with all that a GPU does."""
+    monkeypatch.setattr(attention, "varlen_suits", lambda q: True)
+    monkeypatch.setattr(objective, "product_dtype", lambda x: x.dtype)  # this device knows no autocast
+    torch.compiler.reset()
+    meta = torch.device("meta")
+    config = load_config(None, ["model.preset=tiny", "model.dropout=0.1"]).model
+    model = build_model(config, VOCAB, VOCAB).to(device=meta, dtype=torch.bfloat16)
+    batch = ResidentCorpus(BUDGET, meta, print).batch(chosen(corpus(3), 0, 5, 17))
+    layers = CompiledLayers(model, backend="aot_eager").standing_in() if compiles else contextlib.nullcontext()
+    with layers:
+        states = model(batch)
+    loss, _ = smoothed_loss(
+        states, model.output_weight, batch.tgt_out, 0.1, torch.ones(BUDGET.tokens, device=meta)
+    )
+    torch.autograd.backward(loss)
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in model.parameters())

@@ -15,6 +15,7 @@ from transformer_cli.batch import Batch, Budget, Pairs
 from transformer_cli.errors import UserError
 from transformer_cli.training import static
 from transformer_cli.training.loop import Trainer
+from transformer_cli.training.resident import ResidentCorpus
 from transformer_cli.training.static import StaticUpdate, obstacle
 
 PLAIN = ["model.dropout=0.0", "data.max_length=16"]
@@ -130,7 +131,29 @@ def test_out_of_memory_goes_to_the_twin_for_good(tmp_path: Path) -> None:
     t.state.model.forward = limited  # type: ignore[method-assign]
     for i in range(2):
         assert update([packed(i)], packed(i).tokens, 1e-2, nothing).done
-    assert len(said) == 1 and "out of memory" in said[0] and update.calls == 0
+    assert len(said) == 2 and all("out of memory" in line for line in said) and update.calls == 0
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_no_memory_for_a_batch_gives_that_of_the_corpus_back(tmp_path: Path, times: int) -> None:
+    said: list[str] = []
+    one, other = (trainer(tmp_path / name, *PLAIN) for name in "ab")
+    update, lay, left = fixed(other), ResidentCorpus.batch, times
+    update.say = said.append
+
+    def limited(pairs: Pairs) -> Batch:
+        nonlocal left
+        if update.calls == 1 and left:
+            left -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return lay(update.corpus, pairs)
+
+    update.corpus.batch = limited  # type: ignore[method-assign]
+    for i in range(4):
+        found = [u([packed(i)], packed(i).tokens, 1e-3, nothing) for u in (eager(one), update)]
+        torch.testing.assert_close(found[0].nll, found[1].nll, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(weights(one), weights(other), rtol=1e-4, atol=1e-5)
+    assert len(said) == times and not update.corpus.holds and update.fits == (times == 1)
 
 
 def test_a_whole_run_of_the_loop(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def translate(
         int | None,
         typer.Option(
             "--batch-tokens",
-            help="Source pieces of a batch. Default: the run's.",
+            help="Source pieces of a batch. Default: the run's, or 8,192 (GPU: 16,384) shared by the beams.",
             rich_help_panel=SEARCH,
         ),
     ] = None,

@@ -33,10 +33,8 @@ from transformer_cli.schema import DecodingConfig
 EXTRA_LENGTH = 10
 """Pieces that every translation may have beyond max_length_ratio times its source."""
 
-CPU_BATCH, GPU_BATCH = 8192, 8192
-"""Source tokens of a batch where `decoding.batch_tokens` says nothing; on a CPU of one beam, fewer of several."""
-USUAL_WIDTH = 2
-"""Beams or samples of a sentence up to which a batch keeps its tokens; beyond, memory would grow."""
+CPU_BATCH, GPU_BATCH = 8192, 16_384
+"""Source tokens of a batch where `decoding.batch_tokens` says nothing; beams or samples share them."""
 PARTS = 1 << 16
 """Parts of a line that can be told apart by their number."""
 
@@ -225,13 +223,10 @@ class Translator:
             torch.cuda.empty_cache()
 
     def _budget(self) -> int:
-        """Tokens of a batch."""
+        """Source tokens of a batch."""
         o, on_cpu = self.options, self.device.type == "cpu"
         width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
-        if on_cpu and not o.batch_tokens:
-            return max(1, CPU_BATCH // width)
-        tokens = o.batch_tokens or GPU_BATCH
-        return max(1, tokens * USUAL_WIDTH // max(width, USUAL_WIDTH))
+        return o.batch_tokens or max(1, (CPU_BATCH if on_cpu else GPU_BATCH) // width)
 
     def source(
         self,

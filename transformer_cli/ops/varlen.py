@@ -19,8 +19,14 @@ from transformer_cli.layout import Layout
 varlen_attn: Callable[..., Any] | None
 try:
     from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # a torch without it attends on padded rows, and is right all the same
+except (
+    ImportError,
+    OSError,
+):  # without it packed sentences are padded for attention, and it is right all the same
     varlen_attn = None
+
+WINDOWED = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
+"""How this torch is told that a token sees only those before it: 2.11 and 2.13 differ."""
 
 
 def has_varlen() -> bool:
@@ -39,15 +45,8 @@ def varlen_attention(
 ) -> Tensor:
     """Queries `[N, H, K]` of each sentence attend to its keys and values `[N_k, H, K]` -> `[N, H, K]`."""
     assert varlen_attn is not None
+    direction: dict[str, Any] = {"window_size": (-1, 0 if causal else -1)} if WINDOWED else {"is_causal": causal}
     out: Tensor = varlen_attn(
-        q, k, v, q_layout.cu_seqlens, k_layout.cu_seqlens, q_layout.longest, k_layout.longest, **_direction(causal)
+        q, k, v, q_layout.cu_seqlens, k_layout.cu_seqlens, q_layout.longest, k_layout.longest, **direction
     )
     return out
-
-
-def _direction(causal: bool) -> dict[str, Any]:
-    """How this torch is told that a token sees only those before it: 2.11 and 2.13 differ."""
-    assert varlen_attn is not None
-    if "window_size" in inspect.signature(varlen_attn).parameters:
-        return {"window_size": (-1, 0 if causal else -1)}
-    return {"is_causal": causal}

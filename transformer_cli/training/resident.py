@@ -9,6 +9,7 @@ Shapes: P pairs of the corpus, B of a batch; N tokens of the fixed shape.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,63 +19,80 @@ from torch import Tensor
 from transformer_cli.batch import BOS, EOS, Batch, Budget, Ids, Pairs, Sentences
 from transformer_cli.layout import Layout
 
-SHARE = 4
-"""A corpus that needs more than this part of the free memory stays on the host, which sends each batch's ids."""
+SHARE = 0.25
+"""Of the free memory: a corpus that needs more stays on the host, which sends each batch's ids."""
 
 
 class ResidentSentences:
     """One side of a corpus on a device: ids `[tokens]` int32, and where each sentence begins, `[P + 1]` int64."""
 
     def __init__(self, sentences: Sentences, device: torch.device) -> None:
-        self.ids = send(np.asarray(sentences.tokens), device)
-        self.offsets = send(sentences.offsets, device)
+        self.ids, self.offsets = (
+            torch.from_numpy(np.array(x)).to(device) for x in (sentences.tokens, sentences.offsets)
+        )
 
     def lay(self, rows: Tensor, budget: Budget) -> tuple[Tensor, Layout]:
         """Sentences `[B]` -> ids `[N]` int64 and their layout, in the fixed shape; filler is EOS."""
-        starts, ends = (self.offsets.index_select(0, r) for r in (rows, rows + 1))  # [B] each
-        layout = budget.layout(ends - starts)
+        begins, ends = (self.offsets.index_select(0, r) for r in (rows, rows + 1))  # [B] each
+        layout = budget.layout(ends - begins)
         assert layout.flat_index is not None
         sentence = layout.flat_index // layout.longest  # [N], those from B on are filler
         is_token = sentence < len(rows)
-        starts = F.pad(starts, (0, layout.sentences - len(rows)))
-        places = (starts.index_select(0, sentence) + layout.positions) * is_token
+        begins = F.pad(begins, (0, layout.sentences - len(rows)))
+        places = (begins.index_select(0, sentence) + layout.positions) * is_token
         return torch.where(is_token, self.ids.index_select(0, places).long(), EOS), layout
 
 
 class ResidentCorpus:
     """Lays out batches of whichever corpus they come from; holds the newest, if it is not too large."""
 
-    def __init__(self, budget: Budget, device: torch.device) -> None:
-        self.budget, self.device = budget, device
+    def __init__(self, budget: Budget, device: torch.device, say: Callable[[str], None]) -> None:
+        self.budget, self.device, self.say = budget, device, say
+        self.holds = True
+        """Whether it may hold one; no more once one has not fitted."""
         self._of: tuple[Sentences, Sentences] | None = None
-        self._sides: list[ResidentSentences] | None = None
+        self._sides: list[ResidentSentences] = []
 
     def batch(self, pairs: Pairs) -> Batch:
         """`pairs.batch()` on the device, packed and in the fixed shape, which must hold it."""
-        if self._of != (pairs.src, pairs.tgt):
+        if self.holds and self._of != (pairs.src, pairs.tgt):
             self._hold(pairs)
-        sides, rows = self._sides, pairs.rows
-        if sides is None:
-            alone = [side.take(rows) for side in (pairs.src, pairs.tgt)]
-            sides, rows = [ResidentSentences(side, self.device) for side in alone], np.arange(len(rows))
-        sent = send(rows, self.device)
-        src, src_layout = sides[0].lay(sent, self.budget)
-        tgt_out, tgt_layout = sides[1].lay(sent, self.budget)
+        if self.holds:
+            sides, numbers = self._sides, pairs.rows
+        else:
+            alone = (side.take(pairs.rows) for side in (pairs.src, pairs.tgt))
+            sides, numbers = [ResidentSentences(side, self.device) for side in alone], np.arange(len(pairs))
+        rows = send(numbers, self.device)
+        src, src_layout = sides[0].lay(rows, self.budget)
+        tgt_out, tgt_layout = sides[1].lay(rows, self.budget)
         tgt_in = torch.where(tgt_layout.positions == 0, BOS, tgt_out.roll(1))
         return Batch(src, src_layout, tgt_in, tgt_layout, tgt_out)
 
+    def forget(self) -> None:
+        """Give the memory of the corpus back, and hold none any more."""
+        self.holds, self._of, self._sides = False, None, []
+
     def _hold(self, pairs: Pairs) -> None:
-        self._of, self._sides = (pairs.src, pairs.tgt), None  # the old one goes first
+        self._of, self._sides = (pairs.src, pairs.tgt), []  # the old one goes first
         size = sum(side.tokens.nbytes + side.offsets.nbytes for side in self._of)
-        if size * SHARE <= _free_memory(self.device):
+        if size > SHARE * _free_memory(self.device):
+            self.say(
+                f"the corpus takes {size / 2**20:,.0f} MiB, too much of the device's memory: it stays on the host"
+            )
+            self.forget()
+        else:
             self._sides = [ResidentSentences(side, self.device) for side in self._of]
 
 
 def _free_memory(device: torch.device) -> float:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
+    """Bytes; on a GPU those count that torch keeps for itself and does not use."""
+    if device.type != "cuda":
+        return math.inf
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def send(numbers: Ids, device: torch.device) -> Tensor:
-    """A copy on the device; the host does not wait for it."""
+    """A few numbers on the device; the host does not wait for them."""
     held = torch.from_numpy(np.array(numbers))
     return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held.to(device)

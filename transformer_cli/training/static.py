@@ -65,7 +65,7 @@ class StaticUpdate:
         self.eager, self.budget, self.say = eager, budget, say
         self.state, self.config = eager.state, eager.config
         self.device = eager.device
-        self.corpus = ResidentCorpus(budget, self.device)
+        self.corpus = ResidentCorpus(budget, self.device, say)
         self.batch = _blank(budget, self.device)
         self.counts = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
         self.tokens, self.share, self.nll, self.norm, self.left_out, self.in_a_row = (
@@ -81,17 +81,16 @@ class StaticUpdate:
         """See `Update`. What it returns is `done` in any case; see `look`."""
         if not self.fits or len(batches) != 1 or not self.budget.holds(batches[0]):
             return self.eager(batches, tokens, rate, exchange)
-        self._fill(batches[0])
         set_learning_rate(self.state.optimizer, rate)
-        try:
-            self._run()
-        except RuntimeError as error:
-            if self.graph is not None or not is_out_of_memory(error):
-                raise
-            self.fits = False
-        if not self.fits:
-            torch.cuda.empty_cache()
+        while not self._fitted(batches[0]):
+            if self.corpus.holds:
+                self.say("out of memory: the corpus stays on the host from now on")
+                self.corpus.forget()
+                torch.cuda.empty_cache()
+                continue
             self.say("out of memory: batches are computed operation by operation and in parts from now on, slower")
+            self.fits, self.graph = False, None
+            torch.cuda.empty_cache()
             return self.eager(batches, tokens, rate, exchange)
         self.calls += 1
         if self.calls % LOOK_EVERY == 0:
@@ -102,6 +101,24 @@ class StaticUpdate:
         """See `Update`."""
         return self.eager.rehearse(pairs)
 
+    def _fitted(self, pairs: Pairs) -> bool:
+        """One update of these pairs; False if there was no memory for it, and then nothing has changed."""
+        try:
+            self._fill(pairs)
+            if self.captures and self.graph is None and self.calls >= WARM_UP:
+                self._capture()
+            if self.graph is None and self.layers is not None and not self.calls:
+                self._compile()
+            elif self.graph is None:
+                self._compute()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        if self.graph is not None:
+            self.graph.replay()
+        return True
+
     def _fill(self, pairs: Pairs) -> None:
         """Write the batch into the fixed tensors."""
         self.corpus.batch(pairs).copy_to(self.batch)
@@ -110,27 +127,18 @@ class StaticUpdate:
         if self.state.average is not None:
             self.share.fill_(self.state.average.share(self.state.progress.step + 1))
 
-    def _run(self) -> None:
-        if self.captures and self.graph is None and self.calls >= WARM_UP:
-            self._capture()
-        if self.graph is not None:
-            self.graph.replay()
-        elif self.layers is not None and not self.calls:
-            self._compile(self.layers)
-        else:
-            self._compute()
-
-    def _compile(self, layers: CompiledLayers) -> None:
+    def _compile(self) -> None:
         """The first update with compiled layers, or, if they cannot be had, with the layers as they are."""
         self.say("compiling the layers, once: about a minute")
         try:
             self._compute()
-        except RuntimeError as error:
+        except Exception as error:  # a compiler may fail in any way
             if is_out_of_memory(error):
                 raise
             self.layers = None
             reason = " ".join(str(error).split("\n")[:2])
             self.say(f"warning: the layers cannot be compiled; they run slower without: {reason}")
+        if self.layers is None:  # only here, where the error and all that it held are gone
             self._compute()
 
     def _compute(self) -> None:
