@@ -292,6 +292,7 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
     "prefix unsayable": (3, "cannot say", lambda run, tmp: ["translate", run, "--prefix", tmp / "chinese"]),
     "groups": (2, "multiple", lambda run, tmp: ["translate", run, "--diversity-groups", 3]),
     "precision": (2, "precision", lambda run, tmp: ["translate", run, "--precision", "int3"]),
+    "seed without sampling": (2, "--seed needs --sample", lambda run, tmp: ["translate", run, "--seed", 5]),
     "top k without sampling": (2, "--top-k needs --sample", lambda run, tmp: ["translate", run, "--top-k", 5]),
     "strength without groups": (2, "needs --diversity-groups",
         lambda run, tmp: ["translate", run, "--diversity-strength", 1]),

@@ -107,7 +107,11 @@ def make_translator(
 def _check_given(given: Mapping[str, Any], options: DecodingConfig) -> None:
     """Raises: ConfigError for an option that nothing would look at."""
     for names, heeded, needed in (
-        (("temperature", "top_k", "top_p"), options.sample or options.mbr_samples, "--sample or --mbr-samples"),
+        (
+            ("temperature", "top_k", "top_p", "seed"),
+            options.sample or options.mbr_samples,
+            "--sample or --mbr-samples",
+        ),
         (("diversity_strength",), options.diversity_groups > 1, "--diversity-groups"),
     ):
         for name in names:
