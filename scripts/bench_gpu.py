@@ -48,7 +48,6 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 Table = dict[str, Any]
 LONGEST = 200
-COMPILED = "one graph, compiled layers"
 LENGTH = 30
 """Tokens of a sentence that is decoded, source and target."""
 
@@ -196,7 +195,7 @@ def steps(
     settings = [f"model.preset={preset}", f"data.batch_tokens={tokens}", f"data.max_length={LONGEST}"]
     config = load_config(None, settings)
     batches = _batches(30, tokens, vocab, 4)
-    kinds = ["operation by operation", "one graph"] + [COMPILED] * compiles
+    kinds = ["operation by operation", "one graph"] + ["one graph, compiled layers"] * compiles
     for kind in kinds:
         torch.manual_seed(1)
         model = build_model(config.model, vocab, vocab).to(device)
@@ -213,7 +212,7 @@ def steps(
             update = StaticUpdate(EagerUpdate(state, chosen, print), budget_of(config), print)
         speed = _speed(update, batches, device, rounds)
         if isinstance(update, StaticUpdate):
-            row["update"] += _fallen_back(update, kind)
+            row["update"] += _fallen_back(update)
         share = 6 * sum(p.numel() for p in model.parameters()) * speed / flops
         memory = round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None
         yield row | {"tokens/s": round(speed), "share of the product": round(share, 3), "memory, MiB": memory}
@@ -221,10 +220,10 @@ def steps(
             torch.cuda.reset_peak_memory_stats(device)
 
 
-def _fallen_back(update: StaticUpdate, kind: str) -> str:
+def _fallen_back(update: StaticUpdate) -> str:
     """What a captured update could not do after all."""
     lost = {"no memory": not update.fits, "no graph": update.graph is None}
-    lost["not compiled"] = kind == COMPILED and update.layers is None
+    lost["not compiled"] = update.config.training.compile and update.layers is None
     return "".join(f" ({name})" for name, is_lost in lost.items() if is_lost)
 
 

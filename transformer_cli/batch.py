@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transformer_cli.layout import Layout
+from transformer_cli.tree import mapped
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
@@ -125,20 +126,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(
-            self.src.to(device, non_blocking=True),
-            self.src_layout.to(device),
-            self.tgt_in.to(device, non_blocking=True),
-            self.tgt_layout.to(device),
-            self.tgt_out.to(device, non_blocking=True),
-        )
-
-    def copy_to(self, other: Batch) -> None:
-        """Write all its tensors into those of a batch of the same fixed shape."""
-        for name in ("src", "tgt_in", "tgt_out"):
-            getattr(other, name).copy_(getattr(self, name))
-        self.src_layout.copy_to(other.src_layout)
-        self.tgt_layout.copy_to(other.tgt_layout)
+        return mapped(self, lambda x: x.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ is computed once, when the batch is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from transformer_cli.tree import mapped
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,7 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """The same layout with its indices on `device`."""
-        moved: dict[str, Any] = {name: x.to(device, non_blocking=True) for name, x in self._indices().items()}
-        return replace(self, **moved)
-
-    def copy_to(self, other: Layout) -> None:
-        """Write the indices into those of a layout of the same fixed shape."""
-        held = other._indices()
-        for name, x in self._indices().items():
-            held[name].copy_(x)
-
-    def _indices(self) -> dict[str, Tensor]:
-        return {f.name: x for f in fields(self) if isinstance(x := getattr(self, f.name), Tensor)}
+        return mapped(self, lambda x: x.to(device, non_blocking=True))
 
 
 def join_padded(first: Tensor, second: Tensor, dim: int) -> Tensor:

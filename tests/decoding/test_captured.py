@@ -19,10 +19,10 @@ from transformer_cli.decoding.ensemble import Ensemble
 from transformer_cli.decoding.greedy import greedy_search
 from transformer_cli.decoding.search import Hypothesis, Scorer, completed
 from transformer_cli.decoding.slots import Step, begin_slots
-from transformer_cli.decoding.tree import copy_into, mapped, tensors
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import ModelConfig
+from transformer_cli.tree import copy_into, mapped, tensors
 
 VOCAB, SENTENCES = 48, 30
 KINDS = {

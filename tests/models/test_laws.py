@@ -16,13 +16,13 @@ from torch import Tensor
 from transformer_cli.batch import BOS, EOS, Batch, collate
 from transformer_cli.decoding.beam import beam_search
 from transformer_cli.decoding.greedy import greedy_search
-from transformer_cli.decoding.tree import tensors
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import products_in
 from transformer_cli.schema import ModelConfig
 from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.tree import tensors
 
 VOCAB = 23
 LENGTHS = [(3, 6), (7, 2), (5, 4), (1, 1)]

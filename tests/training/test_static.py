@@ -17,6 +17,7 @@ from transformer_cli.training import static
 from transformer_cli.training.loop import Trainer
 from transformer_cli.training.resident import ResidentCorpus
 from transformer_cli.training.static import StaticUpdate, obstacle
+from transformer_cli.tree import tensors
 
 PLAIN = ["model.dropout=0.0", "data.max_length=16"]
 
@@ -61,8 +62,7 @@ def test_nothing_changes_its_shape_or_place(tmp_path: Path) -> None:
 
     def places() -> list[tuple[int, torch.Size]]:
         b = update.batch
-        held = [b.src, b.tgt_in, b.tgt_out, *b.src_layout._indices().values(), *b.tgt_layout._indices().values()]
-        return [(x.data_ptr(), x.shape) for x in (*held, update.counts, update.tokens, update.nll)]
+        return [(x.data_ptr(), x.shape) for x in (*tensors(b), update.counts, update.tokens, update.nll)]
 
     before = places()
     assert len({pointer for pointer, _ in before}) == len(before)  # no two share memory

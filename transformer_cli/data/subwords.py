@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transformer_cli.data.corpus import ParallelText
 from transformer_cli.batch import Sentences
+from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.tokenizer import Tokenizer
 

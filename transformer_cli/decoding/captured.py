@@ -24,8 +24,8 @@ from torch import Tensor
 from transformer_cli.batch import EOS
 from transformer_cli.decoding.search import WORST, Hypothesis, Scorer, Search, StepModel
 from transformer_cli.decoding.slots import Ended, Slots, Step, begin_slots, rows_of
-from transformer_cli.decoding.tree import copy_into, mapped, tensors
 from transformer_cli.runtime import capture
+from transformer_cli.tree import copy_into, mapped, tensors
 
 LOOK_EVERY = 4
 """Positions between two looks at which sentences have finished."""

@@ -25,8 +25,8 @@ from transformer_cli.decoding.search import (
     never_said,
     widest,
 )
-from transformer_cli.decoding.tree import mapped, tensors
 from transformer_cli.layout import fill
+from transformer_cli.tree import mapped, tensors
 
 
 @dataclass(frozen=True)

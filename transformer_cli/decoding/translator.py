@@ -219,8 +219,7 @@ class Translator:
     def _release(self) -> None:
         if self.stages is not None:
             self.stages.forget()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
 
     def _budget(self) -> int:
         """Source tokens of a batch."""

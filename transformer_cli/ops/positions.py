@@ -47,9 +47,8 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
     Returns:
         Like `x`, same norm.
     """
-    if (
-        turn.is_complex()
-    ):  # a pair of coordinates is a complex number, and turning it a product: one pass, not seven
+    if turn.is_complex():
+        # A pair of coordinates is a complex number, and turning it a product: one pass instead of seven.
         pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))  # [..., H, K / 2]
         return torch.view_as_real(pairs * turn).flatten(-2)
     cos, sin = turn.to(x.dtype)

@@ -19,11 +19,8 @@ from transformer_cli.layout import Layout
 varlen_attn: Callable[..., Any] | None
 try:
     from torch.nn.attention.varlen import varlen_attn
-except (
-    ImportError,
-    OSError,
-):  # without it packed sentences are padded for attention, and it is right all the same
-    varlen_attn = None
+except (ImportError, OSError):
+    varlen_attn = None  # packed sentences are padded for attention then, and it is right all the same
 
 WINDOWED = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
 """How this torch is told that a token sees only those before it: 2.11 and 2.13 differ."""

@@ -27,6 +27,7 @@ class ResidentSentences:
     """One side of a corpus on a device: ids `[tokens]` int32, and where each sentence begins, `[P + 1]` int64."""
 
     def __init__(self, sentences: Sentences, device: torch.device) -> None:
+        self.of = sentences
         self.ids, self.offsets = (
             torch.from_numpy(np.array(x)).to(device) for x in (sentences.tokens, sentences.offsets)
         )
@@ -50,12 +51,11 @@ class ResidentCorpus:
         self.budget, self.device, self.say = budget, device, say
         self.holds = True
         """Whether it may hold one; no more once one has not fitted."""
-        self._of: tuple[Sentences, Sentences] | None = None
         self._sides: list[ResidentSentences] = []
 
     def batch(self, pairs: Pairs) -> Batch:
         """`pairs.batch()` on the device, packed and in the fixed shape, which must hold it."""
-        if self.holds and self._of != (pairs.src, pairs.tgt):
+        if self.holds and [side.of for side in self._sides] != [pairs.src, pairs.tgt]:
             self._hold(pairs)
         if self.holds:
             sides, numbers = self._sides, pairs.rows
@@ -70,18 +70,18 @@ class ResidentCorpus:
 
     def forget(self) -> None:
         """Give the memory of the corpus back, and hold none any more."""
-        self.holds, self._of, self._sides = False, None, []
+        self.holds, self._sides = False, []
 
     def _hold(self, pairs: Pairs) -> None:
-        self._of, self._sides = (pairs.src, pairs.tgt), []  # the old one goes first
-        size = sum(side.tokens.nbytes + side.offsets.nbytes for side in self._of)
+        self._sides = []  # the old one goes first
+        size = sum(side.tokens.nbytes + side.offsets.nbytes for side in (pairs.src, pairs.tgt))
         if size > SHARE * _free_memory(self.device):
             self.say(
                 f"the corpus takes {size / 2**20:,.0f} MiB, too much of the device's memory: it stays on the host"
             )
             self.forget()
         else:
-            self._sides = [ResidentSentences(side, self.device) for side in self._of]
+            self._sides = [ResidentSentences(side, self.device) for side in (pairs.src, pairs.tgt)]
 
 
 def _free_memory(device: torch.device) -> float:

@@ -25,6 +25,7 @@ from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.resident import ResidentCorpus
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.update import MAX_SKIPPED, EagerUpdate, Exchange, Updated, diverged
+from transformer_cli.tree import copy_into
 
 SENTENCE = 8
 """Tokens of a sentence, at least, in the mean of a batch: bounds the places for sentences in the fixed shape."""
@@ -121,7 +122,7 @@ class StaticUpdate:
 
     def _fill(self, pairs: Pairs) -> None:
         """Write the batch into the fixed tensors."""
-        self.corpus.batch(pairs).copy_to(self.batch)
+        copy_into(self.batch, self.corpus.batch(pairs))
         self.counts.zero_()[: pairs.tokens].fill_(1.0)
         self.tokens.fill_(pairs.tokens)
         if self.state.average is not None:

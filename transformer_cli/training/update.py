@@ -124,8 +124,7 @@ class EagerUpdate:
                     raise
             # Only here, where the error and all that it held are gone.
             self.state.model.zero_grad(set_to_none=True)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
             self.say(self.fitting.refuse(parts))
 
     def _sum_gradients(self, batches: Sequence[Pairs], tokens: int) -> Tensor:
