@@ -29,9 +29,9 @@ def draw(figures: dict[str, Any], folder: Path) -> None:
 
 def draw_gradients(tasks: dict[str, Any], picture: Path) -> None:
     """Gradient norm against the distance from the end of the source, before and after training."""
-    stages = ("at initialisation", "after copy", "after reverse")
-    figure, grid = plt.subplots(1, len(stages), figsize=(16, 4.6), layout="constrained")
-    for axes, stage in zip(grid, stages, strict=True):
+    graph_pool = ("at initialisation", "after copy", "after reverse")
+    figure, grid = plt.subplots(1, len(graph_pool), figsize=(16, 4.6), layout="constrained")
+    for axes, stage in zip(grid, graph_pool, strict=True):
         for name, row in tasks["models"].items():
             axes.plot(row[stage]["gradients"][::-1], label=name, **style(name))
         axes.set(title=stage, xlabel="source positions after it", ylabel="gradient norm", yscale="log")

@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from transformer_cli.artifacts.loading import LoadedModel, load_model
 from transformer_cli.data.text import read_lines
-from transformer_cli.decoding.lines import Wishes
-from transformer_cli.experiment.export import ExportRequest, export_model
-from transformer_cli.experiment.inference import LoadedRun, load_run
-from transformer_cli.runtime import pick_device, tune_process
+from transformer_cli.decoding.segments import TranslationRequest
+from transformer_cli.deployment.export import ExportRequest, export_model
+from transformer_cli.runtime import select_device, tune_process
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ Translate = Callable[[], list[str]]
 """Translates the text once, from raw lines to raw lines."""
 
 
-def ours(loaded: LoadedRun, lines: list[str], **options: Any) -> Translate:
-    translator = loaded.translator(options, Wishes(scored=False))
+def ours(loaded: LoadedModel, lines: list[str], **options: Any) -> Translate:
+    translator = loaded.translator(options, TranslationRequest(scored=False))
 
     def run() -> list[str]:
         return [t.text for t in translator.translate(lines)]
@@ -60,7 +60,7 @@ def ours(loaded: LoadedRun, lines: list[str], **options: Any) -> Translate:
     return run
 
 
-def theirs(loaded: LoadedRun, directory: Path, lines: list[str], beam: int, compute: str) -> Translate:
+def theirs(loaded: LoadedModel, directory: Path, lines: list[str], beam: int, compute: str) -> Translate:
     """CTranslate2 at its best here: workers of one thread, batches of 64 sentences sorted by length."""
     import ctranslate2
 
@@ -68,8 +68,8 @@ def theirs(loaded: LoadedRun, directory: Path, lines: list[str], beam: int, comp
     translator = ctranslate2.Translator(
         str(directory), device="cpu", compute_type=compute, inter_threads=workers, intra_threads=1
     )
-    pieces, tgt = loaded.vocabularies.src.pieces, loaded.vocabularies.tgt
-    ids_of = {piece: i for i, piece in enumerate(tgt.pieces)}
+    pieces, tgt = loaded.vocabularies.src.vocabulary, loaded.vocabularies.tgt
+    ids_of = {piece: i for i, piece in enumerate(tgt.vocabulary)}
 
     def run() -> list[str]:
         sources = [[pieces[i] for i in ids] for ids in loaded.vocabularies.src.encode(lines)]
@@ -97,14 +97,14 @@ class Process:
         return peak
 
 
-_loaded: list[tuple[Translate, LoadedRun]] = []  # in the process of an engine: what `_translate` runs
+_loaded: list[tuple[Translate, LoadedModel]] = []  # in the process of an engine: what `_translate` runs
 
 
 def _load(engine: Engine) -> float:
     tune_process()
     lines, _ = read_lines(engine.src)
     began = time.perf_counter()
-    loaded = load_run(engine.run, pick_device(engine.device))
+    loaded = load_model(engine.run, select_device(engine.device))
     if engine.converted is None:
         _loaded.append((ours(loaded, lines, **engine.options), loaded))
     else:
@@ -150,7 +150,7 @@ def time_rounds(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, 
     return rows
 
 
-def grow(loaded: LoadedRun, lines: list[str], picture: Path) -> list[dict[str, Any]]:
+def grow(loaded: LoadedModel, lines: list[str], picture: Path) -> list[dict[str, Any]]:
     """Milliseconds a sentence against batch size, beam and source length; drawn into `picture`."""
     import matplotlib
 
@@ -210,7 +210,7 @@ def main() -> None:
 
     if args.grow:
         tune_process()
-        loaded = load_run(args.run, pick_device(args.device))
+        loaded = load_model(args.run, select_device(args.device))
         for row in grow(loaded, read_lines(args.src)[0], args.grow):
             print(", ".join(f"{key} {value}" for key, value in row.items()))
         return

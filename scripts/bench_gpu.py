@@ -29,21 +29,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, Pairs, Sentences, lay
+from transformer_cli.batch import EOS, BatchPlan, Sentences, collate_sentences
 from transformer_cli.config import load_config
-from transformer_cli.decoding.beam import beam_search
-from transformer_cli.decoding.captured import CapturedSearch, Stages
-from transformer_cli.decoding.greedy import greedy_search
-from transformer_cli.decoding.search import completed
+from transformer_cli.decoding.search.base import run_to_end
+from transformer_cli.decoding.search.beam import beam_search
+from transformer_cli.decoding.search.greedy import greedy_search
+from transformer_cli.decoding.search.static import GraphPool, StaticSearch
 from transformer_cli.layout import Layout
-from transformer_cli.models.precision import for_translation
+from transformer_cli.models.inference import prepare_for_inference
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops.attention import attend, fused_attention
-from transformer_cli.ops.varlen import varlen_attention, varlen_suits
-from transformer_cli.runtime import pick_device, pick_precision, products_in, tune_process
-from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.ops.varlen import supports_varlen, varlen_attention
+from transformer_cli.runtime import matmul_precision, resolve_precision, select_device, tune_process
+from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.state import TrainState
-from transformer_cli.training.static import StaticUpdate, budget_of, obstacle
+from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason, token_budget
 from transformer_cli.training.update import EagerUpdate, Update
 
 Table = dict[str, Any]
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path)
     args = parser.parse_args(arguments)
     tune_process()
-    device = pick_device(args.device)
+    device = select_device(args.device)
     flops = matrix_product(device)
     result: Table = {
         "torch": torch.__version__,
@@ -151,7 +151,7 @@ def attention(device: torch.device, mean: int, tokens: int, rounds: int) -> Tabl
     def chosen(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return attend(q, k, v, layout, layout, causal=True)
 
-    kinds = {"padded": padded, "chosen": chosen} | ({"packed": packed} if varlen_suits(q) else {})
+    kinds = {"padded": padded, "chosen": chosen} | ({"packed": packed} if supports_varlen(q) else {})
     row: Table = {"mean length": mean, "tokens": layout.tokens}
     for name, kernel in kinds.items():
         work = _forward_and_backward(kernel, (q, k, v))
@@ -168,14 +168,14 @@ def loss_head(device: torch.device, tokens: int, vocab: int, rounds: int, size: 
     h = torch.randn(tokens, size, device=device, requires_grad=True)
     w = torch.randn(vocab, size, device=device, requires_grad=True)
     y = torch.randint(0, vocab, (tokens,), device=device)
-    precision = pick_precision(device, "auto", size)
+    precision = resolve_precision(device, "auto", size)
 
     def ours() -> object:
-        with products_in(device, precision):
-            return torch.autograd.grad(smoothed_loss(h, w, y, 0.1)[0], (h, w))
+        with matmul_precision(device, precision):
+            return torch.autograd.grad(label_smoothed_cross_entropy(h, w, y, 0.1)[0], (h, w))
 
     def theirs() -> object:
-        with products_in(device, precision):
+        with matmul_precision(device, precision):
             loss = F.cross_entropy(F.linear(h, w), y, label_smoothing=0.1, reduction="sum")
         return torch.autograd.grad(loss, (h, w))
 
@@ -204,12 +204,12 @@ def steps(
         update: Update = EagerUpdate(state, config, print)
         row: Table = {"preset": preset, "batch": tokens, "update": kind}
         if kind != "operation by operation":
-            reason = obstacle(state, config)
+            reason = static_unsupported_reason(state, config)
             if reason:
                 yield row | {"tokens/s": reason}
                 continue
             chosen = config if kind == "one graph" else load_config(None, [*settings, "training.compile=true"])
-            update = StaticUpdate(EagerUpdate(state, chosen, print), budget_of(config), print)
+            update = StaticUpdate(EagerUpdate(state, chosen, print), token_budget(config), print)
         speed = _speed(update, batches, device, rounds)
         if isinstance(update, StaticUpdate):
             row["update"] += _fallen_back(update)
@@ -227,7 +227,7 @@ def _fallen_back(update: StaticUpdate) -> str:
     return "".join(f" ({name})" for name, is_lost in lost.items() if is_lost)
 
 
-def _speed(update: Update, batches: list[Pairs], device: torch.device, rounds: int) -> float:
+def _speed(update: Update, batches: list[BatchPlan], device: torch.device, rounds: int) -> float:
     def once() -> None:
         for pairs in batches:
             update([pairs], pairs.tokens, 1e-4, lambda nll: None)
@@ -235,13 +235,13 @@ def _speed(update: Update, batches: list[Pairs], device: torch.device, rounds: i
     return sum(pairs.tokens for pairs in batches) / seconds_of(once, device, rounds, 2)
 
 
-def _batches(mean: int, tokens: int, vocab: int, count: int) -> list[Pairs]:
+def _batches(mean: int, tokens: int, vocab: int, count: int) -> list[BatchPlan]:
     """Packed batches of one corpus, each of pairs of like lengths."""
     rng = np.random.default_rng(0)
     lengths = [lengths_of(mean, tokens, seed) for seed in range(count)]
     src, tgt = (Sentences.pack([rng.integers(4, vocab, n - 1) for own in lengths for n in own]) for _ in "st")
     ends = np.cumsum([len(own) for own in lengths])
-    return [Pairs(src, tgt, rows, packed=True) for rows in np.split(np.arange(ends[-1]), ends[:-1])]
+    return [BatchPlan(src, tgt, rows, packed=True) for rows in np.split(np.arange(ends[-1]), ends[:-1])]
 
 
 def decoding(device: torch.device, preset: str, beam: int, count: int, vocab: int, rounds: int) -> Iterator[Table]:
@@ -253,22 +253,22 @@ def decoding(device: torch.device, preset: str, beam: int, count: int, vocab: in
     torch.manual_seed(1)
     config = load_config(None, [f"model.preset={preset}"]).model
     precision = "bf16" if device.type == "cuda" else "fp32"
-    model = for_translation(build_model(config, vocab, vocab).to(device).eval(), precision)
+    model = prepare_for_inference(build_model(config, vocab, vocab).to(device).eval(), precision)
     rng = np.random.default_rng(1)
     stepwise: Callable[..., Any] = (
         partial(beam_search, beam=beam) if beam > 1 else partial(greedy_search, scored=False)
     )
     for name in ("30 each", "mean 30"):
         lengths = [LENGTH] * count if name == "30 each" else lengths_of(LENGTH, 2 * LENGTH * count, 1)[:count]
-        ids, layout = lay([np.append(rng.integers(4, vocab, n - 1), EOS) for n in lengths])
+        ids, layout = collate_sentences([np.append(rng.integers(4, vocab, n - 1), EOS) for n in lengths])
         given = ids.to(device), layout.to(device), layout.lengths.to(device)
-        staged = partial(completed(CapturedSearch), source=layout.longest, beam=beam, scored=beam > 1)
+        staged = partial(run_to_end(StaticSearch), source=layout.max_seqlen, beam=beam, scored=beam > 1)
         kinds: dict[str, Callable[..., Any]] = {
             "position by position": stepwise,
-            "twin of the graph": partial(staged, stages=Stages(captures=False)),
+            "twin of the graph": partial(staged, graph_pool=GraphPool(captures=False)),
         }
         if device.type == "cuda":
-            kinds["one graph a position"] = partial(staged, stages=Stages())
+            kinds["one graph a position"] = partial(staged, graph_pool=GraphPool())
         for kind, search in kinds.items():
             work = partial(_translate, model, search, *given)
             work()  # the second captures, and is warm-up too

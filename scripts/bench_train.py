@@ -34,8 +34,8 @@ from transformer_cli.data.corpus import read_parallel
 from transformer_cli.data.store import encode_corpus
 from transformer_cli.data.tokenizer import train_tokenizer
 from transformer_cli.models.registry import build_model
-from transformer_cli.runtime import pick_device, pick_precision, products_in, tune_process
-from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.runtime import matmul_precision, resolve_precision, select_device, tune_process
+from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.optimizer import clip_gradient
 from transformer_cli.training.state import TrainState
 
@@ -74,14 +74,14 @@ def main() -> None:
     args, others = parser.parse_known_args()
 
     tune_process()
-    device = pick_device(args.device)
+    device = select_device(args.device)
     if device.type == "cuda" and not args.set:
         bench_gpu.main(sys.argv[1:])
         return
     if others:
         parser.error(f"only for the plan of a GPU: {' '.join(others)}")
     config = load_config(None, [*SMALL, *args.set])
-    precision = pick_precision(device, config.training.precision, config.model.d_model)
+    precision = resolve_precision(device, config.training.precision, config.model.d_model)
     began = time.perf_counter()
     text = read_parallel([args.src], [args.tgt])
     tokenizer, _ = train_tokenizer(text.src + text.tgt, config.tokenizer)
@@ -95,15 +95,15 @@ def main() -> None:
     padded = {"cells": 0, "tokens": 0}
 
     def update() -> int:
-        batch = next(stream).batch().to(device)
+        batch = next(stream).collate().to(device)
         padded["cells"] += batch.src.numel() + batch.tgt_in.numel()
         padded["tokens"] += batch.src_layout.tokens + batch.tokens
         model.zero_grad(set_to_none=True)
-        with products_in(device, precision):
-            loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
+        with matmul_precision(device, precision):
+            loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
         torch.autograd.backward(loss / batch.tokens)
         clip_gradient(model, 1.0)
-        with products_in(device, precision):
+        with matmul_precision(device, precision):
             state.optimizer.step()
         return batch.tokens
 

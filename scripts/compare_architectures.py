@@ -26,22 +26,22 @@ from bench_gpu import synchronize
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from transformer_cli.batch import BOS, EOS, Batch, Ids, collate
+from transformer_cli.artifacts.loading import LoadedModel, load_model
+from transformer_cli.batch import BOS, EOS, Batch, TokenIds, collate
 from transformer_cli.config import load_config
 from transformer_cli.data.text import read_lines
 from transformer_cli.decoding.alignment import cross_attention
-from transformer_cli.decoding.greedy import greedy_search
-from transformer_cli.decoding.lines import Wishes
+from transformer_cli.decoding.search.greedy import greedy_search
+from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.metrics import quick_scores
-from transformer_cli.experiment.inference import LoadedRun, load_run
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.ops.recurrence import Cell
-from transformer_cli.runtime import pick_device, tune_process
+from transformer_cli.runtime import select_device, tune_process
 from transformer_cli.schema import ModelConfig
-from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.optimizer import clip_gradient
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def parameters(model: Seq2Seq) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def pairs(task: str, lengths: NDArray[np.int64], rng: Rng) -> tuple[list[Ids], list[Ids]]:
+def pairs(task: str, lengths: NDArray[np.int64], rng: Rng) -> tuple[list[TokenIds], list[TokenIds]]:
     """Sequences to copy or to reverse."""
     words = [rng.integers(4, VOCAB, n) for n in lengths]
     said = words if task == "copy" else [w[::-1] for w in words]
@@ -133,7 +133,7 @@ def learn(model: Seq2Seq, task: str, steps: int, bar: tqdm[Any]) -> float:
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1.0, (step + 1) / 50, (steps - step) / (steps / 2))
         batch = collate(*pairs(task, np.full(64, rng.integers(1, LONGEST + 1)), rng))
-        loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.0)
+        loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.0)
         model.zero_grad()
         torch.autograd.backward(loss / batch.tokens)
         clip_gradient(model, 1.0)
@@ -200,7 +200,7 @@ def of_length(length: int, sentences: int) -> Batch:
 
 
 def update(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
-    loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
+    loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
     model.zero_grad()
     torch.autograd.backward(loss / batch.tokens)
     optimizer.step()
@@ -214,7 +214,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def measure_runs(
-    runs: dict[str, LoadedRun], places: dict[str, Path], src: list[str], ref: list[str], device: torch.device
+    runs: dict[str, LoadedModel], places: dict[str, Path], src: list[str], ref: list[str], device: torch.device
 ) -> Figures:
     """BLEU and speed of trained runs, greedy and with their beam."""
     rows: dict[str, Any] = {}
@@ -227,7 +227,7 @@ def measure_runs(
             "validation loss": round(last["loss"], 3),
         }
         for label, options in {"greedy": {"beam": 1}, "beam": {}}.items():
-            translator = loaded.translator(options, Wishes(scored=False))
+            translator = loaded.translator(options, TranslationRequest(scored=False))
             list(translator.translate(src[:50]))  # warm-up
             said: list[str] = []
             seconds = timed(lambda: said.extend(t.text for t in translator.translate(src)), device)  # noqa: B023
@@ -246,7 +246,7 @@ def validations(run: Path) -> Iterator[Figures]:
             yield entry
 
 
-def map_of(loaded: LoadedRun, sentence: str) -> Map | None:
+def map_of(loaded: LoadedModel, sentence: str) -> Map | None:
     """Cross-attention of a sentence and its translation, `[T + 1, S + 1]`, and the names of both sides."""
     target = loaded.translator().translate([sentence])[0].text
     (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([target])
@@ -254,8 +254,8 @@ def map_of(loaded: LoadedRun, sentence: str) -> Map | None:
         (weights,) = cross_attention(loaded.model, [src], [tgt])
     except ConfigError:
         return None
-    rows = [loaded.vocabularies.tgt.pieces[i] for i in [BOS, *tgt]]
-    return torch.from_numpy(weights), rows, [loaded.vocabularies.src.pieces[i] for i in [*src, EOS]]
+    rows = [loaded.vocabularies.tgt.vocabulary[i] for i in [BOS, *tgt]]
+    return torch.from_numpy(weights), rows, [loaded.vocabularies.src.vocabulary[i] for i in [*src, EOS]]
 
 
 def main() -> None:
@@ -275,7 +275,7 @@ def main() -> None:
         parser.error("runs needs --run NAME=RUN, --src and --ref")
 
     tune_process()
-    device = pick_device(args.device)
+    device = select_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     book = args.out / "figures.json"
     figures = json.loads(book.read_text()) if book.exists() else {}
@@ -285,7 +285,7 @@ def main() -> None:
         figures[f"speed on {device.type}"] = measure_speed(device, args.tokens, args.updates)
     if "runs" in args.parts:
         places = {name: Path(place) for name, _, place in (given.partition("=") for given in args.run)}
-        runs = {name: load_run(place, device) for name, place in places.items()}
+        runs = {name: load_model(place, device) for name, place in places.items()}
         src, ref = read_lines(args.src)[0], read_lines(args.ref)[0]
         figures["runs"] = measure_runs(runs, places, src, ref, device)
         maps = {name: map_of(loaded, args.sentence) for name, loaded in runs.items()}

@@ -35,9 +35,9 @@ from typing import BinaryIO
 import torch
 from tqdm import tqdm
 
+from transformer_cli.artifacts.loading import load_model
 from transformer_cli.cli.app import main as command_line
 from transformer_cli.errors import CheckpointError
-from transformer_cli.experiment.inference import load_run
 from transformer_cli.training.checkpoint import MODEL, OPTIMIZER, CheckpointStore, read_manifest, read_state
 
 # A lock that processes share would stay locked when a child is killed that holds it.
@@ -135,7 +135,7 @@ class Bench:
 
     def newest(self, run: str) -> int:
         """The step of the newest checkpoint; 0 if there is none. Raises: CheckpointError if any is damaged."""
-        newest, problems = self.checkpoints(run).newest_valid()
+        newest, problems = self.checkpoints(run).newest_intact()
         if problems:
             raise CheckpointError("; ".join(problems))
         return int(newest.name[5:]) if newest else 0
@@ -256,11 +256,11 @@ def files(bench: Bench, count: int, rng: random.Random) -> list[str]:
     """Flipped bits and truncations of every file that a model is read from: refused each time."""
     bench.finish("whole")
     run, wrong = bench.place / "whole", []
-    best = bench.checkpoints("whole").named("best")
+    best = bench.checkpoints("whole").resolve_link("best")
     assert best is not None
     names = [*(best / name for name in read_manifest(best)["files"]), run / "tokenizer.model"]
     device = torch.device("cpu")
-    load_run(run, device)
+    load_model(run, device)
     for trial in tqdm(range(count), desc="files"):
         file = rng.choice(names)
         whole = file.read_bytes()
@@ -268,7 +268,7 @@ def files(bench: Bench, count: int, rng: random.Random) -> list[str]:
         flipped = whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :]
         file.write_bytes(whole[:at] if trial % 11 == 0 else flipped)
         try:
-            load_run(run, device)
+            load_model(run, device)
         except CheckpointError:
             pass
         except Exception as error:

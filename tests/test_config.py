@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from transformer_cli.config import dump_config, flat_items, load_config
+from transformer_cli.config import dump_config, flatten_config, load_config
 from transformer_cli.errors import ConfigError
 from transformer_cli.schema import Config
 
@@ -42,12 +42,12 @@ def one_edit(word: str) -> list[str]:
     return [word[:middle] + word[middle + 1 :], word[:middle] + "q" + word[middle:], word + "s"]
 
 
-@pytest.mark.parametrize("key", list(flat_items(Config())))
+@pytest.mark.parametrize("key", list(flatten_config(Config())))
 def test_every_mistyped_key_names_the_nearest(key: str) -> None:
     section, _, leaf = key.rpartition(".")
     for typo in one_edit(leaf):
         wrong = f"{section}.{typo}"
-        if wrong in flat_items(Config()):
+        if wrong in flatten_config(Config()):
             continue
         with pytest.raises(ConfigError) as caught:
             load_config(None, [f"{wrong}=1"])

@@ -44,7 +44,7 @@ def test_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "d"
     for n in range(1, 20):
         try:
-            with durable.new_directory(path, Failing(n).ops()) as write:
+            with durable.write_directory(path, Failing(n).ops()) as write:
                 write("a", b"1")
                 write("b", b"2")
         except (DiskError, OSError):
@@ -62,7 +62,7 @@ def test_a_directory_that_others_fill_is_synced_and_appears_whole(tmp_path: Path
     for n in range(1, 9):
         path, failing = tmp_path / str(n) / "d", Failing(n)
         try:
-            with durable.filled_directory(path, failing.ops()) as directory:
+            with durable.staged_directory(path, failing.ops()) as directory:
                 (directory / "a").write_bytes(b"1")
                 (directory / "b").write_bytes(b"2")
         except (DiskError, OSError):
@@ -89,7 +89,7 @@ def test_disk_error_names_path_and_bytes(tmp_path: Path) -> None:
 def test_point_moves_a_name(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        durable.point(tmp_path / "best", name)
+        durable.set_symlink(tmp_path / "best", name)
         assert (tmp_path / "best").readlink() == Path(name)
 
 
@@ -98,22 +98,22 @@ def test_an_output_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"old")
     path.chmod(0o640)
-    with durable.growing_output(path) as output:
+    with durable.open_output(path) as output:
         output.write(b"a\n")
         assert path.read_bytes() == b"old"
-        assert durable.part_of(path).read_bytes() == b"a\n"
+        assert durable.partial_path(path).read_bytes() == b"a\n"
         output.write(b"b\n")
     assert path.read_bytes() == b"a\nb\n"
     assert path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(RuntimeError), durable.growing_output(path) as output:
+    with pytest.raises(RuntimeError), durable.open_output(path) as output:
         output.write(b"c\n")
         raise RuntimeError
     assert path.read_bytes() == b"a\nb\n"
-    assert durable.part_of(path).read_bytes() == b"c\n"
+    assert durable.partial_path(path).read_bytes() == b"c\n"
 
 
 def test_a_text_without_lines_is_a_file_too(tmp_path: Path) -> None:
-    with durable.growing_output(tmp_path / "deep" / "out"):
+    with durable.open_output(tmp_path / "deep" / "out"):
         pass
     assert (tmp_path / "deep" / "out").read_bytes() == b""
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["out"]

@@ -13,10 +13,17 @@ FLOORS = {
     "ops": 1,
     "models": 2, "data": 2,
     "decoding": 3, "training": 3, "evaluation": 3,
-    "experiment": 4,
-    "cli": 5, "__main__": 6,
+    "artifacts": 4,
+    "experiment": 5, "deployment": 5,
+    "cli": 6, "__main__": 7,
 }  # fmt: skip
-STRANGERS = {("models", "data"), ("training", "data"), ("training", "decoding"), ("decoding", "data")}
+STRANGERS = {
+    ("models", "data"),
+    ("training", "data"),
+    ("training", "decoding"),
+    ("decoding", "data"),
+    ("experiment", "deployment"),
+}
 
 
 def imports() -> list[tuple[Path, str, str]]:

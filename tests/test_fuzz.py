@@ -30,11 +30,11 @@ from transformer_cli.training.checkpoint import (
     check_identity,
     load_training,
     read_manifest,
-    verify,
+    verify_checkpoint,
 )
 from transformer_cli.training.state import TrainState
 
-ROOM = 300 << 20
+MEMORY_SHARE = 300 << 20
 """Bytes that a reader may take beyond what the process holds."""
 
 relaxed = settings(
@@ -121,7 +121,7 @@ def test_a_manifest_with_anything_in_it(checkpoint: Path, data: st.DataObject) -
         del container[key]
     try:
         (checkpoint / MANIFEST).write_text(json.dumps(manifest))
-        found = verify(checkpoint)
+        found = verify_checkpoint(checkpoint)
         check_identity(checkpoint, found, {"tokenizer": "abc"})
     except CheckpointError:
         pass
@@ -143,7 +143,7 @@ def test_a_state_with_anything_in_it_whose_hash_is_right(checkpoint: Path, data:
     try:
         (checkpoint / STATE).write_bytes(content)
         (checkpoint / MANIFEST).write_text(json.dumps(manifest))
-        verify(checkpoint)
+        verify_checkpoint(checkpoint)
         found = state()
         load_training(checkpoint, found)
         assert type(found.progress.step) is int and type(found.progress.position.batch) is int
@@ -173,7 +173,7 @@ def survives(work: Callable[[], object]) -> bool:
         code = 1
         try:
             held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, held + ROOM))
+            resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_SHARE, held + MEMORY_SHARE))
             work()
             code = 0
         except UserError:
@@ -231,7 +231,7 @@ def test_a_broken_tokenizer_is_refused_or_works(tmp_path: Path) -> None:
 
 
 def refuse(copy: Path) -> None:
-    verify(copy)
+    verify_checkpoint(copy)
     with pytest.raises(CheckpointError):
         load_training(copy, state())
 

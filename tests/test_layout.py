@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from transformer_cli.batch import BOS, EOS, PAD, collate, lay
+from transformer_cli.batch import BOS, EOS, PAD, collate, collate_sentences
 from transformer_cli.layout import Layout
 
 LENGTHS = [[3, 1, 2], [2, 2], [1], [5, 5, 1]]
@@ -26,7 +26,7 @@ def test_positions_and_boundaries() -> None:
     assert packed.positions.tolist() == [0, 1, 2, 0, 0, 1]
     assert padded.positions.tolist() == [0, 1, 2]
     assert packed.cu_seqlens.tolist() == [0, 3, 4, 6]
-    assert (packed.tokens, packed.longest, packed.sentences) == (6, 3, 3)
+    assert (packed.tokens, packed.max_seqlen, packed.sentences) == (6, 3, 3)
 
 
 def test_equal_lengths_need_no_mask() -> None:
@@ -52,13 +52,13 @@ def test_collate_shifts_the_target() -> None:
 def test_lay_without_padding_is_a_view() -> None:
     import numpy as np
 
-    rows, layout = lay([np.array([4, 5]), np.array([6, 7])])
+    rows, layout = collate_sentences([np.array([4, 5]), np.array([6, 7])])
     assert rows.tolist() == [[4, 5], [6, 7]] and layout.flat_index is None
 
 
 @pytest.mark.parametrize("lengths", [[], [3, 1, 2], [4, 4, 4], [1]])
 def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(lengths: list[int]) -> None:
-    layout = Layout.fixed(torch.tensor(lengths, dtype=torch.int64), sentences=9, tokens=14, longest=4)
+    layout = Layout.static(torch.tensor(lengths, dtype=torch.int64), sentences=9, tokens=14, max_seqlen=4)
     assert layout.lengths[: len(lengths)].tolist() == lengths
     assert int(layout.lengths.sum()) == 14 == int(layout.cu_seqlens[-1])
     assert layout.flat_index is not None and layout.mask is not None
@@ -70,7 +70,7 @@ def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(le
 
 @pytest.mark.parametrize("lengths", [[3, 1, 2], [4, 4, 4, 2], [1]])
 def test_a_fixed_layout_is_the_packed_one_of_sentences_and_filler(lengths: list[int]) -> None:
-    fixed = Layout.fixed(torch.tensor(lengths), sentences=9, tokens=14, longest=4)
+    fixed = Layout.static(torch.tensor(lengths), sentences=9, tokens=14, max_seqlen=4)
     whole = Layout.packed([n for n in fixed.lengths.tolist() if n])
     assert torch.equal(fixed.positions, whole.positions)
     assert torch.equal(fixed.cu_seqlens[: whole.sentences + 1], whole.cu_seqlens)
@@ -78,6 +78,6 @@ def test_a_fixed_layout_is_the_packed_one_of_sentences_and_filler(lengths: list[
 
 def test_a_fixed_layout_needs_no_values_and_a_place_to_spare() -> None:
     lengths = torch.empty(4, dtype=torch.int64, device="meta")
-    assert Layout.fixed(lengths, sentences=9, tokens=14, longest=4).positions.shape == (14,)
+    assert Layout.static(lengths, sentences=9, tokens=14, max_seqlen=4).positions.shape == (14,)
     with pytest.raises(AssertionError, match="holds"):
-        Layout.fixed(torch.tensor([1] * 5), sentences=9, tokens=14, longest=4)
+        Layout.static(torch.tensor([1] * 5), sentences=9, tokens=14, max_seqlen=4)

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from transformer_cli import runtime
-from transformer_cli.runtime import pick_precision, product_dtype, products_in
+from transformer_cli.runtime import matmul_dtype, matmul_precision, resolve_precision
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("has", [False, True])
 def test_auto_is_bf16_where_it_pays(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "multiplies_bf16", lambda: has)
-    assert pick_precision(CPU, "auto", 512) == ("bf16" if has else "fp32")
-    assert pick_precision(CPU, "auto", 128) == "fp32"
-    assert pick_precision(torch.device("mps"), "auto", 512) == "fp32"
+    monkeypatch.setattr(runtime, "has_fast_bf16", lambda: has)
+    assert resolve_precision(CPU, "auto", 512) == ("bf16" if has else "fp32")
+    assert resolve_precision(CPU, "auto", 128) == "fp32"
+    assert resolve_precision(torch.device("mps"), "auto", 512) == "fp32"
     for asked in ("fp32", "bf16"):
-        assert pick_precision(CPU, asked, 512) == pick_precision(CPU, asked, 128) == asked
+        assert resolve_precision(CPU, asked, 512) == resolve_precision(CPU, asked, 128) == asked
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,21 @@ def test_which_processors_are_faster_in_bf16(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(runtime, "is_intel", lambda: intel)
-    assert runtime.multiplies_bf16() is faster
+    assert runtime.has_fast_bf16() is faster
 
 
 def test_products_are_rounded_inside_only_and_after_an_error_no_more() -> None:
     single, double = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
-    assert product_dtype(single) == torch.float32
-    with contextlib.suppress(ValueError), products_in(CPU, "bf16"):
-        assert product_dtype(single) == torch.bfloat16
-        assert product_dtype(double) == torch.float64
+    assert matmul_dtype(single) == torch.float32
+    with contextlib.suppress(ValueError), matmul_precision(CPU, "bf16"):
+        assert matmul_dtype(single) == torch.bfloat16
+        assert matmul_dtype(double) == torch.float64
         raise ValueError
-    assert product_dtype(single) == torch.float32
-    with products_in(CPU, "fp32"):
-        assert product_dtype(single) == torch.float32
+    assert matmul_dtype(single) == torch.float32
+    with matmul_precision(CPU, "fp32"):
+        assert matmul_dtype(single) == torch.float32
 
 
 def test_autocast_is_followed() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert product_dtype(torch.zeros(1)) == torch.bfloat16
+        assert matmul_dtype(torch.zeros(1)) == torch.bfloat16

@@ -13,8 +13,8 @@ import sys
 
 import matplotlib.pyplot  # noqa: F401
 
+import transformer_cli.deployment.export
 import transformer_cli.experiment.evaluation
-import transformer_cli.experiment.export
 import transformer_cli.experiment.inspection
 import transformer_cli.experiment.scoring
 import transformer_cli.experiment.training

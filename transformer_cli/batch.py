@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transformer_cli.layout import Layout
-from transformer_cli.tree import mapped
+from transformer_cli.tree import tree_map
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
-Ids = NDArray[np.int64]
+TokenIds = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Position:
+class DataPosition:
     """Where training stands in the data: the next batch that it will see."""
 
     epoch: int = 0
@@ -37,10 +37,10 @@ class Sentences:
     def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
         self.tokens = tokens
         self.offsets = offsets
-        self.lengths: Ids = np.diff(offsets)
+        self.lengths: TokenIds = np.diff(offsets)
 
     @staticmethod
-    def pack(sentences: Sequence[Ids]) -> Sentences:
+    def pack(sentences: Sequence[TokenIds]) -> Sentences:
         """Ids without EOS -> a flat store; EOS is added to each."""
         offsets = np.concatenate([[0], np.cumsum([len(s) + 1 for s in sentences])]).astype(np.int64)
         tokens = np.full(offsets[-1], EOS, dtype=np.int32)
@@ -53,19 +53,19 @@ class Sentences:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def take(self, rows: Ids) -> Sentences:
+    def select(self, rows: TokenIds) -> Sentences:
         """These alone, in this order."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Sentences(np.asarray(self.tokens[places]), offsets)
 
-    def __getitem__(self, row: int) -> Ids:
+    def __getitem__(self, row: int) -> TokenIds:
         return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class BatchPlan:
     """Pairs that make one batch, named by their place in a corpus and not yet laid out.
 
     Attributes:
@@ -76,7 +76,7 @@ class Pairs:
 
     src: Sentences
     tgt: Sentences
-    rows: Ids
+    rows: TokenIds
     packed: bool = False
 
     def __len__(self) -> int:
@@ -88,17 +88,17 @@ class Pairs:
         return int(self.tgt.lengths[self.rows].sum())
 
     @cached_property
-    def cells(self) -> int:
+    def padded_tokens(self) -> int:
         """Tokens of source and target with the padding of `batch`: what memory grows with."""
         sides = (side.lengths[self.rows] for side in (self.src, self.tgt))
         return sum(int(n.sum()) if self.packed else int(n.max()) * len(n) for n in sides)
 
-    def halves(self) -> list[Pairs]:
+    def split(self) -> list[BatchPlan]:
         """The first half of the pairs and the second."""
         middle = len(self.rows) // 2
         return [replace(self, rows=rows) for rows in (self.rows[:middle], self.rows[middle:])]
 
-    def batch(self) -> Batch:
+    def collate(self) -> Batch:
         """Their ids as tensors, on the CPU."""
         return collate([self.src[i] for i in self.rows], [self.tgt[i] for i in self.rows], packed=self.packed)
 
@@ -126,30 +126,30 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return mapped(self, lambda x: x.to(device, non_blocking=True))
+        return tree_map(self, lambda x: x.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
-class Budget:
+class TokenBudget:
     """What a packed batch of fixed shape holds: tokens of either side, sentences, tokens of one sentence."""
 
     tokens: int
     sentences: int
     longest: int
 
-    def holds(self, pairs: Pairs) -> bool:
+    def fits(self, pairs: BatchPlan) -> bool:
         """Whether both sides fit."""
         sides = [side.lengths[pairs.rows] for side in (pairs.src, pairs.tgt)]
         fits = all(n.sum() <= self.tokens and n.max() <= self.longest for n in sides)
         return fits and len(pairs) <= self.sentences
 
-    def layout(self, lengths: Tensor) -> Layout:
+    def static_layout(self, lengths: Tensor) -> Layout:
         """Sentences of these lengths, `[B]` int64, in the fixed shape; what they leave over is filler."""
         places = self.sentences + -(-self.tokens // self.longest) + 1
-        return Layout.fixed(lengths, sentences=places, tokens=self.tokens, longest=self.longest)
+        return Layout.static(lengths, sentences=places, tokens=self.tokens, max_seqlen=self.longest)
 
 
-def lay(sentences: Sequence[Ids], *, packed: bool = False) -> tuple[Tensor, Layout]:
+def collate_sentences(sentences: Sequence[TokenIds], *, packed: bool = False) -> tuple[Tensor, Layout]:
     """Token ids of B sentences -> (`[B, L]` or `[N]` int64, their layout). Padding is PAD."""
     lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
     flat = torch.from_numpy(np.concatenate(sentences).astype(np.int64, copy=False))
@@ -157,22 +157,22 @@ def lay(sentences: Sequence[Ids], *, packed: bool = False) -> tuple[Tensor, Layo
         return flat, Layout.packed(lengths)
     layout = Layout.padded(lengths)
     if layout.flat_index is None:
-        return flat.view(layout.sentences, layout.longest), layout
-    rows = torch.full((layout.sentences * layout.longest,), PAD)
+        return flat.view(layout.sentences, layout.max_seqlen), layout
+    rows = torch.full((layout.sentences * layout.max_seqlen,), PAD)
     rows[layout.flat_index] = flat
-    return rows.view(layout.sentences, layout.longest), layout
+    return rows.view(layout.sentences, layout.max_seqlen), layout
 
 
-def collate(src: Sequence[Ids], tgt: Sequence[Ids], *, packed: bool = False) -> Batch:
+def collate(src: Sequence[TokenIds], tgt: Sequence[TokenIds], *, packed: bool = False) -> Batch:
     """Pairs of token ids, each ending with EOS -> one `Batch`."""
     bos = np.array([BOS])
-    src_rows, src_layout = lay(src, packed=packed)
-    tgt_in, tgt_layout = lay([np.concatenate([bos, t[:-1]]) for t in tgt], packed=packed)
+    src_rows, src_layout = collate_sentences(src, packed=packed)
+    tgt_in, tgt_layout = collate_sentences([np.concatenate([bos, t[:-1]]) for t in tgt], packed=packed)
     tgt_out = torch.from_numpy(np.concatenate(tgt).astype(np.int64, copy=False))
     return Batch(src_rows, src_layout, tgt_in, tgt_layout, tgt_out)
 
 
-def cut(lengths: Sequence[int], budget: int) -> list[tuple[int, int]]:
+def split_by_budget(lengths: Sequence[int], budget: int) -> list[tuple[int, int]]:
     """Consecutive ranges whose (longest · count) stays within `budget`, one element at least."""
     ranges = []
     start, longest = 0, 0

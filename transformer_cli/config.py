@@ -63,7 +63,7 @@ def dump_config(config: Config) -> str:
     return buffer.getvalue()
 
 
-def flat_items(config: Config) -> dict[str, Any]:
+def flatten_config(config: Config) -> dict[str, Any]:
     """Every leaf as `section.key` -> value."""
     found: dict[str, Any] = {}
 
@@ -126,7 +126,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known_keys() -> list[str]:
     sections = {name: field.annotation for name, field in Config.model_fields.items()}
-    keys = list(flat_items(Config()))
+    keys = list(flatten_config(Config()))
     return [*sections, *keys]
 
 

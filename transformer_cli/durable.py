@@ -50,10 +50,10 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
     """
     # Of this process alone: a neighbour's file of a similar name is not ours to overwrite.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    with _disk_errors(path, len(content)):
+    with _as_disk_error(path, len(content)):
         try:
             _write_synced(temporary, content, ops)
-            _take_mode(temporary, path)
+            _copy_mode(temporary, path)
             ops.replace(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -67,51 +67,51 @@ def write_output(path: Path, content: bytes) -> None:
 
     Missing directories are made. Raises: DiskError.
     """
-    if is_plain(path):
+    if is_regular(path):
         make_directory(path.resolve().parent)
         write_bytes(path.resolve(), content)
         return
-    with growing_output(path) as output:
+    with open_output(path) as output:
         output.write(content)
 
 
-def is_plain(path: Path) -> bool:
+def is_regular(path: Path) -> bool:
     """Whether it is, or would become, a file of its own: no pipe, device or descriptor that is open already."""
-    return descriptor_of(path) is None and (not path.exists() or path.is_file())
+    return open_descriptor(path) is None and (not path.exists() or path.is_file())
 
 
-def descriptor_of(path: Path) -> int | None:
+def open_descriptor(path: Path) -> int | None:
     """The open descriptor that a name such as `/dev/stdout` or `/dev/fd/3` stands for."""
     name = str(path.absolute())
     found = DESCRIPTOR.fullmatch(name)
     return STREAMS.get(name, int(found[1]) if found else None)
 
 
-def part_of(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
     """Where a growing output keeps what it has while there is more to come."""
     return path.with_name(f"{path.name}.part")
 
 
-class GrowingOutput:
+class OutputFile:
     """A file written piece by piece; it has its name once it is whole.
 
     Until then, and for good if the program ends before, the pieces stand in `place`, beside it. What is no file of
-    its own (see `is_plain`) is written straight into.
+    its own (see `is_regular`) is written straight into.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.plain = is_plain(path)
-        self.target = path.resolve() if self.plain else path
-        self.place = part_of(self.target) if self.plain else path
-        self.begun = False
+        self.regular = is_regular(path)
+        self.target = path.resolve() if self.regular else path
+        self.partial = partial_path(self.target) if self.regular else path
+        self.started = False
         """Whether `place` is this output's; before it may be that of an earlier run."""
         self._stream: FileIO | None = None
         self._written = 0
 
     def write(self, content: bytes) -> None:
         """The next piece. Raises: DiskError."""
-        with _disk_errors(self.path, self._written + len(content)):
+        with _as_disk_error(self.path, self._written + len(content)):
             self._stream = self._stream or self._open()
             rest = memoryview(content)
             while rest:
@@ -121,10 +121,10 @@ class GrowingOutput:
     def finish(self) -> None:
         """It is whole, also without any piece. Raises: DiskError."""
         self.write(b"")
-        if self.plain:
-            with _disk_errors(self.path, self._written):
-                _sync(self.place, OPS)
-                OPS.replace(self.place, self.target)
+        if self.regular:
+            with _as_disk_error(self.path, self._written):
+                _sync(self.partial, OPS)
+                OPS.replace(self.partial, self.target)
                 sync_directory(self.target.parent)
 
     def close(self) -> None:
@@ -132,23 +132,23 @@ class GrowingOutput:
             self._stream.close()
 
     def _open(self) -> FileIO:
-        self.begun = True
-        descriptor = descriptor_of(self.path)
+        self.started = True
+        descriptor = open_descriptor(self.path)
         if descriptor is not None:  # the name would open a file anew, and from its beginning
             return FileIO(os.dup(descriptor), "w")
-        if not self.plain:
+        if not self.regular:
             return FileIO(self.path, "w")
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.place.unlink(missing_ok=True)  # it may be a link to elsewhere
-        stream = FileIO(self.place, "x")
-        _take_mode(self.place, self.target)
+        self.partial.unlink(missing_ok=True)  # it may be a link to elsewhere
+        stream = FileIO(self.partial, "x")
+        _copy_mode(self.partial, self.target)
         return stream
 
 
 @contextlib.contextmanager
-def growing_output(path: Path) -> Iterator[GrowingOutput]:
-    """A `GrowingOutput`, finished unless something fails. Raises: DiskError; an older file is then intact."""
-    output = GrowingOutput(path)
+def open_output(path: Path) -> Iterator[OutputFile]:
+    """A `OutputFile`, finished unless something fails. Raises: DiskError; an older file is then intact."""
+    output = OutputFile(path)
     try:
         yield output
         output.finish()
@@ -167,7 +167,7 @@ def write_json(path: Path, value: Any, ops: FileOps = OPS) -> None:
 
 
 @contextlib.contextmanager
-def new_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, bytes], None]]:
+def write_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, bytes], None]]:
     """Fill a directory under a temporary name, then give it its name; all of it appears or nothing.
 
     Yields:
@@ -176,18 +176,18 @@ def new_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, byt
     Raises:
         DiskError: the file system refused; there is no directory of that name and no leftover.
     """
-    with _unfinished(path, ops) as temporary:
+    with _temporary_directory(path, ops) as temporary:
 
         def write(name: str, content: bytes) -> None:
-            with _disk_errors(path / name, len(content)):
+            with _as_disk_error(path / name, len(content)):
                 _write_synced(temporary / name, content, ops)
 
         yield write
 
 
 @contextlib.contextmanager
-def filled_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
-    """`new_directory` for files that a library writes itself.
+def staged_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
+    """`write_directory` for files that a library writes itself.
 
     Yields:
         The directory under its temporary name; the plain files in it are synced before it gets its own.
@@ -195,17 +195,17 @@ def filled_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
     Raises:
         DiskError: the file system refused; there is no directory of that name and no leftover.
     """
-    with _unfinished(path, ops) as temporary:
+    with _temporary_directory(path, ops) as temporary:
         yield temporary
         for file in sorted(temporary.iterdir()):
             _sync(file, ops)
 
 
 @contextlib.contextmanager
-def _unfinished(path: Path, ops: FileOps) -> Iterator[Path]:
+def _temporary_directory(path: Path, ops: FileOps) -> Iterator[Path]:
     """A directory under a temporary name, which becomes `path` at the end or is deleted."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    with _disk_errors(path, 0):
+    with _as_disk_error(path, 0):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -218,10 +218,10 @@ def _unfinished(path: Path, ops: FileOps) -> Iterator[Path]:
         sync_directory(path.parent, ops)
 
 
-def point(link: Path, target: str, ops: FileOps = OPS) -> None:
+def set_symlink(link: Path, target: str, ops: FileOps = OPS) -> None:
     """Make `link` a name of `target`, a neighbour in the same directory, all at once."""
     temporary = link.with_name(f".{link.name}{TEMPORARY}")
-    with _disk_errors(link, 0):
+    with _as_disk_error(link, 0):
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
         ops.replace(temporary, link)
@@ -230,11 +230,11 @@ def point(link: Path, target: str, ops: FileOps = OPS) -> None:
 
 def make_directory(path: Path) -> None:
     """Create a directory and its parents. Raises: DiskError."""
-    with _disk_errors(path, 0):
+    with _as_disk_error(path, 0):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def remove_leftovers(directory: Path) -> None:
+def remove_temporary_files(directory: Path) -> None:
     """Delete what a killed process left unfinished in a directory of ours."""
     for path in directory.glob(f".*{TEMPORARY}") if directory.is_dir() else ():
         if path.is_dir() and not path.is_symlink():
@@ -267,7 +267,7 @@ def _sync(path: Path, ops: FileOps) -> None:
         os.close(descriptor)
 
 
-def _take_mode(new: Path, old: Path) -> None:
+def _copy_mode(new: Path, old: Path) -> None:
     """Who may read a file is for its owner to say, and stays as it is when the file is replaced."""
     if old.exists() and (mode := old.stat().st_mode & 0o777) != new.stat().st_mode & 0o777:
         new.chmod(mode)
@@ -286,7 +286,7 @@ def _write_synced(path: Path, content: bytes, ops: FileOps) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path, size: int) -> Iterator[None]:
+def _as_disk_error(path: Path, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transformer_cli.tree import mapped
+from transformer_cli.tree import tree_map
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Layout:
     """
 
     lengths: Tensor
-    longest: int
+    max_seqlen: int
     tokens: int
     is_packed: bool
     positions: Tensor
@@ -58,18 +58,18 @@ class Layout:
         return _build(lengths, is_packed=True)
 
     @staticmethod
-    def fixed(lengths: Tensor, *, sentences: int, tokens: int, longest: int) -> Layout:
+    def static(lengths: Tensor, *, sentences: int, tokens: int, max_seqlen: int) -> Layout:
         """Layout of `[tokens, ...]` whose tensors have these shapes whatever the sentences: for a captured graph.
 
         Tokens that the sentences leave over make up sentences of their own, so that each token belongs to one and
         every kernel writes its row; places of sentences left over then are empty. The work is done where `lengths`
-        lies, `[B]` int64, and asks it nothing: that they fit (see `Budget.holds`) is for the caller to know.
+        lies, `[B]` int64, and asks it nothing: that they fit (see `TokenBudget.fits`) is for the caller to know.
         """
         device, left = lengths.device, sentences - len(lengths)
         # One place stays empty, for the sake of a mask.
-        assert left > -(-tokens // longest), "more sentences than the shape holds"
+        assert left > -(-tokens // max_seqlen), "more sentences than the shape holds"
         rest = tokens - lengths.sum()
-        filler = (rest - longest * torch.arange(left, device=device)).clamp(0, longest)
+        filler = (rest - max_seqlen * torch.arange(left, device=device)).clamp(0, max_seqlen)
         sizes = torch.cat([lengths, filler])
         cu_seqlens = F.pad(sizes.cumsum(0), (1, 0))
         places = torch.arange(tokens, device=device)
@@ -77,13 +77,13 @@ class Layout:
         positions = places - cu_seqlens.index_select(0, sentence)
         return Layout(
             lengths=sizes,
-            longest=longest,
+            max_seqlen=max_seqlen,
             tokens=tokens,
             is_packed=True,
             positions=positions,
             cu_seqlens=cu_seqlens.int(),
-            flat_index=sentence * longest + positions,
-            mask=torch.arange(longest, device=device) < sizes[:, None],
+            flat_index=sentence * max_seqlen + positions,
+            mask=torch.arange(max_seqlen, device=device) < sizes[:, None],
         )
 
     @property
@@ -104,9 +104,9 @@ class Layout:
         if not self.is_packed:
             return x
         if self.flat_index is not None:
-            rows = x.new_zeros(self.sentences * self.longest, *x.shape[1:])
+            rows = x.new_zeros(self.sentences * self.max_seqlen, *x.shape[1:])
             x = rows.index_copy(0, self.flat_index, x)
-        return x.view(self.sentences, self.longest, *x.shape[1:])
+        return x.view(self.sentences, self.max_seqlen, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
         """`[B, L, ...]` -> this layout; the inverse of `pad`."""
@@ -114,36 +114,36 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """The same layout with its indices on `device`."""
-        return mapped(self, lambda x: x.to(device, non_blocking=True))
+        return tree_map(self, lambda x: x.to(device, non_blocking=True))
 
 
-def join_padded(first: Tensor, second: Tensor, dim: int) -> Tensor:
+def cat_padded(first: Tensor, second: Tensor, dim: int) -> Tensor:
     """`[B, ..., L, ...]` and `[B', ..., L', ...]` -> `[B + B', ..., max(L, L'), ...]`, filled up with zeros.
 
     `dim`: where L stands.
     """
-    longest = max(first.shape[dim], second.shape[dim])
-    return torch.cat([fill(x, dim, longest) for x in (first, second)])
+    max_seqlen = max(first.shape[dim], second.shape[dim])
+    return torch.cat([pad_to(x, dim, max_seqlen) for x in (first, second)])
 
 
-def fill(x: Tensor, dim: int, longest: int) -> Tensor:
+def pad_to(x: Tensor, dim: int, max_seqlen: int) -> Tensor:
     """Zeros (False) at the end of a dimension until it has this size."""
-    if x.shape[dim] == longest:
+    if x.shape[dim] == max_seqlen:
         return x
-    return F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, longest - x.shape[dim]))
+    return F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, max_seqlen - x.shape[dim]))
 
 
 def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool) -> Layout:
     sizes = np.asarray(lengths, dtype=np.int64)
     assert sizes.ndim == 1 and len(sizes) and sizes.min() > 0, "a layout needs non-empty sentences"
-    longest, tokens = int(sizes.max()), int(sizes.sum())
-    columns = np.arange(longest)
+    max_seqlen, tokens = int(sizes.max()), int(sizes.sum())
+    columns = np.arange(max_seqlen)
     mask = columns[None, :] < sizes[:, None]  # [B, L]
     has_padding = tokens < mask.size
     positions = np.broadcast_to(columns, mask.shape)[mask] if is_packed else columns
     return Layout(
         lengths=torch.from_numpy(sizes),
-        longest=longest,
+        max_seqlen=max_seqlen,
         tokens=tokens,
         is_packed=is_packed,
         positions=torch.from_numpy(positions.copy()),

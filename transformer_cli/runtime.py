@@ -25,11 +25,11 @@ BF16_WIDTH = 256
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")
 """What torch's allocator for the CPU says when there is none, in an error of no kind of its own."""
 
-_broken: list[torch.cuda.CUDAGraph] = []
-_rounds_on_cpu: ContextVar[bool] = ContextVar("_rounds_on_cpu", default=False)
+_failed_graphs: list[torch.cuda.CUDAGraph] = []
+_cpu_bf16: ContextVar[bool] = ContextVar("_cpu_bf16", default=False)
 
 
-def pick_device(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` -> a device that is there.
 
     Raises:
@@ -56,18 +56,18 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def pick_precision(device: torch.device, precision: str, d_model: int) -> str:
+def resolve_precision(device: torch.device, precision: str, d_model: int) -> str:
     """`auto` -> `bf16` where that is faster: CUDA that has it, a CPU that has it and a model not too narrow."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
         faster = torch.cuda.is_bf16_supported()
     else:
-        faster = device.type == "cpu" and multiplies_bf16() and d_model >= BF16_WIDTH
+        faster = device.type == "cpu" and has_fast_bf16() and d_model >= BF16_WIDTH
     return "bf16" if faster else "fp32"
 
 
-def multiplies_bf16() -> bool:
+def has_fast_bf16() -> bool:
     """Whether this processor multiplies bf16 faster than fp32: by AMX, or by AVX-512 BF16 if it is not Intel's.
 
     Intel's do the latter at half the speed of fp32 (180 and 350 GFLOP/s on two cores), AMD's at about twice.
@@ -84,35 +84,35 @@ def is_intel() -> bool:
     return "GenuineIntel" in known
 
 
-def products_in(device: torch.device, precision: str) -> AbstractContextManager[object]:
+def matmul_precision(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Matrix products in `fp32` or `bf16`; weights, sums and the optimizer stay fp32 in both."""
     if precision == "fp32":
         return contextlib.nullcontext()
-    return _bf16_on_cpu() if device.type == "cpu" else torch.autocast(device.type, dtype=torch.bfloat16)
+    return _cpu_bf16_context() if device.type == "cpu" else torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 @contextlib.contextmanager
-def _bf16_on_cpu() -> Iterator[None]:
-    before = _rounds_on_cpu.set(True)
+def _cpu_bf16_context() -> Iterator[None]:
+    before = _cpu_bf16.set(True)
     try:
         yield
     finally:
-        _rounds_on_cpu.reset(before)
+        _cpu_bf16.reset(before)
 
 
-def rounds_on_cpu(x: Tensor) -> bool:
-    """Whether `products_in` asks for products with x in bf16 where torch's autocast has no part in it."""
+def uses_cpu_bf16(x: Tensor) -> bool:
+    """Whether `matmul_precision` asks for products with x in bf16 where torch's autocast has no part in it."""
     if x.device.type != "cpu" or torch.compiler.is_compiling():  # which cannot look into a ContextVar
         return False
-    return x.dtype == torch.float32 and _rounds_on_cpu.get()
+    return x.dtype == torch.float32 and _cpu_bf16.get()
 
 
-def product_dtype(x: Tensor) -> torch.dtype:
-    """The type that products with x are done in: that of x, or what `products_in` asks for."""
+def matmul_dtype(x: Tensor) -> torch.dtype:
+    """The type that products with x are done in: that of x, or what `matmul_precision` asks for."""
     kind = x.device.type
     if torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
-    return torch.bfloat16 if rounds_on_cpu(x) else x.dtype
+    return torch.bfloat16 if uses_cpu_bf16(x) else x.dtype
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -141,7 +141,7 @@ def tune_process() -> None:
     torch.set_flush_denormal(True)
 
 
-def capture(work: Callable[[], object], pool: Any = None) -> tuple[torch.cuda.CUDAGraph | None, str]:
+def capture_graph(work: Callable[[], object], pool: Any = None) -> tuple[torch.cuda.CUDAGraph | None, str]:
     """One CUDA graph of all that `work` launches, or why there is none; computes nothing.
 
     `pool`: memory that graphs share of which no two run at once. Raises: torch.OutOfMemoryError.
@@ -155,6 +155,6 @@ def capture(work: Callable[[], object], pool: Any = None) -> tuple[torch.cuda.CU
     except RuntimeError as error:
         # torch leaves a broken capture with its stream in force, and may still look at the graph.
         torch.cuda.set_stream(stream)
-        _broken.append(graph)
+        _failed_graphs.append(graph)
         return None, str(error).strip().partition("\n")[0]
     return graph, ""

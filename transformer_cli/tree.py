@@ -11,29 +11,29 @@ from torch import Tensor
 Tree = TypeVar("Tree")
 
 
-def tensors(tree: Any) -> Iterator[Tensor]:
+def tree_leaves(tree: Any) -> Iterator[Tensor]:
     """All of them, always in the same order."""
     if isinstance(tree, Tensor):
         yield tree
     for part in _parts(tree):
-        yield from tensors(part)
+        yield from tree_leaves(part)
 
 
-def mapped(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
+def tree_map(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
     """The same structure of other tensors."""
     found: Any = tree
     if isinstance(tree, Tensor):
         found = change(tree)
     elif is_dataclass(tree) and not isinstance(tree, type):
-        found = replace(tree, **{f.name: mapped(getattr(tree, f.name), change) for f in fields(tree)})
+        found = replace(tree, **{f.name: tree_map(getattr(tree, f.name), change) for f in fields(tree)})
     elif isinstance(tree, list | tuple):
-        found = type(tree)(mapped(part, change) for part in tree)
+        found = type(tree)(tree_map(part, change) for part in tree)
     return found
 
 
-def copy_into(held: Any, tree: Any) -> None:
+def tree_copy_(held: Any, tree: Any) -> None:
     """Write the tensors of `tree` into those of a structure of the same shapes; what is there already stays."""
-    for mine, other in zip(tensors(held), tensors(tree), strict=True):
+    for mine, other in zip(tree_leaves(held), tree_leaves(tree), strict=True):
         if mine is not other:
             mine.copy_(other)
 

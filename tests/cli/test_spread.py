@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from transformer_cli.cli.app import spread
+from transformer_cli.cli.app import expand_multi_value_options
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from transformer_cli.cli.app import spread
     ],
 )
 def test_several_files_after_one_option(given: str, expected: str) -> None:
-    assert spread(given.split()) == expected.split()
+    assert expand_multi_value_options(given.split()) == expected.split()

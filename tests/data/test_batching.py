@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transformer_cli.batch import EOS, Budget, Position, Sentences, cut
+from transformer_cli.batch import EOS, TokenBudget, DataPosition, Sentences, split_by_budget
 from transformer_cli.schema import DataConfig, FiltersConfig
-from transformer_cli.data.batching import BatchStream, batches_in_order, plan_epoch, plan_packed
+from transformer_cli.data.batching import BatchStream, sorted_batches, plan_epoch, plan_packed_epoch
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.errors import CheckpointError
@@ -37,18 +37,18 @@ def test_store_gives_sentences_back_with_eos() -> None:
 def test_some_sentences_alone() -> None:
     corpus = corpus_of(50)
     rows = np.array([7, 3, 49, 3])
-    alone = corpus.src.take(rows)
+    alone = corpus.src.select(rows)
     assert [alone[i].tolist() for i in range(4)] == [corpus.src[i].tolist() for i in rows]
-    assert len(corpus.src.take(rows[:0])) == 0
+    assert len(corpus.src.select(rows[:0])) == 0
 
 
 def test_what_a_budget_does_not_hold() -> None:
     corpus = corpus_of(9)
-    pairs, tokens = corpus.pairs(np.arange(4)), int(corpus.src.lengths[:4].sum() + corpus.tgt.lengths[:4].sum())
-    assert Budget(tokens, 4, 40).holds(pairs)
-    assert not Budget(10, 4, 40).holds(pairs)
-    assert not Budget(tokens, 3, 40).holds(pairs)
-    assert not Budget(tokens, 4, 2).holds(pairs)
+    pairs, tokens = corpus.batch_plan(np.arange(4)), int(corpus.src.lengths[:4].sum() + corpus.tgt.lengths[:4].sum())
+    assert TokenBudget(tokens, 4, 40).fits(pairs)
+    assert not TokenBudget(10, 4, 40).fits(pairs)
+    assert not TokenBudget(tokens, 3, 40).fits(pairs)
+    assert not TokenBudget(tokens, 4, 2).fits(pairs)
 
 
 @pytest.mark.parametrize("budget", [30, 100, 1000])
@@ -64,24 +64,24 @@ def test_epoch_holds_every_pair_once_within_the_budget(budget: int) -> None:
 @pytest.mark.parametrize("tokens", [60, 200, 1000])
 def test_packed_batches_hold_every_pair_once_and_fit(tokens: int) -> None:
     corpus = corpus_of(300)
-    budget = Budget(tokens, max(2, tokens // 12), 40)
-    plan = plan_packed(corpus, budget, seed=1, epoch=0)
+    budget = TokenBudget(tokens, max(2, tokens // 12), 40)
+    plan = plan_packed_epoch(corpus, budget, seed=1, epoch=0)
     assert sorted(np.concatenate(plan).tolist()) == list(range(300))
-    drawn = [corpus.pairs(rows, packed=True) for rows in plan]
-    assert all(map(budget.holds, drawn))
-    batches = [pairs.batch() for pairs in drawn]
+    drawn = [corpus.batch_plan(rows, packed=True) for rows in plan]
+    assert all(map(budget.fits, drawn))
+    batches = [pairs.collate() for pairs in drawn]
     for batch in batches:  # nothing that a batch may hold breaks its fixed shape
-        budget.layout(batch.src_layout.lengths)
-        budget.layout(batch.tgt_layout.lengths)
+        budget.static_layout(batch.src_layout.lengths)
+        budget.static_layout(batch.tgt_layout.lengths)
     filled = [max(b.src_layout.tokens, b.tokens) / tokens for b in batches[:-1]]
     assert min(filled) > 1 - 30 / tokens or max(b.src_layout.sentences for b in batches) == budget.sentences
 
 
 def test_a_position_of_another_plan_goes_on_with_the_next_epoch() -> None:
     corpus = corpus_of(100)
-    packed = BatchStream(lambda e: corpus, 400, 1, Position(2, 90), packed=Budget(400, 50, 40))
-    assert packed.position == Position(3, 0)
-    assert next(packed).batch().src_layout.is_packed and packed.position == Position(3, 1)
+    packed = BatchStream(lambda e: corpus, 400, 1, DataPosition(2, 90), packed=TokenBudget(400, 50, 40))
+    assert packed.position == DataPosition(3, 0)
+    assert next(packed).collate().src_layout.is_packed and packed.position == DataPosition(3, 1)
 
 
 def test_plan_depends_on_seed_and_epoch_alone() -> None:
@@ -95,8 +95,8 @@ def test_plan_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_cut_never_splits_or_exceeds() -> None:
-    assert cut([3, 3, 3, 9, 50], 9) == [(0, 3), (3, 4), (4, 5)]
-    assert cut([], 9) == []
+    assert split_by_budget([3, 3, 3, 9, 50], 9) == [(0, 3), (3, 4), (4, 5)]
+    assert split_by_budget([], 9) == []
 
 
 def test_stream_resumes_anywhere() -> None:
@@ -110,7 +110,7 @@ def test_stream_resumes_anywhere() -> None:
     for i in (0, 5, whole.batches_per_epoch, len(batches) - 1):
         again = next(BatchStream(lambda epoch: corpus, 100, seed=1, position=positions[i]))
         assert again.rows.tolist() == batches[i].rows.tolist()
-    assert Position(0, 0) == positions[0]
+    assert DataPosition(0, 0) == positions[0]
 
 
 def test_the_corpus_of_each_epoch_is_asked_for() -> None:
@@ -125,7 +125,7 @@ def test_the_corpus_of_each_epoch_is_asked_for() -> None:
 
 def test_batches_in_order_see_each_token_once() -> None:
     corpus = corpus_of(50)
-    assert sum(b.tokens for b in batches_in_order(corpus, 64)) == int(corpus.tgt.offsets[-1])
+    assert sum(b.tokens for b in sorted_batches(corpus, 64)) == int(corpus.tgt.offsets[-1])
 
 
 def test_filters_sum_to_the_total_and_name_reasons() -> None:

@@ -9,11 +9,11 @@ from conftest import toy_pairs, write_pairs
 
 from transformer_cli.data.corpus import (
     ParallelText,
-    examine,
+    check_corpus,
     first_suspicious_line,
-    hold_out,
+    hold_out_validation,
     read_parallel,
-    shifted_lines,
+    find_shifted_blocks,
 )
 from transformer_cli.data.store import encode_corpus
 from transformer_cli.data.tokenizer import train_tokenizer
@@ -65,19 +65,19 @@ def test_several_files_are_joined_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("pairs", "held"), [(40, 2), (2000, 100), (50_000, 1000), (2, 1)])
 def test_hold_out_is_seeded_disjoint_and_bounded(pairs: int, held: int) -> None:
     text = ParallelText([f"s{i}" for i in range(pairs)], [f"t{i}" for i in range(pairs)])
-    train, valid = hold_out(text, seed=1)
+    train, valid = hold_out_validation(text, seed=1)
     assert (len(train), len(valid)) == (pairs - held, held)
     assert not set(train.src) & set(valid.src)
     assert [s[1:] for s in valid.src] == [t[1:] for t in valid.tgt]
-    assert hold_out(text, seed=1)[1].src == valid.src
-    assert pairs < 40 or hold_out(text, seed=2)[1].src != valid.src
+    assert hold_out_validation(text, seed=1)[1].src == valid.src
+    assert pairs < 40 or hold_out_validation(text, seed=2)[1].src != valid.src
 
 
 def test_a_pair_that_stands_there_twice_is_not_held_out() -> None:
     src = [f"s{i // 3}" for i in range(900)] + [f"t{i}" for i in range(100)]
-    train, valid = hold_out(ParallelText(src, src), seed=1)
+    train, valid = hold_out_validation(ParallelText(src, src), seed=1)
     assert len(valid) == 50 and not set(train.src) & set(valid.src)
-    assert len(hold_out(ParallelText(["a"] * 40, ["b"] * 40), seed=1)[1]) == 2  # nothing else is there
+    assert len(hold_out_validation(ParallelText(["a"] * 40, ["b"] * 40), seed=1)[1]) == 2  # nothing else is there
 
 
 def test_doctor_counts_each_damage() -> None:
@@ -85,7 +85,7 @@ def test_doctor_counts_each_damage() -> None:
         ["a b", "", "c", "a b", "same", "long " * 20, "", "bad \ufffd"],
         ["A B", "", "", "A B", "same", "short", "X", "ok"],
     )
-    found = {f.kind: (f.count, f.lines) for f in examine(text, ParallelText(["c", "a b"], ["x", "A B"])).findings}
+    found = {f.kind: (f.count, f.lines) for f in check_corpus(text, ParallelText(["c", "a b"], ["x", "A B"])).findings}
     assert found == {
         "blank on both sides": (1, [2]),
         "blank on one side": (2, [3, 7]),
@@ -103,13 +103,13 @@ def test_files_that_have_slipped_are_noticed_and_others_not() -> None:
     lengths = rng.integers(3, 40, 2000)
     src = ["x " * n for n in lengths]
     tgt = ["y " * max(1, n + rng.integers(-2, 3)) for n in lengths]
-    assert shifted_lines(ParallelText(src, tgt)) == []
-    slipped = shifted_lines(ParallelText(src[:800] + src[801:], tgt[:-1]))
+    assert find_shifted_blocks(ParallelText(src, tgt)) == []
+    slipped = find_shifted_blocks(ParallelText(src[:800] + src[801:], tgt[:-1]))
     assert slipped == [800, 1200, 1600]
     for length in range(1, 60):  # the deviation of equal logarithms is not always 0
-        assert shifted_lines(ParallelText(["x" * length] * 401, ["y" * (length + 3)] * 401)) == []
-    assert shifted_lines(ParallelText([], [])) == []
-    finding = next(f for f in examine(ParallelText(src[1:], tgt[:-1])).findings if "shifted" in f.kind)
+        assert find_shifted_blocks(ParallelText(["x" * length] * 401, ["y" * (length + 3)] * 401)) == []
+    assert find_shifted_blocks(ParallelText([], [])) == []
+    finding = next(f for f in check_corpus(ParallelText(src[1:], tgt[:-1])).findings if "shifted" in f.kind)
     assert finding.lines[0] == 1
 
 
@@ -144,7 +144,7 @@ def test_what_python_calls_blank_is_not_trained_on(tmp_path: Path) -> None:
 def test_a_pair_is_found_in_its_file_whatever_was_left_out(tmp_path: Path) -> None:
     pairs = [write_pairs(tmp_path, name, toy_pairs(n, n)) for name, n in (("a", 30), ("b", 20))]
     text = read_parallel([src for src, _ in pairs], [tgt for _, tgt in pairs])
-    for part in (text, *hold_out(text, 1), hold_out(text, 1)[0].take([3, 20, 5])):
+    for part in (text, *hold_out_validation(text, 1), hold_out_validation(text, 1)[0].select([3, 20, 5])):
         for i, line in enumerate(part.src):
             name, _, number = part.place(i).rpartition(", line ")
             assert Path(name).read_text().split("\n")[int(number) - 1] == line

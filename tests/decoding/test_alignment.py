@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from transformer_cli.batch import EOS, collate
-from transformer_cli.decoding.alignment import align_words, attention_maps, coverage, cross_attention, pharaoh
-from transformer_cli.decoding.ensemble import Ensemble
+from transformer_cli.decoding.alignment import (
+    align_words,
+    attention_maps,
+    coverage_score,
+    cross_attention,
+    pharaoh,
+)
+from transformer_cli.decoding.search.ensemble import Ensemble
 from transformer_cli.errors import ConfigError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
@@ -87,4 +93,4 @@ def test_links_join_words() -> None:
 
 def test_coverage_by_hand() -> None:
     weights = np.array([[0.5, 0.25, 0.25], [0.9, 0.1, 0.0]], dtype=np.float32)
-    assert coverage(weights) == pytest.approx(np.log(0.35))
+    assert coverage_score(weights) == pytest.approx(np.log(0.35))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import EOS, lay
-from transformer_cli.decoding.beam import beam_search
+from transformer_cli.batch import EOS, collate_sentences
 from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
+from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
 
@@ -20,7 +20,7 @@ SIZES = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_
 def test_search_and_scoring_agree() -> None:
     model = build_model(SIZES, 30, 30).double().eval()
     sources = [torch.randint(4, 30, (n,)).numpy() for n in (3, 9, 5, 1)]
-    ids, layout = lay([np.append(s, EOS) for s in sources])
+    ids, layout = collate_sentences([np.append(s, EOS) for s in sources])
     found = beam_search(model, model.encode(ids, layout), torch.full((4,), 9), beam=3)
     best = [h[0] for h in found]
     targets = [np.array(h.tokens, dtype=np.int64) for h in best]

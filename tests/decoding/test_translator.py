@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import Ids
-from transformer_cli.decoding.captured import Stages
-from transformer_cli.decoding.lines import Wishes, pieces_of
-from transformer_cli.decoding.shortlist import Shortlist
-from transformer_cli.decoding.strategy import CapturedStrategy
+from transformer_cli.batch import TokenIds
+from transformer_cli.decoding.execution.shortlist import Shortlist
+from transformer_cli.decoding.search.static import GraphPool
+from transformer_cli.decoding.segments import TranslationRequest, split_line
+from transformer_cli.decoding.strategy import StaticStrategy
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import DecodingConfig, ModelConfig
@@ -22,18 +22,18 @@ from transformer_cli.schema import DecodingConfig, ModelConfig
 class Letters:
     """One id a letter; id 4 is `a`."""
 
-    def encode(self, lines: Sequence[str]) -> list[Ids]:
+    def encode(self, lines: Sequence[str]) -> list[TokenIds]:
         return [np.array([4 + (ord(c) - 97) % 26 for c in line.strip()], dtype=np.int64) for line in lines]
 
-    def decode(self, sentences: Sequence[Ids]) -> list[str]:
+    def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
         return ["".join(chr(93 + int(i)) for i in ids) for ids in sentences]
 
-    def surfaces(self) -> list[bytes]:
+    def token_bytes(self) -> list[bytes]:
         return [b""] * 4 + [bytes([97 + i]) for i in range(26)]
 
 
 def translator(
-    max_length: int = 50, wishes: Wishes | None = None, stages: bool = False, **options: float
+    max_length: int = 50, request: TranslationRequest | None = None, graph_pool: bool = False, **options: float
 ) -> Translator:
     torch.manual_seed(0)
     sizes = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_layers=1)
@@ -44,8 +44,8 @@ def translator(
         Letters(),
         DecodingConfig(**options),  # type: ignore[arg-type]
         max_length=max_length,
-        wishes=wishes,
-        stages=Stages(captures=False) if stages else None,
+        request=request,
+        graph_pool=GraphPool(captures=False) if graph_pool else None,
     )
 
 
@@ -68,9 +68,16 @@ def test_order_batching_and_neighbours_change_nothing(beam: int) -> None:
 
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 4}, {"beam": 4, "no_repeat_ngram": 2}])
 def test_steps_in_stages_change_nothing(options: dict[str, Any]) -> None:
-    for wishes in (Wishes(), Wishes(scored=False), Wishes(n_best=options["beam"])):
-        stepwise, staged = translator(wishes=wishes, **options), translator(wishes=wishes, stages=True, **options)
-        assert isinstance(staged.strategy, CapturedStrategy)
+    for request in (
+        TranslationRequest(),
+        TranslationRequest(scored=False),
+        TranslationRequest(n_best=options["beam"]),
+    ):
+        stepwise, staged = (
+            translator(request=request, **options),
+            translator(request=request, graph_pool=True, **options),
+        )
+        assert isinstance(staged.strategy, StaticStrategy)
         for found, expected in zip(staged.translate(LINES), stepwise.translate(LINES), strict=True):
             assert found.text == expected.text
             assert [a.text for a in found.alternatives] == [a.text for a in expected.alternatives]
@@ -87,10 +94,10 @@ def test_blank_lines_never_reach_the_model() -> None:
 def test_long_lines_are_split_at_sentence_ends_and_nothing_is_dropped() -> None:
     t = translator(max_length=12)
     line = "abcde fgh. ijkl mno. " + "x" * 40
-    pieces = pieces_of(line, t.src_tokenizer.encode([line])[0], t.src_tokenizer, 11)
+    pieces = split_line(line, t.src_tokenizer.encode([line])[0], t.src_tokenizer, 11)
     parts = [p.ids for p in pieces]
     assert all(len(p) <= 11 for p in parts)
-    assert [p.is_cut for p in pieces] == [False, False, True, True, True, True]
+    assert [p.is_truncated for p in pieces] == [False, False, True, True, True, True]
     assert np.concatenate(parts).tolist() == [
         i for s in ("abcde fgh.", "ijkl mno.", "x" * 40) for i in Letters().encode([s])[0].tolist()
     ]
@@ -116,7 +123,7 @@ def test_risk_is_weighed_by_what_the_short_list_names() -> None:
     read: list[int] = []
 
     class Watched(Letters):
-        def decode(self, sentences: Sequence[Ids]) -> list[str]:
+        def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
             read.extend(int(i) for ids in sentences for i in ids)
             return super().decode(sentences)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformer_cli.evaluation.metrics import corpus_scores, quick_scores
-from transformer_cli.evaluation.report import draw_curves
+from transformer_cli.evaluation.plots import draw_curves
 
 REFERENCES = ["Zwei junge Männer sind im Freien.", "Ein Hund läuft über die Wiese."]
 

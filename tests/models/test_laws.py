@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from transformer_cli.batch import BOS, EOS, Batch, collate
-from transformer_cli.decoding.beam import beam_search
-from transformer_cli.decoding.greedy import greedy_search
+from transformer_cli.decoding.search.beam import beam_search
+from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
-from transformer_cli.runtime import products_in
+from transformer_cli.runtime import matmul_precision
 from transformer_cli.schema import ModelConfig
-from transformer_cli.training.objective import smoothed_loss
-from transformer_cli.tree import tensors
+from transformer_cli.training.loss import label_smoothed_cross_entropy
+from transformer_cli.tree import tree_leaves
 
 VOCAB = 23
 LENGTHS = [(3, 6), (7, 2), (5, 4), (1, 1)]
@@ -83,7 +83,7 @@ def test_1_stepwise_equals_teacher_forcing(
     width = 3
     state = model.init_state(memory_of(model, packed)).reorder(torch.zeros(len(LENGTHS), width, dtype=torch.int64))
     steps = []
-    for t in range(batch.tgt_layout.longest):
+    for t in range(batch.tgt_layout.max_seqlen):
         logits, state = model.decode_step(batch.tgt_in[:, t, None].expand(-1, width), state)
         steps.append(logits)
     stepwise = torch.stack(steps, dim=2)  # [B, W, T, V]
@@ -99,7 +99,7 @@ def test_2_packed_equals_padded_with_gradients(encoder: str, decoder: str, varia
         model.zero_grad()
         batch = collate(*sentences(), packed=packed)
         states = model(batch)
-        loss, _ = smoothed_loss(states, model.output_weight, batch.tgt_out, 0.1)
+        loss, _ = label_smoothed_cross_entropy(states, model.output_weight, batch.tgt_out, 0.1)
         torch.autograd.backward(loss)
         gradients = [p.grad for p in model.parameters()]
         results.append((model.logits(states), loss, *gradients))
@@ -159,11 +159,11 @@ def test_5_reorder_keep_and_join_commute_with_steps(
         state, history = step(state, history)
         if t == 1:
             kept = torch.tensor([0, 2, 3])
-            state, src, history = state.keep(kept), [src[i] for i in kept], history[kept]
+            state, src, history = state.select(kept), [src[i] for i in kept], history[kept]
         if t < 3:
             other_state, other_history = step(other_state, other_history)
         if t == 2:
-            state, src = state.join(other_state), src + others
+            state, src = state.cat(other_state), src + others
             history = torch.cat([history, other_history])
     logits, _ = model.decode_step(history[:, :, -1], state)
     for i, source in enumerate(src):
@@ -187,21 +187,21 @@ def test_9_a_fixed_state_is_the_same_and_keeps_its_tensors(
         state = model.init_state(model.encode(batch.src, batch.src_layout))
         return state.reorder(torch.zeros(len(src), width, dtype=torch.int64))
 
-    states = [begin(), begin().fixed(5, 30), begin()]
+    states = [begin(), begin().to_static(5, 30), begin()]
     tokens = torch.full((len(src), width), BOS)
     for t in range(9):
         if t == 3:
-            states[1], states[2] = states[1].fixed(9, 31), states[2].fixed(9, 25)
+            states[1], states[2] = states[1].to_static(9, 31), states[2].to_static(9, 25)
         if t == 6:
             kept = torch.tensor([0, 2, 3])
-            states, tokens = [s.keep(kept) for s in states], tokens[kept]
-        shapes = [x.shape for x in tensors(states[1])]
+            states, tokens = [s.select(kept) for s in states], tokens[kept]
+        shapes = [x.shape for x in tree_leaves(states[1])]
         steps = [model.decode_step(tokens, s) for s in states]
         torch.testing.assert_close(steps[1][0], steps[0][0])
         torch.testing.assert_close(steps[2][0], steps[0][0])
         parents = torch.randint(width, tokens.shape)
         states = [s.reorder(parents) for _, s in steps]
-        assert [x.shape for x in tensors(states[1])] == shapes
+        assert [x.shape for x in tree_leaves(states[1])] == shapes
         tokens = torch.randint(4, VOCAB, tokens.shape)
 
 
@@ -210,11 +210,11 @@ def test_9_a_fixed_state_is_the_same_and_keeps_its_tensors(
 def test_half_precision_products_go_through(encoder: str, decoder: str, place: str) -> None:
     """As training does it there."""
     products = (
-        torch.autocast("cpu", torch.bfloat16) if place == "GPU" else products_in(torch.device("cpu"), "bf16")
+        torch.autocast("cpu", torch.bfloat16) if place == "GPU" else matmul_precision(torch.device("cpu"), "bf16")
     )
     model, batch = model_of(encoder, decoder, {}).float().train(), collate(*sentences())
     with products:
-        loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
+        loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
     torch.autograd.backward(loss)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
@@ -222,7 +222,7 @@ def test_half_precision_products_go_through(encoder: str, decoder: str, place: s
 @every_model
 def test_6_every_parameter_learns(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
     model, batch = model_of(encoder, decoder, variant, dropout=0.1).train(), collate(*sentences())
-    loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
+    loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
     torch.autograd.backward(loss)
     still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not still
@@ -263,7 +263,7 @@ def test_8_learns_to_copy_and_reverse(encoder: str, decoder: str, task: str) -> 
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1.0, (step + 1) / 50, (700 - step) / 350)
         batch = collate(*pairs(64))
-        loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.0)
+        loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.0)
         model.zero_grad()
         torch.autograd.backward(loss / batch.tokens)
         optimizer.step()

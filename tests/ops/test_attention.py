@@ -9,8 +9,8 @@ from transformer_cli.layout import Layout
 from transformer_cli.ops.attention import (
     attend,
     attention_weights,
+    cat_key_masks,
     fused_attention,
-    join_key_masks,
     key_mask,
     reference_attention,
     step_attention,
@@ -74,7 +74,7 @@ def test_fused_equals_reference_forward_and_backward(masked: bool, causal: bool)
 )
 def test_key_masks_of_two_batches(first: list[int], second: list[int], none: bool) -> None:
     batches = [(key_mask(Layout.padded(x)), torch.zeros(len(x), max(x))) for x in (first, second)]
-    joined = join_key_masks(*batches)
+    joined = cat_key_masks(*batches)
     assert (joined is None) == none
     if joined is not None:
         expected = torch.arange(max(first + second)) < torch.tensor(first + second)[:, None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from transformer_cli.ops.attention import least_keys, reference_attention
-from transformer_cli.ops.kv_cache import GROWTH, Ancestry, KeyValueCache
+from transformer_cli.ops.attention import min_keys, reference_attention
+from transformer_cli.ops.kv_cache import GROWTH, BeamAncestry, KeyValueCache
 
 B, W, H, K = 2, 3, 2, 4
 
@@ -14,14 +14,14 @@ B, W, H, K = 2, 3, 2, 4
 @pytest.mark.parametrize("fixed_at", [None, 1, 7])
 def test_ancestry_equals_copied_histories(fixed_at: int | None) -> None:
     cache = KeyValueCache.empty(B, H, K, torch.empty(0, dtype=torch.float64))
-    ancestry = Ancestry.empty(B, torch.device("cpu"))
+    ancestry = BeamAncestry.empty(B, torch.device("cpu"))
     copied_k = torch.empty(B, 1, 0, H, K, dtype=torch.float64)
     copied_v = copied_k.clone()
     for position in range(GROWTH + 5):
         width = W if position else 1  # all begin as one
         if position == fixed_at:
-            ancestry = ancestry.fixed(GROWTH + 5)
-            cache = cache.fixed(ancestry.visible.shape[-1])
+            ancestry = ancestry.to_static(GROWTH + 5)
+            cache = cache.to_static(ancestry.visible.shape[-1])
         k, v, q = torch.randn(3, B, width, H, K, dtype=torch.float64)
         keys, values = cache.append(k, v, ancestry.written)
         ancestry = ancestry.advance()
@@ -41,10 +41,10 @@ def test_ancestry_equals_copied_histories(fixed_at: int | None) -> None:
 
 
 def test_one_beam_needs_a_mask_only_for_what_fills_up_its_keys() -> None:
-    ancestry = Ancestry.empty(2, torch.device("cpu"))
+    ancestry = BeamAncestry.empty(2, torch.device("cpu"))
     for count in range(1, 20):
         ancestry = ancestry.advance()
-        mask, shown = ancestry.mask(), least_keys(count, torch.device("cpu"))
+        mask, shown = ancestry.mask(), min_keys(count, torch.device("cpu"))
         if shown == count:
             assert mask is None
         else:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer_cli.layout import Layout
-from transformer_cli.ops.recurrence import CELLS, Cell, flip, recur
+from transformer_cli.ops.recurrence import CELLS, Cell, reverse_tokens, run_cell
 
 ORACLES = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -29,7 +29,7 @@ def test_a_cell_is_that_of_the_books(kind: str) -> None:
     nn.init.normal_(cell.input.bias)
     oracle, x = oracle_of(kind, cell, 5), torch.randn(3, 7, 5, dtype=torch.float64)
     expected: Tensor = oracle(x)[0]
-    torch.testing.assert_close(recur(cell, x, cell.zero(3, x)), expected)
+    torch.testing.assert_close(run_cell(cell, x, cell.zero(3, x)), expected)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -42,6 +42,6 @@ def test_a_new_cell_keeps_lengths(kind: str) -> None:
 def test_flip_reverses_tokens_and_leaves_padding() -> None:
     x = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]]).unsqueeze(-1)
     layout = Layout.padded([3, 4, 1])
-    flipped = flip(x, layout)
+    flipped = reverse_tokens(x, layout)
     assert flipped.squeeze(-1).tolist() == [[3, 2, 1, 0], [7, 6, 5, 4], [8, 0, 0, 0]]
-    assert torch.equal(flip(flipped, layout), x)
+    assert torch.equal(reverse_tokens(flipped, layout), x)

@@ -52,7 +52,7 @@ def test_the_batches_of_a_measurement_are_of_one_corpus() -> None:
 def test_on_a_gpu_the_training_benchmark_is_the_whole_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = load_script("bench_train")
     given: list[list[str]] = []
-    monkeypatch.setattr(bench, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(bench, "select_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(bench.bench_gpu, "main", given.append)
     arguments = ["--src", "train.en", "--tgt", "train.de", "--out", "bench"]
     monkeypatch.setattr(sys, "argv", ["bench_train.py", *arguments])

@@ -48,8 +48,8 @@ def test_success_counts(study: Any) -> None:
 def test_pictures_are_drawn(study: Any, tmp_path: Path) -> None:
     probes = {"gradients": [1.0, 0.1], "spectral radii": {}}
     lengths = {"lengths": {"4": [1.0, 1.0], "8": [0.5, 0.0]}}
-    stages = {"at initialisation": probes, "after copy": probes, "after reverse": probes}
-    row = {**stages, "copy": lengths, "reverse": lengths}
+    graph_pool = {"at initialisation": probes, "after copy": probes, "after reverse": probes}
+    row = {**graph_pool, "copy": lengths, "reverse": lengths}
     figures = {
         "tasks": {"longest": 12, "models": dict.fromkeys(study.SMALL, row)},
         "speed on cpu": {"target tokens a second": {name: {"8": 10, "16": 9} for name in study.CONFIGS}},

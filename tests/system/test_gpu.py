@@ -9,24 +9,24 @@ import pytest
 import torch
 from conftest import TINY_RUN
 
-from transformer_cli.batch import EOS, Pairs, Sentences, collate, lay
+from transformer_cli.artifacts.loading import load_model
+from transformer_cli.batch import EOS, BatchPlan, Sentences, collate, collate_sentences
 from transformer_cli.config import load_config
-from transformer_cli.decoding.beam import beam_search
-from transformer_cli.decoding.captured import CapturedSearch, Stages
-from transformer_cli.decoding.search import completed
-from transformer_cli.experiment.inference import load_run
+from transformer_cli.decoding.search.base import run_to_end
+from transformer_cli.decoding.search.beam import beam_search
+from transformer_cli.decoding.search.static import GraphPool, StaticSearch
 from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.layout import Layout
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops.attention import attend, fused_attention, reference_attention
 from transformer_cli.schema import ModelConfig
 from transformer_cli.training.loop import StopRequest
-from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.state import TrainState
-from transformer_cli.training.static import StaticUpdate, budget_of, obstacle
+from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason, token_budget
 from transformer_cli.training.update import EagerUpdate
 
-captured_search = completed(CapturedSearch)
+captured_search = run_to_end(StaticSearch)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,7 +44,7 @@ def test_loss_and_gradient_equal_the_cpu(packed: bool) -> None:
     for device in (torch.device("cpu"), torch.device("cuda")):
         model.to(device).zero_grad()
         batch = collate(src, tgt, packed=packed).to(device)
-        loss, _ = smoothed_loss(model(batch), model.output_weight, batch.tgt_out, 0.1)
+        loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
         torch.autograd.backward(loss)
         results.append([loss.detach().cpu(), *(p.grad.cpu() for p in model.parameters() if p.grad is not None)])
     for cpu, cuda in zip(*results, strict=True):
@@ -80,12 +80,12 @@ def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) 
         states.append(TrainState(model, config.optim, config.training))
     said: list[str] = []
     eager = EagerUpdate(states[0], config, said.append)
-    captured = StaticUpdate(EagerUpdate(states[1], config, said.append), budget_of(config), said.append)
-    assert obstacle(states[1], config) == ""
+    captured = StaticUpdate(EagerUpdate(states[1], config, said.append), token_budget(config), said.append)
+    assert static_unsupported_reason(states[1], config) == ""
     rng = np.random.default_rng(0)
     for _ in range(8):
         sides = (Sentences.pack([rng.integers(4, 99, n) for n in rng.integers(1, 25, 20)]) for _ in "st")
-        pairs = Pairs(*sides, rows=np.arange(20), packed=True)
+        pairs = BatchPlan(*sides, rows=np.arange(20), packed=True)
         for state, update in zip(states, (eager, captured), strict=True):
             found = update([pairs], pairs.tokens, 1e-3, lambda nll: None)
             assert found.done and torch.isfinite(found.nll)
@@ -110,7 +110,7 @@ def test_a_captured_run_resumes(toy: Path, tmp_path: Path) -> None:
             request = TrainRequest(tmp_path / name, *files, settings=settings, device="cuda")
             run_training(request, said.append, StopRequest())
             assert not any("without a CUDA graph" in line or "captured" in line for line in said)
-        found.append(list(load_run(tmp_path / name, torch.device("cuda"), "last").model.parameters()))
+        found.append(list(load_model(tmp_path / name, torch.device("cuda"), "last").model.parameters()))
     for a, b in zip(*found, strict=True):
         assert float((a - b).norm() / a.norm()) < 0.05
 
@@ -125,17 +125,19 @@ def test_captured_search_equals_its_twin(decoder: str, beam: int) -> None:
     config = ModelConfig.model_validate({**sizes, "decoder": decoder})
     model = build_model(config, 64, 64).double().eval().to("cuda")
     model.output.weight.mul_(3.0)
-    captured, twin = Stages(), Stages(captures=False)
+    captured, twin = GraphPool(), GraphPool(captures=False)
     for seed in (0, 1, 0):
         rng = np.random.default_rng(seed)
-        ids, layout = lay([np.append(rng.integers(4, 64, n), EOS) for n in rng.integers(1, 30, 100)])
+        ids, layout = collate_sentences([np.append(rng.integers(4, 64, n), EOS) for n in rng.integers(1, 30, 100)])
         memory = model.encode(ids.to("cuda"), layout.to(torch.device("cuda")))
         limits = torch.from_numpy(rng.integers(1, 70, 100)).to("cuda")
         found = [
-            captured_search(model, memory, limits, source=layout.longest, stages=stages, beam=beam, wanted=beam)
-            for stages in (captured, twin)
+            captured_search(
+                model, memory, limits, source=layout.max_seqlen, graph_pool=graph_pool, beam=beam, n_best=beam
+            )
+            for graph_pool in (captured, twin)
         ]
-        found.append(beam_search(model, memory, limits, beam=beam, wanted=beam))
+        found.append(beam_search(model, memory, limits, beam=beam, n_best=beam))
         texts = [[[h.tokens for h in one] for one in search] for search in found]
         assert texts[0] == texts[1] == texts[2]
         for one, other in zip(found[0], found[2], strict=True):
@@ -143,11 +145,14 @@ def test_captured_search_equals_its_twin(decoder: str, beam: int) -> None:
     for half in (torch.bfloat16, torch.float32):  # the kernels of other types, and without log-probabilities
         model = model.to(half)
         memory = model.encode(ids.to("cuda"), layout.to(torch.device("cuda")))
-        options = {"source": layout.longest, "beam": beam, "scored": beam > 1}
-        both = [captured_search(model, memory, limits, stages=stages, **options) for stages in (captured, twin)]
+        options = {"source": layout.max_seqlen, "beam": beam, "scored": beam > 1}
+        both = [
+            captured_search(model, memory, limits, graph_pool=graph_pool, **options)
+            for graph_pool in (captured, twin)
+        ]
         assert [[h.tokens for h in one] for one in both[0]] == [[h.tokens for h in one] for one in both[1]]
-    assert captured.captures and any(stage.graph is not None for stage in captured.stages.values())
-    assert not any(stage.graph is not None for stage in twin.stages.values())
+    assert captured.captures and any(stage.graph is not None for stage in captured.graph_pool.values())
+    assert not any(stage.graph is not None for stage in twin.graph_pool.values())
 
 
 def test_train_resume_and_translate_in_bf16(toy: Path, tmp_path: Path) -> None:
@@ -157,6 +162,6 @@ def test_train_resume_and_translate_in_bf16(toy: Path, tmp_path: Path) -> None:
         request = TrainRequest(tmp_path / "run", *files, settings=settings, device="cuda")
         outcome = run_training(request, print, StopRequest())
         assert outcome.progress.step == steps
-    translator = load_run(tmp_path / "run", torch.device("cuda")).translator()
+    translator = load_model(tmp_path / "run", torch.device("cuda")).translator()
     (found,) = translator.translate(["The cat sees the book now."])
     assert found.text and found.status == "ok"

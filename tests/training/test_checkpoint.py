@@ -27,7 +27,7 @@ from transformer_cli.training.checkpoint import (
     load_training,
     load_weights,
     remove_checkpoint,
-    verify,
+    verify_checkpoint,
 )
 from transformer_cli.training.state import TrainState
 
@@ -47,7 +47,7 @@ def advance(state: TrainState) -> None:
     state.optimizer.step()
     state.progress.step += 1
     if state.average:
-        state.average.update(state.model, state.average.share(state.progress.step))
+        state.average.update(state.model, state.average.update_weight(state.progress.step))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_best_and_last_k_are_kept(store: CheckpointStore) -> None:
         store.save(state, best=step == 1, keep_last=2)
         advance(state)
     assert [p.name[-1] for p in store.steps()] == ["1", "4", "5"]
-    assert [store.named(n).name[-1] for n in ("best", "last")] == ["1", "5"]  # type: ignore[union-attr]
+    assert [store.resolve_link(n).name[-1] for n in ("best", "last")] == ["1", "5"]  # type: ignore[union-attr]
 
 
 def test_pruning_spares_files_that_are_not_ours(store: CheckpointStore) -> None:
@@ -105,22 +105,22 @@ def test_pruning_spares_files_that_are_not_ours(store: CheckpointStore) -> None:
 def test_truncations_and_flips_are_all_detected(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     rng = random.Random(0)
-    verify(path)
+    verify_checkpoint(path)
     for file in sorted(path.iterdir()):
         whole = file.read_bytes()
         for _ in range(12):
             file.write_bytes(whole[: rng.randrange(len(whole))])
             with pytest.raises(CheckpointError):
-                verify(path)
+                verify_checkpoint(path)
         if file.name != MANIFEST:
             for _ in range(125):
                 flipped = bytearray(whole)
                 flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
                 file.write_bytes(flipped)
                 with pytest.raises(CheckpointError, match=file.name):
-                    verify(path)
+                    verify_checkpoint(path)
         file.write_bytes(whole)
-        verify(path)
+        verify_checkpoint(path)
 
 
 def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: CheckpointStore) -> None:
@@ -131,7 +131,7 @@ def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: Checkpoin
         advance(state)
     (paths[2] / MODEL).write_bytes(b"")
     (paths[1] / MANIFEST).unlink()
-    found, problems = store.newest_valid()
+    found, problems = store.newest_intact()
     assert found == paths[0]
     assert len(problems) == 2 and MODEL in problems[0] and MANIFEST in problems[1]
 
@@ -152,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over(
         return hashed(file)
 
     monkeypatch.setattr(durable, "sha256_file", failing)
-    newest, problems = store.newest_valid()
+    newest, problems = store.newest_intact()
     assert newest == paths[0]
     assert "cannot be read: Input/output error" in problems[0]
 
@@ -171,7 +171,7 @@ def test_a_step_saved_at_a_signal_can_be_validated_later(tmp_path: Path) -> None
         store = CheckpointStore(directory, IDENTITY, failing.ops())
         with contextlib.suppress(DiskError):
             store.save(state, best=True, keep_last=3)
-        newest, problems = store.newest_valid()
+        newest, problems = store.newest_intact()
         assert newest is not None and not problems
         restored = make_state(seed=3)
         load_training(newest, restored)
@@ -203,9 +203,9 @@ def test_where_the_best_is_gone_the_newest_takes_its_place(store: CheckpointStor
     state.progress.best_score, state.progress.best_step = 9.0, 0  # step 0 is pruned
     path = store.save(state, best=False, keep_last=1)
     (store.directory / "best").symlink_to("step_000000000")
-    store.forget_lost_best(state.progress)
-    store.repair_names(path, state.progress)
-    assert store.named("best") == path
+    store.forget_missing_best(state.progress)
+    store.repair_links(path, state.progress)
+    assert store.resolve_link("best") == path
     assert state.progress.best_score is None
 
 
@@ -225,14 +225,14 @@ def test_a_crash_at_any_point_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path
             break
         except (OSError, DiskError):
             assert failing.left <= 0
-        newest, problems = CheckpointStore(directory, IDENTITY).newest_valid()
+        newest, problems = CheckpointStore(directory, IDENTITY).newest_intact()
         assert newest is not None and not problems
         restored = make_state(seed=3)
         load_training(newest, restored)
         whole = CheckpointStore(directory, IDENTITY)
-        whole.repair_names(newest, restored.progress)
+        whole.repair_links(newest, restored.progress)
         assert newest in (first, directory / "step_000000001")
-        assert whole.named("last") == whole.named("best") == newest
+        assert whole.resolve_link("last") == whole.resolve_link("best") == newest
     else:
         pytest.fail("the save never came through")
     assert n > 12
@@ -240,9 +240,9 @@ def test_a_crash_at_any_point_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path
 
 def test_another_identity_is_refused(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
-    check_identity(path, verify(path), IDENTITY)
+    check_identity(path, verify_checkpoint(path), IDENTITY)
     with pytest.raises(CheckpointError, match="another tokenizer"):
-        check_identity(path, verify(path), {"tokenizer": "xyz"})
+        check_identity(path, verify_checkpoint(path), {"tokenizer": "xyz"})
 
 
 def test_another_model_is_refused_before_anything_is_loaded(store: CheckpointStore) -> None:
@@ -259,7 +259,7 @@ def test_a_future_format_is_named(store: CheckpointStore) -> None:
     manifest = json.loads((path / MANIFEST).read_text())
     (path / MANIFEST).write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(CheckpointError, match="format 99"):
-        verify(path)
+        verify_checkpoint(path)
 
 
 class Payload:
@@ -279,9 +279,9 @@ def test_a_malicious_pickle_is_refused_and_never_run(store: CheckpointStore, tmp
         whole = (path / name).read_bytes()
         (path / name).write_bytes(pickle.dumps(Payload(marker)))
         with pytest.raises(CheckpointError):
-            verify(path)
+            verify_checkpoint(path)
         with pytest.raises(CheckpointError):
-            load_training(path, make_state()) if name != MANIFEST else verify(path)
+            load_training(path, make_state()) if name != MANIFEST else verify_checkpoint(path)
         (path / name).write_bytes(whole)
     assert not marker.exists()
 
@@ -291,7 +291,7 @@ def test_a_linked_file_is_refused(store: CheckpointStore, tmp_path: Path) -> Non
     (path / MODEL).rename(tmp_path / "elsewhere")
     (path / MODEL).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="plain file"):
-        verify(path)
+        verify_checkpoint(path)
 
 
 def test_tied_weights_are_saved_once() -> None:
@@ -319,7 +319,7 @@ def test_a_limit_on_the_size_of_files_costs_no_older_checkpoint(store: Checkpoin
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, limit
-        assert store.newest_valid() == (older, [])
-        assert store.named("last") == older == store.named("best")
+        assert store.newest_intact() == (older, [])
+        assert store.resolve_link("last") == older == store.resolve_link("best")
         assert sorted(p.name for p in store.directory.iterdir()) == ["best", "last", older.name]
     assert store.save(state, best=False, keep_last=2) != older

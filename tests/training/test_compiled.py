@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 import torch
 from test_loop import VOCAB, trainer, weights
-from test_static import PLAIN, fixed, nothing, packed
+from test_static_update import PLAIN, fixed, nothing, packed
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.compilers import nop
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from transformer_cli.batch import Budget
+from transformer_cli.batch import TokenBudget
 from transformer_cli.config import load_config
 from transformer_cli.models.protocol import Memory
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops import attention
-from transformer_cli.ops.varlen import has_varlen
-from transformer_cli.training import static
+from transformer_cli.ops.varlen import is_varlen_available
+from transformer_cli.training import static_update
 from transformer_cli.training.compiled import CompiledLayers
 
 TRACED = partial(CompiledLayers, backend="aot_eager")
@@ -34,13 +34,13 @@ def _nothing_kept() -> None:
 
 
 def test_an_update_with_compiled_layers_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "CompiledLayers", TRACED)
+    monkeypatch.setattr(static_update, "CompiledLayers", TRACED)
     plain, compiled = (
         trainer(tmp_path / n, *PLAIN, f"training.compile={c}") for n, c in (("a", "false"), ("b", "true"))
     )
     names = [name for name, _ in compiled.state.model.named_parameters()]
     said: list[str] = []
-    compiled.say = said.append
+    compiled.notify = said.append
     updates = fixed(plain), fixed(compiled)
     for i in range(4):
         a, b = (update([packed(i)], packed(i).tokens, 1e-3, nothing) for update in updates)
@@ -59,12 +59,12 @@ def test_layers_that_cannot_be_compiled_run_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any
 ) -> None:
     """Forward or backward."""
-    monkeypatch.setattr(static, "CompiledLayers", partial(CompiledLayers, backend=backend))
+    monkeypatch.setattr(static_update, "CompiledLayers", partial(CompiledLayers, backend=backend))
     plain, compiled = (
         trainer(tmp_path / n, *PLAIN, f"training.compile={c}") for n, c in (("a", "false"), ("b", "true"))
     )
     said: list[str] = []
-    compiled.say = said.append
+    compiled.notify = said.append
     one, other = fixed(plain), fixed(compiled)
     found = [
         [update([packed(i)], packed(i).tokens, 1e-3, nothing).nll for i in range(3)] for update in (one, other)
@@ -82,22 +82,22 @@ def test_layers_of_a_kind_share_their_code(tmp_path: Path, monkeypatch: pytest.M
         made.append(1)
         return graph
 
-    monkeypatch.setattr(static, "CompiledLayers", partial(CompiledLayers, backend=counting))
+    monkeypatch.setattr(static_update, "CompiledLayers", partial(CompiledLayers, backend=counting))
     layers = ["model.encoder_layers=3", "model.decoder_layers=3", "training.compile=true"]
     t = trainer(tmp_path, *PLAIN, *layers)
     update = fixed(t)
     for i in range(4):
         update([packed(i)], packed(i).tokens, 1e-3, nothing)
         t.state.model.eval()
-        t.state.model(packed(9).batch())
+        t.state.model(packed(9).collate())
         t.state.model.train()
     assert len(made) == 2
 
 
-@pytest.mark.skipif(not has_varlen(), reason="this torch has no attention for packed sentences")
+@pytest.mark.skipif(not is_varlen_available(), reason="this torch has no attention for packed sentences")
 def test_layers_with_the_attention_of_a_gpu_are_traced_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel itself needs CUDA; its place in the graph does not."""
-    monkeypatch.setattr(attention, "varlen_suits", lambda q: True)
+    monkeypatch.setattr(attention, "supports_varlen", lambda q: True)
     config = load_config(None, ["model.preset=tiny", "model.dropout=0.0"]).model
     seen: list[str] = []
 
@@ -107,10 +107,10 @@ def test_layers_with_the_attention_of_a_gpu_are_traced_whole(monkeypatch: pytest
 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         model = build_model(config, VOCAB, VOCAB)
-        layout = Budget(40, 9, 16).layout(torch.tensor([3, 9, 4]))
+        layout = TokenBudget(40, 9, 16).static_layout(torch.tensor([3, 9, 4]))
         x = torch.empty(40, config.d_model)
         layers = CompiledLayers(model, backend=backend)  # type: ignore[arg-type]
-        with layers.standing_in():
+        with layers.use_compiled():
             model.encoder.layers[0](x, layout)  # type: ignore[attr-defined]
             model.decoder.layers[0](x, layout, Memory(x, layout))  # type: ignore[attr-defined]
     assert sum("varlen" in target for target in seen) == 3  # self, self, cross

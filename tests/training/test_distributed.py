@@ -68,8 +68,8 @@ def test_resuming_two_ranks_is_exact(toy: Path, tmp_path: Path) -> None:
     together(toy, tmp_path / "whole", *settings, "training.max_steps=24")
     together(toy, tmp_path / "halves", *settings, "training.max_steps=11")
     assert "resuming from step_000000011" in together(toy, tmp_path / "halves", *settings, "training.max_steps=24")
-    whole, halves = weights(tmp_path / "whole", 24), weights(tmp_path / "halves", 24)
-    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    whole, split = weights(tmp_path / "whole", 24), weights(tmp_path / "halves", 24)
+    assert all(torch.equal(whole[name], split[name]) for name in whole)
     # Dropout differs from rank to rank, so both random states are kept.
     held = safetensors.torch.load_file(tmp_path / "whole/checkpoints/step_000000024/optimizer.safetensors")
     assert not torch.equal(held["rng.cpu"], held["rng.cpu.1"])
@@ -107,9 +107,9 @@ def test_a_mistake_is_said_once(toy: Path, tmp_path: Path) -> None:
 def test_alone_nothing_is_exchanged() -> None:
     ranks, x = Ranks(), torch.randn(3)
     before = x.clone()
-    ranks.wait()
-    ranks.sum([x])
-    assert torch.equal(x, before) and ranks.lead([1.5]) == [1.5] and ranks.leads
+    ranks.barrier()
+    ranks.all_reduce([x])
+    assert torch.equal(x, before) and ranks.broadcast([1.5]) == [1.5] and ranks.is_main
     (own,) = ranks.gather(x)
     assert own is x
 
@@ -119,7 +119,7 @@ def test_without_torchrun_there_is_one_rank(size: str, monkeypatch: pytest.Monke
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     if size:
         monkeypatch.setenv("WORLD_SIZE", size)
-    assert Ranks.join(torch.device("cpu")) == Ranks(0, 1)
+    assert Ranks.from_environment(torch.device("cpu")) == Ranks(0, 1)
 
 
 class Endless:
@@ -128,7 +128,7 @@ class Endless:
     def is_completed(self) -> bool:
         return False
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         raise AssertionError("waited for a rank that is gone")
 
 
@@ -138,7 +138,7 @@ def test_half_of_what_torchrun_sets_is_a_mistake(monkeypatch: pytest.MonkeyPatch
     for size in ("2", "two"):
         monkeypatch.setenv("WORLD_SIZE", size)
         with pytest.raises(ConfigError, match="not what torchrun sets"):
-            Ranks.join(torch.device("cpu"))
+            Ranks.from_environment(torch.device("cpu"))
 
 
 def test_a_neighbour_that_is_gone_is_not_waited_for() -> None:

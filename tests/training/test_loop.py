@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import Pairs, Position, Sentences
+from transformer_cli.batch import BatchPlan, DataPosition, Sentences
 from transformer_cli.config import load_config
 from transformer_cli.errors import UserError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore, load_training, read_state
 from transformer_cli.training.loop import StopRequest, Trainer, Validation
-from transformer_cli.training.metrics import MetricsLog
+from transformer_cli.training.metrics_log import MetricsLog
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.update import EagerUpdate
 
@@ -31,29 +31,29 @@ SMALL = [
     "model.decoder_layers=1",
 ]
 VOCAB = 15
-START = Position()
+START = DataPosition()
 
 
 class Numbers:
     """Endless random batches; each depends on its position alone."""
 
-    def __init__(self, position: Position = START, pairs: int = 6) -> None:
+    def __init__(self, position: DataPosition = START, pairs: int = 6) -> None:
         self.position = position
         self.pairs = pairs
 
-    def __next__(self) -> Pairs:
+    def __next__(self) -> BatchPlan:
         pairs = self.make(self.position.batch)
-        self.position = Position(0, self.position.batch + 1)
+        self.position = DataPosition(0, self.position.batch + 1)
         return pairs
 
-    def make(self, index: int) -> Pairs:
+    def make(self, index: int) -> BatchPlan:
         rng = np.random.default_rng(index)
         return pairs_of(*([rng.integers(4, VOCAB, rng.integers(1, 9)) for _ in range(self.pairs)] for _ in "st"))
 
 
-def pairs_of(src: Sequence[Any], tgt: Sequence[Any], *, packed: bool = False) -> Pairs:
+def pairs_of(src: Sequence[Any], tgt: Sequence[Any], *, packed: bool = False) -> BatchPlan:
     """These ids, without EOS, as a corpus of its own."""
-    return Pairs(Sentences.pack(src), Sentences.pack(tgt), np.arange(len(src)), packed)
+    return BatchPlan(Sentences.pack(src), Sentences.pack(tgt), np.arange(len(src)), packed)
 
 
 def trainer(
@@ -65,7 +65,7 @@ def trainer(
     store = CheckpointStore(tmp_path / "checkpoints", {})
     store.directory.mkdir(parents=True, exist_ok=True)
     if resume:
-        newest, _ = store.newest_valid()
+        newest, _ = store.newest_intact()
         assert newest is not None
         load_training(newest, state)
     stream = stream or Numbers(state.progress.position)
@@ -77,7 +77,7 @@ def trainer(
 
 
 def last_state(t: Trainer) -> dict[str, Any]:
-    path = t.store.named("last")
+    path = t.store.resolve_link("last")
     assert path is not None
     return read_state(path)
 
@@ -163,7 +163,7 @@ def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop
     facts = [{k: v for k, v in t.state.progress.to_json().items() if k not in ignore} for t in (rest, whole)]
     facts += [{k: v for k, v in last_state(t).items() if k not in ignore} for t in (rest, whole)]
     assert facts[0] == facts[1] == facts[2] == facts[3]
-    assert rest.store.named("best").name == whole.store.named("best").name  # type: ignore[union-attr]
+    assert rest.store.resolve_link("best").name == whole.store.resolve_link("best").name  # type: ignore[union-attr]
     lines = [
         [
             {k: v for k, v in json.loads(x).items() if "second" not in k}
@@ -184,7 +184,7 @@ def test_early_stopping_and_best(tmp_path: Path) -> None:
     )
     assert t.run() == "no better bleu in 2 validations"
     assert (t.state.progress.step, t.state.progress.best_step, t.state.progress.best_score) == (8, 4, 9.0)
-    best = t.store.named("best")
+    best = t.store.resolve_link("best")
     assert best is not None and best.name == "step_000000004"
 
 
@@ -213,7 +213,7 @@ def test_a_step_without_finite_gradient_changes_nothing(tmp_path: Path) -> None:
     before = weights(t)
     gradient = eager(t).gradient
 
-    def poisoned(batches: Sequence[Pairs], tokens: int) -> torch.Tensor:
+    def poisoned(batches: Sequence[BatchPlan], tokens: int) -> torch.Tensor:
         nll = gradient(batches, tokens)
         next(t.state.model.parameters()).grad.fill_(math.nan)  # type: ignore[union-attr]
         return nll

@@ -45,7 +45,7 @@ def test_halves_give_the_same_gradient(tmp_path: Path, error: BaseException) -> 
     tokens = sum(b.tokens for b in batches)
     expected = eager(whole).gradient(batches, tokens)
     said: list[str] = []
-    eager(starved).say = said.append
+    eager(starved).notify = said.append
     sizes = starve(starved.state.model, 50, error)
     torch.testing.assert_close(eager(starved).gradient(batches, tokens), expected)
     for a, b in zip(starved.state.model.parameters(), whole.state.model.parameters(), strict=True):
@@ -83,20 +83,20 @@ def test_other_errors_are_not_swallowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_halves_hold_the_same_pairs(packed: bool) -> None:
     pairs = replace(Numbers(pairs=7).make(3), packed=packed)
-    batch, halves = pairs.batch(), [half.batch() for half in pairs.halves()]
-    assert [h.src_layout.sentences for h in halves] == [3, 4]
-    assert all(h.src_layout.is_packed == packed for h in halves)
-    assert torch.equal(torch.cat([h.tgt_out for h in halves]), batch.tgt_out)
-    flat = [h.src_layout.flatten(h.src) for h in halves]
+    batch, split = pairs.collate(), [half.collate() for half in pairs.split()]
+    assert [h.src_layout.sentences for h in split] == [3, 4]
+    assert all(h.src_layout.is_packed == packed for h in split)
+    assert torch.equal(torch.cat([h.tgt_out for h in split]), batch.tgt_out)
+    flat = [h.src_layout.flatten(h.src) for h in split]
     assert torch.equal(torch.cat(flat), batch.src_layout.flatten(batch.src))
-    assert pairs.cells == batch.src.numel() + batch.tgt_in.numel() and pairs.tokens == batch.tokens
+    assert pairs.padded_tokens == batch.src.numel() + batch.tgt_in.numel() and pairs.tokens == batch.tokens
     assert Fitting().parts([pairs]) == [pairs]
 
 
 def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:
     t = trainer(tmp_path, "model.dropout=0.3")
     before, random = weights(t), torch.get_rng_state()
-    assert t.update.rehearse(Numbers().make(0)) > 1 << 20
+    assert t.update.dry_run(Numbers().make(0)) > 1 << 20
     assert all(torch.equal(a, b) for a, b in zip(weights(t), before, strict=True))
     assert torch.equal(torch.get_rng_state(), random)
     assert all(p.grad is None for p in t.state.model.parameters())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from transformer_cli.errors import DiskError
-from transformer_cli.training.metrics import MetricsLog
+from transformer_cli.training.metrics_log import MetricsLog
 
 
 class FullDisk(io.StringIO):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer_cli.runtime import products_in
+from transformer_cli.runtime import matmul_precision
 from transformer_cli.training.muon import ROUNDS, SCALE, Muon, orthogonalize
 
 
@@ -39,7 +39,7 @@ def test_in_bf16_the_singular_values_come_as_near(shape: tuple[int, int]) -> Non
     """Also of a matrix with a few strong directions, as momentum has them."""
     u, _, vh = torch.linalg.svd(torch.randn(2, *shape), full_matrices=False)
     x = u * torch.logspace(0, -2, min(shape)) @ vh
-    with products_in(torch.device("cpu"), "bf16"):
+    with matmul_precision(torch.device("cpu"), "bf16"):
         rounded = orthogonalize(x)
     assert rounded.dtype == torch.float32
     values = [torch.linalg.svdvals(out) for out in (rounded, orthogonalize(x))]

@@ -30,7 +30,7 @@ def test_moving_average_by_hand_and_swap() -> None:
     nn.init.constant_(model.weight, 1.0)
     average = MovingAverage(model, 0.9)
     nn.init.constant_(model.weight, 2.0)
-    average.update(model, average.share(1000))  # far from the start: the full decay
+    average.update(model, average.update_weight(1000))  # far from the start: the full decay
     torch.testing.assert_close(average.average["weight"], torch.tensor([[1.1]]))
     average.swap(model)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.1]]))

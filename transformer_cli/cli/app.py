@@ -52,11 +52,11 @@ def options(
     """Two text files in, a translator out."""
 
 
-MANY = ("--src", "--tgt", "--input")
+MAX_CANDIDATES = ("--src", "--tgt", "--input")
 """Options that take several files, as a shell's `--src part*.en` gives them."""
 
 
-def spread(arguments: list[str]) -> list[str]:
+def expand_multi_value_options(arguments: list[str]) -> list[str]:
     """`--src a b` -> `--src a --src b`, for the commands that read several files.
 
     A configuration (`*.yaml`) is an argument of its own wherever it stands.
@@ -68,7 +68,7 @@ def spread(arguments: list[str]) -> list[str]:
     option, values = "", 0
     for argument in arguments:
         if argument.startswith("-"):
-            option, values = argument if argument in MANY else "", 0
+            option, values = argument if argument in MAX_CANDIDATES else "", 0
         elif option:
             values += 1
             if argument.endswith((".yaml", ".yml")) and values > 1:
@@ -87,7 +87,7 @@ def main() -> NoReturn:
     if sys.stderr is None:  # closed by the shell: what is said goes nowhere
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
-        app(args=spread(sys.argv[1:]))
+        app(args=expand_multi_value_options(sys.argv[1:]))
     except UserError as error:
         _fail(f"error: {error}", error.exit_code)
     except OSError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import say
+from transformer_cli.cli.terminal import notify
 
 
 def average(
@@ -21,5 +21,5 @@ def average(
     from transformer_cli.experiment.averaging import average_checkpoints
 
     used, path = average_checkpoints(run, last)
-    say(f"{path}: mean of {', '.join(used)}")
-    say(f"next: transformer-cli evaluate {run} --checkpoint average --src test.src --ref test.tgt")
+    notify(f"{path}: mean of {', '.join(used)}")
+    notify(f"next: transformer-cli evaluate {run} --checkpoint average --src test.src --ref test.tgt")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import leave_on_signal, print_json, tell
+from transformer_cli.cli.terminal import exit_on_signal, print_json, print_line
 
 
 def check(
@@ -32,28 +32,28 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Look for what spoils training: misaligned, blank, repeated or damaged lines, test text in training text."""
-    from transformer_cli.data.corpus import CorpusReport, examine, read_parallel
+    from transformer_cli.data.corpus import CorpusReport, check_corpus, read_parallel
     from transformer_cli.errors import ConfigError
 
     if (against_src is None) != (against_tgt is None):
         raise ConfigError("--against-src and --against-tgt go together")
-    leave_on_signal(signal.SIGINT)
+    exit_on_signal(signal.SIGINT)
     other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
     text = read_parallel(src, tgt)
-    report: CorpusReport = examine(text, other)
+    report: CorpusReport = check_corpus(text, other)
     if json:
         print_json(asdict(report))
         return
-    tell(f"{report.pairs:,} pairs")
+    print_line(f"{report.pairs:,} pairs")
     for side, words, types, longest in zip(
         ("source", "target"), report.words, report.types, report.longest, strict=True
     ):
-        tell(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
+        print_line(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
     for note in report.notes:
-        tell(f"- {note}")
+        print_line(f"- {note}")
     for finding in report.findings:
         places = finding.lines if len(src) == 1 else [text.place(line - 1) for line in finding.lines]
         lines = ", ".join(map(str, places)) + (", ..." if finding.count > len(finding.lines) else "")
-        tell(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
+        print_line(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
     if not report.findings and not report.notes:
-        tell("nothing wrong was found")
+        print_line("nothing wrong was found")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, leave_on_signal, print_json, say, tell
+from transformer_cli.cli.terminal import check_output, exit_on_signal, notify, print_json, print_line
 
 
 def evaluate(
@@ -76,22 +76,22 @@ def evaluate(
         "precision": precision,
         "batch_tokens": batch_tokens,
     }
-    leave_on_signal(signal.SIGINT)
+    exit_on_signal(signal.SIGINT)
     if hyp is not None:
         unused = [key for key, value in {"src": src, "output": output, **options}.items() if value is not None]
         if unused:
             raise ConfigError(f"--{unused[0].replace('_', '-')} is for a run; --hyp is scored as it is")
         if not hyp.name:
             raise ConfigError("--hyp needs a file")
-        found = evaluate_file(hyp, ref, tokenize, say)
+        found = evaluate_file(hyp, ref, tokenize, notify)
     else:
         assert run is not None and src is not None
         check_output(output, run, src, *ref, makes_directory=True)
-        found = evaluate_run(run, src, ref, options, output, checkpoint, device, tokenize, say)
+        found = evaluate_run(run, src, ref, options, output, checkpoint, device, tokenize, notify)
     if json:
         print_json(found.to_json())
         return
     for score in found.scores:
-        tell(str(score))
+        print_line(str(score))
     for key, value in found.facts.items():
-        tell(f"{key}: {value}")
+        print_line(f"{key}: {value}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import say
+from transformer_cli.cli.terminal import notify
 
 
 def export(
@@ -38,6 +38,6 @@ def export(
     ] = None,
 ) -> None:
     """Write a model for CTranslate2 (proved on 100 lines), or as one self-contained, verified bundle."""
-    from transformer_cli.experiment.export import ExportRequest, export_model
+    from transformer_cli.deployment.export import ExportRequest, export_model
 
-    export_model(ExportRequest(run, output, to, quantization, checkpoint, proof), say)
+    export_model(ExportRequest(run, output, to, quantization, checkpoint, proof), notify)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, say, tell
+from transformer_cli.cli.terminal import check_output, notify, print_line
 
 
 def inspect(
@@ -29,12 +29,12 @@ def inspect(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Attention weights of one sentence as heat maps: a row for each layer, a column for each head."""
-    from transformer_cli.data.text import from_argument
+    from transformer_cli.data.text import decode_argument
     from transformer_cli.experiment.inspection import KINDS, draw_attention
 
     check_output(output)
-    given = None if target is None else from_argument(target)
-    facts = draw_attention(run, from_argument(sentence), output, given, kind, checkpoint, device)
-    tell(f"translation: {facts.translation}")
-    tell(f"alignment: {facts.alignment}")
-    say(f"{KINDS[kind]}, {facts.layers} layers x {facts.heads} heads: {output}")
+    given = None if target is None else decode_argument(target)
+    facts = draw_attention(run, decode_argument(sentence), output, given, kind, checkpoint, device)
+    print_line(f"translation: {facts.translation}")
+    print_line(f"alignment: {facts.alignment}")
+    notify(f"{KINDS[kind]}, {facts.layers} layers x {facts.heads} heads: {output}")

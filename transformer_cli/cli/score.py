@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import leave_on_signal, say, tell
+from transformer_cli.cli.terminal import exit_on_signal, notify, print_line
 
 
 def score(
@@ -35,8 +35,10 @@ def score(
 
     if format not in ("text", "jsonl"):
         raise ConfigError(f"--format {format}: unknown; known: text, jsonl")
-    leave_on_signal(signal.SIGINT)
-    found = score_files(run, src, tgt, batch_tokens, checkpoint, device, say)
+    exit_on_signal(signal.SIGINT)
+    found = score_files(run, src, tgt, batch_tokens, checkpoint, device, notify)
     for pair in found.pairs:
-        tell(json.dumps(pair.fields(), ensure_ascii=False) if format == "jsonl" else f"{pair.score.log_prob:.6f}")
-    say(f"{len(found.pairs)} pairs, {found.pieces} pieces, perplexity {found.perplexity:.3f} a piece")
+        print_line(
+            json.dumps(pair.fields(), ensure_ascii=False) if format == "jsonl" else f"{pair.score.log_prob:.6f}"
+        )
+    notify(f"{len(found.pairs)} pairs, {found.pieces} pieces, perplexity {found.perplexity:.3f} a piece")

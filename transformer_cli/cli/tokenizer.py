@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.output import check_output, leave_on_signal, say
+from transformer_cli.cli.terminal import check_output, exit_on_signal, notify
 
 app = typer.Typer(help="Train a tokenizer by itself (train does it for you).", no_args_is_help=True)
 
@@ -47,16 +47,16 @@ def train(
     }
     values = {key: value for key, value in given.items() if value is not None}
     config = validate_config({"tokenizer": values}, "tokenizer train").tokenizer
-    leave_on_signal(signal.SIGINT)
+    exit_on_signal(signal.SIGINT)
     check_output(output, *input, makes_directory=True)
     lines: list[str] = []
     for path in input:
-        found, report = read_lines(path, refuses_binary=True)
+        found, report = read_lines(path, reject_binary=True)
         lines += found
         for message in report.messages(str(path)):
-            say(f"warning: {message}")
+            notify(f"warning: {message}")
     model, notes = train_tokenizer(lines, config)
     for note in notes:
-        say(f"note: {note}")
+        notify(f"note: {note}")
     durable.write_output(output, model.model)
-    say(f"{output}: {config.model_type}, {model.vocab_size} pieces from {len(lines):,} lines")
+    notify(f"{output}: {config.model_type}, {model.vocab_size} pieces from {len(lines):,} lines")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transformer_cli.cli.output import leave_on_signal, say, stay_on_signal
+from transformer_cli.cli.terminal import exit_on_signal, finish_step_on_signal, notify
 
 if TYPE_CHECKING:
-    from transformer_cli.experiment.training import Outcome
+    from transformer_cli.experiment.training import TrainingOutcome
     from transformer_cli.training.loop import StopRequest
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -85,9 +85,9 @@ def train(
     given += [f"training.max_minutes={max_minutes}"] if max_minutes is not None else []
     request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
     stop = StopRequest()
-    leave_on_signal(*ENDS, note=lambda: "; training had not begun")
-    outcome = run_training(request, say, stop, lambda: _handle_signals(stop))
-    if outcome.leads:
+    exit_on_signal(*ENDS, note=lambda: "; training had not begun")
+    outcome = run_training(request, notify, stop, lambda: _handle_signals(stop))
+    if outcome.is_main:
         _report(outcome)
     if outcome.interrupted:
         raise typer.Exit(128 + stop.signal)
@@ -112,27 +112,27 @@ def _handle_signals(stop: StopRequest) -> None:
         with contextlib.suppress(OSError):
             os.write(2, b"\nsignal received: finishing the step and saving; once more leaves at once\n")
 
-    stay_on_signal(handle, *ENDS)
+    finish_step_on_signal(handle, *ENDS)
 
 
-def _report(outcome: Outcome) -> None:
-    from transformer_cli.evaluation.report import draw_curves
+def _report(outcome: TrainingOutcome) -> None:
+    from transformer_cli.evaluation.plots import draw_curves
 
     progress, run = outcome.progress, outcome.run
     draw_curves(run.metrics, run.curves)
     minutes = progress.seconds / 60
     ended = "had already ended" if outcome.steps == 0 else "ended"
-    say(f"{ended} at step {progress.step} after {minutes:.1f} minutes of training: {outcome.reason}")
+    notify(f"{ended} at step {progress.step} after {minutes:.1f} minutes of training: {outcome.reason}")
     if progress.best_score is not None:
-        say(
+        notify(
             f"best validation score {abs(progress.best_score):.2f} at step {progress.best_step}; "
             f"curves: {run.curves}"
         )
     limit = outcome.reason.split()[0].replace("_", "-")
     more = f", with a higher --{limit}" if limit.startswith("max") else ""
-    say(f"to go on: the same command again{more}")
+    notify(f"to go on: the same command again{more}")
     if progress.step:
         # Stopped before the first validation there is no best.
         checkpoint = "" if progress.best_score is not None else " --checkpoint last"
         command = f"transformer-cli translate {shlex.quote(str(run.path))}{checkpoint}"
-        say(f"to use it: {command} < input.txt > output.txt")
+        notify(f"to use it: {command} < input.txt > output.txt")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.output import check_output, existing, leave_on_signal, say, write_stdout
+from transformer_cli.cli.terminal import check_output, exit_on_signal, notify, require_file, write_stdout
 
 CHUNK = 4096
 """Lines translated at a time from a file; a terminal or pipe gives what it has."""
@@ -208,9 +208,14 @@ def translate(
     ] = None,
 ) -> None:
     """Translate text line by line: one output line for each input line, in order, always."""
-    from transformer_cli.cli.lines import FORMATS, render
+    from transformer_cli.cli.formats import FORMATS, render
     from transformer_cli.errors import ConfigError
-    from transformer_cli.experiment.translation import Request, prove_invariance, read_wishes, translate_lines
+    from transformer_cli.experiment.translation import (
+        TranslationJob,
+        build_request,
+        measure_invariance,
+        translate_lines,
+    )
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: unknown; known: {', '.join(FORMATS)}")
@@ -241,37 +246,37 @@ def translate(
         "repetition_penalty": repetition_penalty,
     }
     scored = format == "jsonl" or n_best > 1
-    wishes = read_wishes(terms, avoid, say, n_best=n_best, scored=scored, align=alignments is not None)
-    request = Request(
+    request = build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=alignments is not None)
+    job = TranslationJob(
         run,
         checkpoint,
         ensemble or [],
         device,
         overrides,
-        wishes,
-        None if input is None else existing(input),
+        request,
+        None if input is None else require_file(input),
         prefix,
         strict_utf8,
     )
-    outputs: list[durable.GrowingOutput] = []
+    outputs: list[durable.OutputFile] = []
 
     def done() -> str:
-        places = [str(o.place) for o in outputs if o.begun and o.plain]
+        places = [str(o.partial) for o in outputs if o.started and o.regular]
         return f"; what was done is in {' and '.join(places)}" if places else ""
 
-    leave_on_signal(signal.SIGINT, note=done)
+    exit_on_signal(signal.SIGINT, note=done)
     if check_invariance:
-        prove_invariance(request, say)
+        measure_invariance(job, notify)
         return
     with contextlib.ExitStack() as files:
         write, align = write_stdout, None
         if output is not None:
-            outputs.append(files.enter_context(durable.growing_output(output)))
+            outputs.append(files.enter_context(durable.open_output(output)))
             write = outputs[0].write
         if alignments is not None:
-            outputs.append(files.enter_context(durable.growing_output(alignments)))
+            outputs.append(files.enter_context(durable.open_output(alignments)))
             align = outputs[-1].write
-        for first, sources, translations in translate_lines(request, CHUNK, say):
+        for first, sources, translations in translate_lines(job, CHUNK, notify):
             write(render(sources, translations, format, n_best, first))
             if align is not None:
                 align(render(sources, translations, "pharaoh", 1, first))

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer_cli.batch import Batch, Budget, Pairs, Position, cut
+from transformer_cli.batch import Batch, TokenBudget, BatchPlan, DataPosition, split_by_budget
 from transformer_cli.data.store import EncodedCorpus
 
 Rows = NDArray[np.int64]
-Corpora = Callable[[int], EncodedCorpus]
+EpochCorpora = Callable[[int], EncodedCorpus]
 """Epoch -> the corpus as that epoch reads it."""
 
 
@@ -30,12 +30,12 @@ def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) 
     src, tgt = corpus.src.lengths[order], corpus.tgt.lengths[order]
     # Up and down in turn: where one target length ends and the next begins, source lengths still agree.
     order = order[np.lexsort((np.where(tgt % 2, src, -src), tgt))]
-    batches = cut(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order].tolist(), batch_tokens)
+    batches = split_by_budget(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order].tolist(), batch_tokens)
     plan = [order[start:end] for start, end in batches]
     return [plan[i] for i in rng.permutation(len(plan))]
 
 
-def plan_packed(corpus: EncodedCorpus, budget: Budget, seed: int, epoch: int) -> list[Rows]:
+def plan_packed_epoch(corpus: EncodedCorpus, budget: TokenBudget, seed: int, epoch: int) -> list[Rows]:
     """As `plan_epoch`, for packed batches of one shape: pairs in random order, as many as the budget holds.
 
     Nothing is padded, so lengths need not agree, and the more they differ, the more a batch is like the corpus.
@@ -56,12 +56,12 @@ class BatchStream:
 
     def __init__(
         self,
-        corpora: Corpora,
+        corpora: EpochCorpora,
         batch_tokens: int,
         seed: int,
-        position: Position = Position(),
+        position: DataPosition = DataPosition(),
         *,
-        packed: Budget | None = None,
+        packed: TokenBudget | None = None,
     ) -> None:
         """`packed`: batches are packed and fill this instead; without it they are padded, of near-equal lengths."""
         self.corpora = corpora
@@ -71,28 +71,28 @@ class BatchStream:
         self.packed = packed
         self._enter(position.epoch)
         if position.batch >= len(self._plan):  # counted in a plan of another kind, with more batches
-            self.position = Position(position.epoch + 1, 0)
+            self.position = DataPosition(position.epoch + 1, 0)
             self._enter(position.epoch + 1)
 
-    def __iter__(self) -> Iterator[Pairs]:
+    def __iter__(self) -> Iterator[BatchPlan]:
         return self
 
-    def __next__(self) -> Pairs:
+    def __next__(self) -> BatchPlan:
         epoch, index = self.position.epoch, self.position.batch
-        pairs = self._pairs(self._plan[index])
+        pairs = self._batch_plan(self._plan[index])
         if index + 1 < len(self._plan):
-            self.position = Position(epoch, index + 1)
+            self.position = DataPosition(epoch, index + 1)
         else:
-            self.position = Position(epoch + 1, 0)
+            self.position = DataPosition(epoch + 1, 0)
             self._enter(epoch + 1)
         return pairs
 
-    def largest(self) -> Pairs:
+    def largest_batch(self) -> BatchPlan:
         """Of the epoch that it stands in, the batch that takes most memory."""
-        return max(map(self._pairs, self._plan), key=lambda pairs: pairs.cells)
+        return max(map(self._batch_plan, self._plan), key=lambda pairs: pairs.padded_tokens)
 
-    def _pairs(self, rows: Rows) -> Pairs:
-        return self._corpus.pairs(rows, packed=self.packed is not None)
+    def _batch_plan(self, rows: Rows) -> BatchPlan:
+        return self._corpus.batch_plan(rows, packed=self.packed is not None)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -104,12 +104,12 @@ class BatchStream:
         if self.packed is None:
             self._plan = plan_epoch(self._corpus, self.batch_tokens, self.seed, epoch)
         else:
-            self._plan = plan_packed(self._corpus, self.packed, self.seed, epoch)
+            self._plan = plan_packed_epoch(self._corpus, self.packed, self.seed, epoch)
 
 
-def batches_in_order(corpus: EncodedCorpus, batch_tokens: int, *, packed: bool = False) -> Iterator[Batch]:
+def sorted_batches(corpus: EncodedCorpus, batch_tokens: int, *, packed: bool = False) -> Iterator[Batch]:
     """Every pair once, shortest first, without randomness: for measuring the loss."""
     lengths = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
     order = np.argsort(lengths, kind="stable")
-    for start, end in cut(lengths[order].tolist(), batch_tokens):
-        yield corpus.pairs(order[start:end], packed=packed).batch()
+    for start, end in split_by_budget(lengths[order].tolist(), batch_tokens):
+        yield corpus.batch_plan(order[start:end], packed=packed).collate()

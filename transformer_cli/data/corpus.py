@@ -39,7 +39,7 @@ class ParallelText:
     def __len__(self) -> int:
         return len(self.src)
 
-    def take(self, rows: Sequence[int]) -> ParallelText:
+    def select(self, rows: Sequence[int]) -> ParallelText:
         """These pairs, in this order."""
         places = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
@@ -56,41 +56,41 @@ class ParallelText:
 
 
 def read_parallel(
-    src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False, may_be_blank: bool = False
+    src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False, allow_blank: bool = False
 ) -> ParallelText:
     """Read files of source and target, in pairs of files, and join them.
 
     Raises:
         DataError: missing file, different numbers of lines or files, no pair with text on both sides (unless
-            the text `may_be_blank`).
+            the text `allow_blank`).
     """
     if len(src) != len(tgt):
         raise DataError(f"{len(src)} source files but {len(tgt)} target files")
     joined = ParallelText([], [])
     for src_path, tgt_path in zip(src, tgt, strict=True):
-        src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8, refuses_binary=True)
-        tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8, refuses_binary=True)
+        src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8, reject_binary=True)
+        tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8, reject_binary=True)
         joined.notes.extend(src_report.messages(str(src_path)) + tgt_report.messages(str(tgt_path)))
         if len(src_lines) != len(tgt_lines):
-            raise _unequal(src_path, src_lines, tgt_path, tgt_lines)
+            raise _unequal_lengths_error(src_path, src_lines, tgt_path, tgt_lines)
         joined.src.extend(src_lines)
         joined.tgt.extend(tgt_lines)
         joined.files.append((src_path, len(src_lines)))
-    if not may_be_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
+    if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
         names = ", ".join(map(str, [*src, *tgt]))
         raise DataError(f"{names}: no sentence pair (every line is blank on one side at least)")
     return joined
 
 
-def with_reference(text: ParallelText, ref: Path) -> ParallelText:
+def replace_target(text: ParallelText, ref: Path) -> ParallelText:
     """The same source with another target. Raises: DataError as `read_parallel`."""
-    lines, report = read_lines(ref, refuses_binary=True)
+    lines, report = read_lines(ref, reject_binary=True)
     if len(lines) != len(text):
-        raise _unequal(text.files[0][0], text.src, ref, lines)
+        raise _unequal_lengths_error(text.files[0][0], text.src, ref, lines)
     return ParallelText(text.src, lines, report.messages(str(ref)), text.files)
 
 
-def _unequal(src: Path, src_lines: list[str], tgt: Path, tgt_lines: list[str]) -> DataError:
+def _unequal_lengths_error(src: Path, src_lines: list[str], tgt: Path, tgt_lines: list[str]) -> DataError:
     line = first_suspicious_line(src_lines, tgt_lines)
     return DataError(
         f"{src} has {len(src_lines)} lines but {tgt} has {len(tgt_lines)}: they are not aligned",
@@ -122,7 +122,7 @@ def first_suspicious_line(src: Sequence[str], tgt: Sequence[str]) -> int:
     return int(np.argmin(before + after)) + 1
 
 
-def hold_out(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]:
+def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]:
     """Split off a validation set: (training, validation), drawn by `seed`, both in file order."""
     count = max(1, min(HELD_OUT_PAIRS, int(len(text) * HELD_OUT_SHARE)))
     if len(text) < 2:
@@ -137,7 +137,7 @@ def hold_out(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]
     chosen = set(np.random.default_rng(seed).permutation(usable)[:count].tolist())
     held = sorted(chosen)
     rest = [i for i in range(len(text)) if i not in chosen]
-    return text.take(rest), text.take(held)
+    return text.select(rest), text.select(held)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class CorpusReport:
     notes: list[str]
 
 
-def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusReport:
+def check_corpus(text: ParallelText, against: ParallelText | None = None) -> CorpusReport:
     """Look for what spoils training or makes a test score meaningless.
 
     `against` is text that must not occur in `text`, such as a test set.
@@ -177,14 +177,14 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
     filled = [i for i, sides in enumerate(blank) if not any(sides)]
     checks: list[tuple[str, list[int], str]] = [
         ("blank on both sides", [i for i, b in enumerate(blank) if all(b)], "left out of training"),
-        ("blank on one side", [i - 1 for i in one_sided_blanks(text)],
+        ("blank on one side", [i - 1 for i in find_one_sided_blanks(text)],
          "left out of training; check that the files are aligned"),
         ("repeated pairs", duplicates, "kept; data.filters.duplicates: true leaves them out"),
-        ("source equals target", copied(text),
+        ("source equals target", find_copied_pairs(text),
          "kept; many of them teach the model to copy"),
-        ("lengths differ more than fivefold", [i for i in filled if _lopsided(*pairs[i])],
+        ("lengths differ more than fivefold", [i for i in filled if _lengths_differ(*pairs[i])],
          "probably misaligned; data.filters.length_ratio leaves the worst out"),
-        ("shifted against each other, in blocks of 400", shifted_lines(text),
+        ("shifted against each other, in blocks of 400", find_shifted_blocks(text),
          "from the line named on, the target fits the line before or after better; compare the files"),
         ("replacement characters", [i for i in filled if "\ufffd" in pairs[i][0] + pairs[i][1]],
          "bytes that were not UTF-8, or text that was damaged before"),
@@ -209,13 +209,13 @@ def examine(text: ParallelText, against: ParallelText | None = None) -> CorpusRe
     )
 
 
-def one_sided_blanks(text: ParallelText) -> list[int]:
+def find_one_sided_blanks(text: ParallelText) -> list[int]:
     """Line numbers (from 1) where one side is blank and the other is not."""
     sides = zip(text.src, text.tgt, strict=True)
     return [i for i, (s, t) in enumerate(sides, start=1) if bool(s.strip()) != bool(t.strip())]
 
 
-def shifted_lines(text: ParallelText) -> list[int]:
+def find_shifted_blocks(text: ParallelText) -> list[int]:
     """The first rows (from 0) of blocks whose target belongs to the neighbours of its lines.
 
     Translations of long sentences are long: the logarithms of the lengths correlate. A block where they do so
@@ -240,12 +240,12 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def copied(text: ParallelText) -> list[int]:
+def find_copied_pairs(text: ParallelText) -> list[int]:
     """Rows (from 0) whose target is their source."""
     sides = zip(text.src, text.tgt, strict=True)
     return [i for i, (s, t) in enumerate(sides) if s.strip() == t.strip() != ""]
 
 
-def _lopsided(src: str, tgt: str) -> bool:
+def _lengths_differ(src: str, tgt: str) -> bool:
     long, short = max(len(src), len(tgt)), min(len(src), len(tgt))
     return long > MISALIGNED_RATIO * short and long > 20

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, Ids
+from transformer_cli.batch import EOS, TokenIds
 from transformer_cli.data.store import EncodedCorpus
 
 ENTRIES = 20_000_000
@@ -44,7 +44,7 @@ class Lexicon:
     joint: bool
     tgt_vocab: int
 
-    def shortlist(self, source: Ids) -> NDArray[np.int64]:
+    def shortlist(self, source: TokenIds) -> NDArray[np.int64]:
         """Ids that the translation of `source` may hold, increasing; all where one of its pieces is a stranger."""
         if (self.table[source, 0] < 0).any():
             return np.arange(self.tgt_vocab)

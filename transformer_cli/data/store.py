@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer_cli import durable
-from transformer_cli.batch import Pairs, Sentences
+from transformer_cli.batch import BatchPlan, Sentences
 from transformer_cli.schema import DataConfig
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.tokenizer import Tokenizer
@@ -37,9 +37,9 @@ class EncodedCorpus:
     def __len__(self) -> int:
         return len(self.src)
 
-    def pairs(self, rows: NDArray[np.int64], *, packed: bool = False) -> Pairs:
+    def batch_plan(self, rows: NDArray[np.int64], *, packed: bool = False) -> BatchPlan:
         """These pairs, to be laid out as one batch."""
-        return Pairs(self.src, self.tgt, rows, packed)
+        return BatchPlan(self.src, self.tgt, rows, packed)
 
 
 def encode_corpus(
@@ -79,7 +79,7 @@ def _reject(src: int, tgt: int, config: DataConfig) -> str:
     return ""
 
 
-def index_of(directory: Path, name: str) -> Path:
+def index_path(directory: Path, name: str) -> Path:
     """The file that says what the store `name` was made from; without it there is no store."""
     return directory / f"{name}.{INDEX}"
 
@@ -87,7 +87,7 @@ def index_of(directory: Path, name: str) -> Path:
 def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str, str]) -> None:
     """Write the store `name` into `directory`, replacing an older one. Raises: DiskError."""
     durable.make_directory(directory)
-    index_of(directory, name).unlink(missing_ok=True)  # arrays half replaced belong to no index
+    index_path(directory, name).unlink(missing_ok=True)  # arrays half replaced belong to no index
     hashes = {}
     for file, array in _arrays(corpus, name).items():
         buffer = io.BytesIO()
@@ -95,7 +95,7 @@ def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str
         durable.write_bytes(directory / file, buffer.getvalue())
         hashes[file] = durable.sha256(buffer.getbuffer())
     index = {"key": key, "left_out": corpus.left_out, "pairs": len(corpus), "sha256": hashes}
-    durable.write_json(index_of(directory, name), index)
+    durable.write_json(index_path(directory, name), index)
 
 
 def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> EncodedCorpus | None:
@@ -107,7 +107,7 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         CheckpointError: the store says it fits but cannot be read.
     """
     try:
-        index = json.loads(index_of(directory, name).read_text(encoding="utf-8"))
+        index = json.loads(index_path(directory, name).read_text(encoding="utf-8"))
         if key is not None and index["key"] != key:
             return None
         files = [f"{name}.{part}.npy" for part in PARTS if key is not None or f"{name}.{part}.npy" in index["sha256"]]

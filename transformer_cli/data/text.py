@@ -49,7 +49,7 @@ class LineReport:
     control: int = 0
     control_lines: list[int] = field(default_factory=list)
     lines: int = 0
-    other_form: str = ""
+    binary_format: str = ""
     """What kind of file it is instead of text, with the command that makes text of it."""
 
     @property
@@ -100,7 +100,7 @@ def decode_line(raw: bytes, number: int, report: LineReport) -> str:
     return text
 
 
-def from_argument(text: str) -> str:
+def decode_argument(text: str) -> str:
     """What a command line gave (bytes that are not UTF-8 as surrogates) -> text by the line contract."""
     return one_line(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace"))
 
@@ -123,7 +123,7 @@ def iter_lines(
         yield line
 
 
-def other_form(head: bytes, name: str) -> tuple[str, str] | None:
+def binary_format(head: bytes, name: str) -> tuple[str, str] | None:
     """What a file that begins so is, if not text: compressed, or in an encoding with a NUL in each character."""
     for start, (what, tool) in BINARY.items():
         if head.startswith(start) and b"\0" in head:
@@ -132,11 +132,11 @@ def other_form(head: bytes, name: str) -> tuple[str, str] | None:
 
 
 def read_lines(
-    path: Path, *, strict_utf8: bool = False, refuses_binary: bool = False
+    path: Path, *, strict_utf8: bool = False, reject_binary: bool = False
 ) -> tuple[list[str], LineReport]:
     """All lines of a file, which may be a pipe, and what had to be mended.
 
-    `refuses_binary` is for corpora, where nobody wants compressed bytes as text; `translate` takes whatever comes,
+    `reject_binary` is for corpora, where nobody wants compressed bytes as text; `translate` takes whatever comes,
     and the report says what it looks like.
 
     Raises:
@@ -145,11 +145,11 @@ def read_lines(
     report = LineReport()
     try:
         with path.open("rb") as stream:
-            if found := other_form(stream.peek(), str(path)):
+            if found := binary_format(stream.peek(), str(path)):
                 what, hint = found
-                if refuses_binary:
+                if reject_binary:
                     raise DataError(what, hint=hint)
-                report.other_form = f"{what}; {hint}"
+                report.binary_format = f"{what}; {hint}"
             lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None
@@ -162,7 +162,7 @@ def read_lines(
     return lines, report
 
 
-def writing_of(text: str) -> str:
+def detect_script(text: str) -> str:
     """`chinese`, `unspaced` (another script that puts no space between words), or `spaced`: what most of it is."""
     unspaced = "".join(UNSPACED.findall(text))
     if len(unspaced) <= len("".join(text.split())) * UNSPACED_SHARE:

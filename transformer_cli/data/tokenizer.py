@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece as spm
 
-from transformer_cli.batch import BOS, EOS, PAD, UNK, Ids
+from transformer_cli.batch import BOS, EOS, PAD, UNK, TokenIds
 from transformer_cli.schema import TokenizerConfig
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
@@ -64,16 +64,16 @@ class Tokenizer:
         return sha256(self.model)
 
     @property
-    def pieces(self) -> list[str]:
+    def vocabulary(self) -> list[str]:
         """What each id stands for, as other programs want it written down."""
         return [str(self._processor.IdToPiece(i)) for i in range(self.vocab_size)]
 
-    def encode(self, lines: Sequence[str]) -> list[Ids]:
+    def encode(self, lines: Sequence[str]) -> list[TokenIds]:
         """Each line -> ids, without BOS and EOS."""
         encoded = self._processor.EncodeAsIds(list(lines), num_threads=os.cpu_count() or 1)
         return [np.array(ids, dtype=np.int64) for ids in encoded]
 
-    def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[Ids]:
+    def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[TokenIds]:
         """Each line -> ids of one of its likeliest segmentations, drawn at random; the same seed draws the same.
 
         A segmentation of probability p is drawn in proportion to p ** alpha (Kudo 2018, section 3.3). SentencePiece
@@ -85,7 +85,7 @@ class Tokenizer:
         p = self._processor
         scores = [p.GetScore(i) for i in range(self.vocab_size)]
         drawn = []
-        for line, point in zip(lines, np.random.default_rng(seed).random(len(lines)), strict=True):
+        for line, draw in zip(lines, np.random.default_rng(seed).random(len(lines)), strict=True):
             try:
                 found = p.NBestEncodeAsIds(line, SEGMENTATIONS)
             except RuntimeError as error:
@@ -95,15 +95,15 @@ class Tokenizer:
                 ) from None
             chances = alpha * np.array([sum(scores[i] for i in ids) for ids in found])
             weights = np.exp(chances - chances.max()).cumsum() if found else np.ones(1)
-            chosen = int(np.searchsorted(weights, point * weights[-1], side="right"))
+            chosen = int(np.searchsorted(weights, draw * weights[-1], side="right"))
             drawn.append(np.array(found[min(chosen, len(found) - 1)] if found else [], dtype=np.int64))
         return drawn
 
-    def decode(self, sentences: Sequence[Ids]) -> list[str]:
+    def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
         """Ids -> detokenised text; special ids say nothing."""
         return list(self._processor.DecodeIds([[int(i) for i in ids] for ids in sentences]))
 
-    def surfaces(self) -> list[bytes]:
+    def token_bytes(self) -> list[bytes]:
         """The bytes that each id stands for in a text; a space where a word begins; nothing for special ids."""
         p = self._processor
         return [
@@ -112,7 +112,7 @@ class Tokenizer:
             else bytes([int(piece[3:-1], 16)])
             if p.IsByte(i)
             else piece.replace("▁", " ").encode()
-            for i, piece in enumerate(self.pieces)
+            for i, piece in enumerate(self.vocabulary)
         ]
 
 

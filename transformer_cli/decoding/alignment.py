@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transformer_cli.batch import EOS, Ids, collate
+from transformer_cli.batch import EOS, TokenIds, collate
 from transformer_cli.errors import ConfigError
 from transformer_cli.ops.attention import Kernel, attention_weights
 
 CROSS = "cross_attention"
 
 
-def attention_maps(model: nn.Module, sources: Sequence[Ids], targets: Sequence[Ids]) -> dict[str, Tensor]:
+def attention_maps(
+    model: nn.Module, sources: Sequence[TokenIds], targets: Sequence[TokenIds]
+) -> dict[str, Tensor]:
     """The weights of every attention layer while the model reads these pairs (teacher forcing).
 
     Args:
@@ -36,7 +38,7 @@ def attention_maps(model: nn.Module, sources: Sequence[Ids], targets: Sequence[I
     """
     batch = collate([np.append(s, EOS) for s in sources], [np.append(t, EOS) for t in targets])
     found: dict[str, Tensor] = {}
-    with torch.inference_mode(), _watched(model, found):
+    with torch.inference_mode(), _recording(model, found):
         model(batch.to(next(model.parameters()).device))
     if not found:
         raise ConfigError("this model has no attention weights to show")
@@ -44,7 +46,7 @@ def attention_maps(model: nn.Module, sources: Sequence[Ids], targets: Sequence[I
 
 
 @contextmanager
-def _watched(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
+def _recording(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
     """Every attention layer leaves its weights in `found`.
 
     Layers with a kernel work by the formula in the open meanwhile; the others show theirs in a part named
@@ -53,10 +55,10 @@ def _watched(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
     layers: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "kernel")}
     kernels = {name: layer.kernel for name, layer in layers.items()}
     shown = [(name, m) for name, m in model.named_modules() if name.endswith(".weights")]
-    hooks = [m.register_forward_hook(_noting(name.removesuffix(".weights"), found)) for name, m in shown]
+    hooks = [m.register_forward_hook(_recording_hook(name.removesuffix(".weights"), found)) for name, m in shown]
     try:
         for name, layer in layers.items():
-            layer.kernel = _watching(name, found)
+            layer.kernel = _recording_kernel(name, found)
         yield
     finally:
         for name, layer in layers.items():
@@ -65,7 +67,7 @@ def _watched(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
             hook.remove()
 
 
-def _noting(name: str, found: dict[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+def _recording_hook(name: str, found: dict[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
     def note(module: nn.Module, inputs: Any, weights: Tensor) -> None:
         before = [found[name]] if name in found else []
         found[name] = torch.cat([*before, weights], dim=2)  # [B, H, queries so far, keys]
@@ -73,7 +75,7 @@ def _noting(name: str, found: dict[str, Tensor]) -> Callable[[nn.Module, Any, Te
     return note
 
 
-def _watching(name: str, found: dict[str, Tensor]) -> Kernel:
+def _recording_kernel(name: str, found: dict[str, Tensor]) -> Kernel:
     def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         found[name] = attention_weights(q, k, mask, causal)
         return found[name] @ v
@@ -81,7 +83,9 @@ def _watching(name: str, found: dict[str, Tensor]) -> Kernel:
     return kernel
 
 
-def cross_attention(model: nn.Module, sources: Sequence[Ids], targets: Sequence[Ids]) -> list[NDArray[np.float32]]:
+def cross_attention(
+    model: nn.Module, sources: Sequence[TokenIds], targets: Sequence[TokenIds]
+) -> list[NDArray[np.float32]]:
     """Of each pair `[T + 1, S + 1]`: weights over source pieces and EOS at BOS and at each target piece.
 
     Where the weights of a position choose what is said next (`rnn`), they are moved to the piece that they chose.
@@ -99,14 +103,14 @@ def cross_attention(model: nn.Module, sources: Sequence[Ids], targets: Sequence[
     return [np.roll(m, 1, axis=0) if chooses else m for m in own]
 
 
-def coverage(weights: NDArray[np.float32]) -> float:
+def coverage_score(weights: NDArray[np.float32]) -> float:
     """Σ over source pieces of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14)."""
     attended = np.minimum(weights[:, :-1].sum(axis=0), 1.0)
     return float(np.log(np.maximum(attended, 1e-9)).sum())
 
 
 def align_words(
-    weights: NDArray[np.float32], src_surfaces: Sequence[bytes], tgt_surfaces: Sequence[bytes]
+    weights: NDArray[np.float32], src_token_bytes: Sequence[bytes], tgt_token_bytes: Sequence[bytes]
 ) -> list[tuple[int, int]]:
     """Links (source word, target word), counted from 0, sorted.
 
@@ -116,14 +120,14 @@ def align_words(
     Args:
         weights: `[T + 1, S + 1]` of `cross_attention`. surfaces: bytes of each piece; a space begins a word.
     """
-    if not len(src_surfaces) or not len(tgt_surfaces):
+    if not len(src_token_bytes) or not len(tgt_token_bytes):
         return []
     reading = weights[1:, :-1]  # position t + 1 reads piece t
-    sources, targets = _word_of(src_surfaces), _word_of(tgt_surfaces)
+    sources, targets = _word_of(src_token_bytes), _word_of(tgt_token_bytes)
     return sorted({(sources[int(row.argmax())], targets[t]) for t, row in enumerate(reading)})
 
 
-def shift_links(
+def offset_links(
     links: Sequence[Sequence[tuple[int, int]]], sources: Sequence[str], targets: Sequence[str]
 ) -> list[tuple[int, int]]:
     """Links of the pieces of a line, counted over the whole line; of each piece its text and its translation."""
@@ -139,10 +143,10 @@ def pharaoh(links: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"{s}-{t}" for s, t in links)
 
 
-def _word_of(surfaces: Sequence[bytes]) -> list[int]:
+def _word_of(token_bytes: Sequence[bytes]) -> list[int]:
     """The word that each piece belongs to; words are what blanks separate."""
     words, word, blank = [], -1, True
-    for surface in surfaces:
+    for surface in token_bytes:
         if surface.startswith(b" "):
             blank = True
         if blank and surface.strip():

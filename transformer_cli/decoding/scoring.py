@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, Ids, collate
+from transformer_cli.batch import EOS, TokenIds, collate
 from transformer_cli.models.seq2seq import Seq2Seq
 
 
@@ -41,8 +41,8 @@ def perplexity(scores: Sequence[Score]) -> float:
 @torch.inference_mode()
 def score_pairs(
     model: Seq2Seq,
-    sources: Sequence[Ids],
-    targets: Sequence[Ids],
+    sources: Sequence[TokenIds],
+    targets: Sequence[TokenIds],
     batch_tokens: int,
     progress: Callable[[int], object] = lambda done: None,
 ) -> list[Score]:
@@ -63,12 +63,12 @@ def score_pairs(
         log_probs = model.logits(states).log_softmax(
             dim=-1, dtype=torch.promote_types(states.dtype, torch.float32)
         )
-        said = log_probs.gather(1, on_device.tgt_out[:, None]).squeeze(1)  # [N]
-        parts = torch.split(said, batch.tgt_layout.lengths.tolist())
+        generated = log_probs.gather(1, on_device.tgt_out[:, None]).squeeze(1)  # [N]
+        parts = torch.split(generated, batch.tgt_layout.lengths.tolist())
         found.update((i, Score(part.tolist())) for i, part in zip(rows, parts, strict=True))
         progress(len(rows))
     return [found[i] for i in range(len(sources))]
 
 
-def _width(source: Ids, target: Ids) -> int:
+def _width(source: TokenIds, target: TokenIds) -> int:
     return max(len(source), len(target)) + 1

@@ -13,23 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from transformer_cli.batch import Ids
-from transformer_cli.decoding.beam import BeamSearch, TopBeams
-from transformer_cli.decoding.captured import CapturedSearch, Stages
-from transformer_cli.decoding.constraints import Phrase, RequiredPhrases, SharedBeams
-from transformer_cli.decoding.diverse import DiverseGroups
-from transformer_cli.decoding.greedy import GreedySearch
-from transformer_cli.decoding.mbr import least_risk
-from transformer_cli.decoding.rules import MinimumLength, NoRepeatNgram, RepetitionPenalty, TargetPrefix
-from transformer_cli.decoding.sampling import Sampler, SampleSearch, uniforms
-from transformer_cli.decoding.search import Hypothesis, Rule, Scorer, Search, Selector, StepModel
+from transformer_cli.batch import TokenIds
+from transformer_cli.decoding.constraints.phrases import DynamicBeamAllocation, Phrase, RequiredPhrases
+from transformer_cli.decoding.constraints.rules import (
+    MinimumLength,
+    NoRepeatNgram,
+    RepetitionPenalty,
+    TargetPrefix,
+)
+from transformer_cli.decoding.search.base import Hypothesis, Rule, Scorer, Search, Selector, StepModel
+from transformer_cli.decoding.search.beam import BeamSearch, TopKSelector
+from transformer_cli.decoding.search.diverse import DiverseGroups
+from transformer_cli.decoding.search.greedy import GreedySearch
+from transformer_cli.decoding.search.mbr import select_minimum_risk
+from transformer_cli.decoding.search.sampling import Sampler, SampleSearch, uniforms
+from transformer_cli.decoding.search.static import GraphPool, StaticSearch
 from transformer_cli.schema import DecodingConfig
 
-NOTHING: Ids = np.empty(0, dtype=np.int64)
+NOTHING: TokenIds = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceSentence:
     """One sentence to translate.
 
     Attributes:
@@ -39,11 +44,11 @@ class Source:
         prefix: tokens that the translation begins with. phrases: token sequences that it must hold.
     """
 
-    ids: Ids
+    ids: TokenIds
     limit: int
     minimum: int = 0
     number: int = 0
-    prefix: Ids = field(default_factory=lambda: NOTHING)
+    prefix: TokenIds = field(default_factory=lambda: NOTHING)
     phrases: tuple[Phrase, ...] = ()
 
 
@@ -51,7 +56,7 @@ class Strategy(ABC):
     """Begins the search of a batch, and has the last word on what was found."""
 
     @abstractmethod
-    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+    def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
         """The search of these sentences, under way."""
 
     def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
@@ -60,15 +65,15 @@ class Strategy(ABC):
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The rules of a batch; `everywhere` are those that do not look at the sentence."""
+class RuleSet:
+    """The rules of a batch; `shared` are those that do not look at the sentence."""
 
     options: DecodingConfig
-    everywhere: Sequence[Rule] = ()
+    shared: Sequence[Rule] = ()
 
-    def of(self, sources: Sequence[Source], device: torch.device) -> list[Rule]:
+    def of(self, sources: Sequence[SourceSentence], device: torch.device) -> list[Rule]:
         """Rules that express a wish first; those that keep a promise last, for they have the last word."""
-        o, rules = self.options, list(self.everywhere)
+        o, rules = self.options, list(self.shared)
         if o.repetition_penalty > 1.0:
             rules.append(RepetitionPenalty(o.repetition_penalty))
         if o.no_repeat_ngram:
@@ -84,19 +89,19 @@ class Rules:
 
 @dataclass(frozen=True)
 class GreedyStrategy(Strategy):
-    """See `GreedySearch`. `screen` makes a model faster whose largest logit alone matters."""
+    """See `GreedySearch`. `accelerate` makes a model faster whose largest logit alone matters."""
 
-    rules: Rules
+    rules: RuleSet
     scorer: Scorer
     scored: bool
     device: torch.device
-    screen: Callable[[StepModel], StepModel]
+    accelerate: Callable[[StepModel], StepModel]
 
-    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+    def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
         rules = self.rules.of(sources, self.device)
         if not self.scored and not rules:
-            model = self.screen(model)
-        limits = limits_of(sources, self.device)
+            model = self.accelerate(model)
+        limits = length_limits(sources, self.device)
         return GreedySearch(model, memory, limits, scorer=self.scorer, rules=rules, scored=self.scored)
 
 
@@ -104,51 +109,51 @@ class GreedyStrategy(Strategy):
 class BeamStrategy(Strategy):
     """See `BeamSearch`."""
 
-    rules: Rules
+    rules: RuleSet
     scorer: Scorer
     beam: int
-    wanted: int
+    n_best: int
     selector: Selector
     device: torch.device
 
-    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+    def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
         bound = any(s.phrases for s in sources)
         return BeamSearch(
             model,
             memory,
-            limits_of(sources, self.device),
+            length_limits(sources, self.device),
             beam=self.beam,
-            wanted=self.wanted,
+            n_best=self.n_best,
             scorer=self.scorer,
             rules=self.rules.of(sources, self.device),
-            selector=SharedBeams([s.phrases for s in sources]) if bound else self.selector,
+            selector=DynamicBeamAllocation([s.phrases for s in sources]) if bound else self.selector,
         )
 
 
 @dataclass(frozen=True)
-class CapturedStrategy(Strategy):
-    """Greedy and beam search in `stages`; batches that have rules are searched as `other` does."""
+class StaticStrategy(Strategy):
+    """Greedy and beam search in `graph_pool`; batches that have rules are searched as `other` does."""
 
-    rules: Rules
+    rules: RuleSet
     scorer: Scorer
     beam: int
-    wanted: int
+    n_best: int
     scored: bool
     device: torch.device
-    stages: Stages
+    graph_pool: GraphPool
     other: Strategy
 
-    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
+    def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
         if self.rules.of(sources, self.device):
-            return self.other.begin(model, memory, sources)
-        return CapturedSearch(
+            return self.other.start(model, memory, sources)
+        return StaticSearch(
             model,
             memory,
-            limits_of(sources, self.device),
+            length_limits(sources, self.device),
             source=max(len(s.ids) for s in sources) + 1,
-            stages=self.stages,
+            graph_pool=self.graph_pool,
             beam=self.beam,
-            wanted=self.wanted,
+            n_best=self.n_best,
             scorer=self.scorer,
             scored=self.scored,
         )
@@ -158,15 +163,15 @@ class CapturedStrategy(Strategy):
 class SamplingStrategy(Strategy):
     """See `SampleSearch`; samples of a sentence are ranked by score, equal ones once."""
 
-    rules: Rules
+    rules: RuleSet
     scorer: Scorer
     sampler: Sampler
     samples: int
     seed: int
     device: torch.device
 
-    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
-        limits = limits_of(sources, self.device)
+    def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
+        limits = length_limits(sources, self.device)
         return SampleSearch(
             model,
             memory,
@@ -183,18 +188,18 @@ class SamplingStrategy(Strategy):
 
 
 @dataclass(frozen=True)
-class MinimumRiskStrategy(Strategy):
+class MinimumBayesRiskStrategy(Strategy):
     """Samples, of which the one most like the others comes first; see `mbr`."""
 
     sampling: SamplingStrategy
-    decode: Callable[[Sequence[Ids]], list[str]]
+    decode: Callable[[Sequence[TokenIds]], list[str]]
 
-    def begin(self, model: StepModel, memory: Any, sources: Sequence[Source]) -> Search:
-        return self.sampling.begin(model, memory, sources)
+    def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
+        return self.sampling.start(model, memory, sources)
 
     def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
         texts = self.decode([np.array(h.tokens, dtype=np.int64) for h in found])
-        chosen = found[least_risk(texts)]
+        chosen = found[select_minimum_risk(texts)]
         return [chosen, *(h for h in self.sampling.rank(found) if h.tokens != chosen.tokens)]
 
 
@@ -202,12 +207,12 @@ def build_strategy(
     options: DecodingConfig,
     *,
     device: torch.device,
-    decode: Callable[[Sequence[Ids]], list[str]],
-    wanted: int = 1,
+    decode: Callable[[Sequence[TokenIds]], list[str]],
+    n_best: int = 1,
     scored: bool = True,
-    everywhere: Sequence[Rule] = (),
-    screen: Callable[[StepModel], StepModel] = lambda model: model,
-    stages: Stages | None = None,
+    shared: Sequence[Rule] = (),
+    accelerate: Callable[[StepModel], StepModel] = lambda model: model,
+    graph_pool: GraphPool | None = None,
 ) -> Strategy:
     """The strategy that the options describe.
 
@@ -216,28 +221,30 @@ def build_strategy(
         scored: whether anybody will look at log-probabilities. everywhere: rules for all sentences.
         screen: see `GreedyStrategy`. stages: what plain search takes its steps in, if there are any.
     """
-    rules, scorer = Rules(options, everywhere), Scorer(options.length_penalty)
+    rules, scorer = RuleSet(options, shared), Scorer(options.length_penalty)
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
     if options.mbr_samples:
         sampling = SamplingStrategy(rules, scorer, sampler, options.mbr_samples, options.seed, device)
-        return MinimumRiskStrategy(sampling, decode)
+        return MinimumBayesRiskStrategy(sampling, decode)
     if options.sample:
-        return SamplingStrategy(rules, scorer, sampler, wanted, options.seed, device)
+        return SamplingStrategy(rules, scorer, sampler, n_best, options.seed, device)
     beam, groups = options.beam, options.diversity_groups
     if groups > 1:
         selector = DiverseGroups(groups, options.diversity_strength)
-        return BeamStrategy(rules, scorer, beam, wanted, selector, device)
+        return BeamStrategy(rules, scorer, beam, n_best, selector, device)
     scored = scored or beam > 1
     plain: Strategy = (
-        GreedyStrategy(rules, scorer, scored, device, screen)
+        GreedyStrategy(rules, scorer, scored, device, accelerate)
         if beam == 1
-        else BeamStrategy(rules, scorer, beam, wanted, TopBeams(), device)
+        else BeamStrategy(rules, scorer, beam, n_best, TopKSelector(), device)
     )
     return (
-        plain if stages is None else CapturedStrategy(rules, scorer, beam, wanted, scored, device, stages, plain)
+        plain
+        if graph_pool is None
+        else StaticStrategy(rules, scorer, beam, n_best, scored, device, graph_pool, plain)
     )
 
 
-def limits_of(sources: Sequence[Source], device: torch.device) -> torch.Tensor:
+def length_limits(sources: Sequence[SourceSentence], device: torch.device) -> torch.Tensor:
     """`[B]` int64."""
     return torch.tensor([s.limit for s in sources], device=device)

@@ -15,17 +15,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, UNK, Ids, lay
-from transformer_cli.decoding.alignment import align_words, coverage, cross_attention, shift_links
-from transformer_cli.decoding.captured import Stages
-from transformer_cli.decoding.constraints import Phrase, says
-from transformer_cli.decoding.lines import Piece, Terminology, TextCodec, Wishes, pieces_of
-from transformer_cli.decoding.screening import ScreenedModel, ScreenedOutput
-from transformer_cli.decoding.search import Hypothesis
-from transformer_cli.decoding.shortlist import Shortlist, ShortlistedModel
-from transformer_cli.decoding.strategy import NOTHING, Source, build_strategy
-from transformer_cli.decoding.together import FittingSearch, Underway
-from transformer_cli.decoding.workers import each_result, share_out
+from transformer_cli.batch import EOS, UNK, TokenIds, collate_sentences
+from transformer_cli.decoding.alignment import align_words, coverage_score, cross_attention, offset_links
+from transformer_cli.decoding.constraints.phrases import Phrase, contains_phrase
+from transformer_cli.decoding.execution.batch_merging import ActiveBatch, FittingSearch
+from transformer_cli.decoding.execution.int8_argmax import Int8Argmax, Int8ArgmaxModel
+from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
+from transformer_cli.decoding.execution.workers import map_unordered, partition_batches
+from transformer_cli.decoding.search.base import Hypothesis
+from transformer_cli.decoding.search.static import GraphPool
+from transformer_cli.decoding.segments import Segment, Terminology, TextCodec, TranslationRequest, split_line
+from transformer_cli.decoding.strategy import NOTHING, SourceSentence, build_strategy
 from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig
@@ -72,7 +72,7 @@ class Translation:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What search found for one source: hypotheses, best first, and the seconds that it took."""
 
     hypotheses: list[Hypothesis]
@@ -91,36 +91,36 @@ class Translator:
         *,
         max_length: int,
         max_target: int | None = None,
-        wishes: Wishes | None = None,
+        request: TranslationRequest | None = None,
         shortlist: Shortlist | None = None,
-        output: ScreenedOutput | None = None,
-        stages: Stages | None = None,
+        output: Int8Argmax | None = None,
+        graph_pool: GraphPool | None = None,
     ) -> None:
         """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound.
 
-        `shortlist`, `output`: ways to spare a part of the output projection, one of them at most. `stages`: where
+        `shortlist`, `output`: ways to spare a part of the output projection, one of them at most. `graph_pool`: where
         plain search takes its steps; not with a shortlist, which makes a model of its own of each batch.
         """
         self.shortlist = shortlist
         self.model = model
-        self.stages = stages
+        self.graph_pool = graph_pool
         self.search_fitting = FittingSearch(self._release)
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
         self.max_length = max_length
         self.max_target = max_target
-        self.wishes = wishes or Wishes()
-        self.terminology = Terminology(self.wishes.terms, tgt_tokenizer)
+        self.request = request or TranslationRequest()
+        self.terminology = Terminology(self.request.terms, tgt_tokenizer)
         self.strategy = build_strategy(
             options,
             device=self.device,
             decode=tgt_tokenizer.decode,
-            wanted=self.wishes.n_best,
-            scored=self.wishes.scored or bool(options.coverage_penalty),
-            everywhere=self.wishes.rules(tgt_tokenizer),
-            screen=lambda step: step if output is None else ScreenedModel(model, output),
-            stages=stages,
+            n_best=self.request.n_best,
+            scored=self.request.scored or bool(options.coverage_penalty),
+            shared=self.request.rules(tgt_tokenizer),
+            accelerate=lambda step: step if output is None else Int8ArgmaxModel(model, output),
+            graph_pool=graph_pool,
         )
 
     def translate(
@@ -145,11 +145,11 @@ class Translator:
             raise ConfigError("--shortlist excludes --prefix: it may hold pieces that the list leaves out")
         encoded = self.src_tokenizer.encode(lines)
         starts = self._prefixes(prefixes, first) if prefixes else [NOTHING] * len(lines)
-        pieces: list[Piece] = []
-        sources: list[Source] = []
+        pieces: list[Segment] = []
+        sources: list[SourceSentence] = []
         owners: list[list[int]] = []  # which pieces make up each line
         for number, (line, ids) in enumerate(zip(lines, encoded, strict=True), first):
-            parts = pieces_of(line, ids, self.src_tokenizer, self.max_length - 1)
+            parts = split_line(line, ids, self.src_tokenizer, self.max_length - 1)
             owners.append(list(range(len(pieces), len(pieces) + len(parts))))
             wanted = self.terminology.assign(line, parts)
             for i, (part, phrases) in enumerate(zip(parts, wanted, strict=True)):
@@ -163,8 +163,8 @@ class Translator:
         return [self._join([results[i] for i in own]) for own in owners]
 
     def search(
-        self, sources: Sequence[Source], progress: Callable[[int], object] = lambda done: None
-    ) -> list[Found]:
+        self, sources: Sequence[SourceSentence], progress: Callable[[int], object] = lambda done: None
+    ) -> list[SearchResult]:
         """The hypotheses of each source, in order."""
         was_training = self.model.training
         self.model.eval()
@@ -172,19 +172,19 @@ class Translator:
         lengths = [len(sources[i].ids) + 1 for i in order]
         shifts = [
             [order[start:end] for start, end in bounds]
-            for bounds in share_out(lengths, self._budget(), max(1, self.threads))
+            for bounds in partition_batches(lengths, self._budget(), max(1, self.threads))
         ]
-        found: dict[int, Found] = {}
+        found: dict[int, SearchResult] = {}
         told = threading.Lock()
 
         def tell(done: int) -> None:
             with told:
                 progress(done)
 
-        for results in each_result(shifts, lambda batches: self._run(batches, sources, tell), self.threads):
+        for results in map_unordered(shifts, lambda batches: self._run(batches, sources, tell), self.threads):
             found.update(results)
         self.model.train(was_training)
-        return self._cover(sources, [found[i] for i in range(len(sources))])
+        return self._apply_coverage_penalty(sources, [found[i] for i in range(len(sources))])
 
     @property
     def device(self) -> torch.device:
@@ -198,43 +198,46 @@ class Translator:
         return (self.options.threads or torch.get_num_threads()) if on_cpu else 0
 
     def _run(
-        self, batches: Sequence[Sequence[int]], sources: Sequence[Source], progress: Callable[[int], object]
-    ) -> dict[int, Found]:
+        self,
+        batches: Sequence[Sequence[int]],
+        sources: Sequence[SourceSentence],
+        progress: Callable[[int], object],
+    ) -> dict[int, SearchResult]:
         """What is found for the sources in these batches, on this thread."""
         began = time.perf_counter()
         with torch.inference_mode():
-            found = self.search_fitting(batches, lambda batch: self._begin(batch, sources), progress)
+            found = self.search_fitting(batches, lambda batch: self._start_batch(batch, sources), progress)
         seconds = (time.perf_counter() - began) / len(found)
-        return {i: Found(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
+        return {i: SearchResult(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
 
-    def _begin(self, batch: Sequence[int], sources: Sequence[Source]) -> Underway:
+    def _start_batch(self, batch: Sequence[int], sources: Sequence[SourceSentence]) -> ActiveBatch:
         mine, device = [sources[i] for i in batch], self.device
-        ids, layout = lay([np.append(s.ids, EOS) for s in mine])
+        ids, layout = collate_sentences([np.append(s.ids, EOS) for s in mine])
         memory = self.model.encode(ids.to(device), layout.to(device))
         if self.shortlist is None:
-            return Underway(self.strategy.begin(self.model, memory, mine), batch)
+            return ActiveBatch(self.strategy.start(self.model, memory, mine), batch)
         model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in mine])
-        return Underway(self.strategy.begin(model, memory, mine), batch, model.named)
+        return ActiveBatch(self.strategy.start(model, memory, mine), batch, model.map_ids)
 
     def _release(self) -> None:
-        if self.stages is not None:
-            self.stages.forget()
+        if self.graph_pool is not None:
+            self.graph_pool.clear()
         torch.cuda.empty_cache()
 
     def _budget(self) -> int:
         """Source tokens of a batch."""
         o, on_cpu = self.options, self.device.type == "cpu"
-        width = o.mbr_samples or (self.wishes.n_best if o.sample else o.beam)
+        width = o.mbr_samples or (self.request.n_best if o.sample else o.beam)
         return o.batch_tokens or max(1, (CPU_BATCH if on_cpu else GPU_BATCH) // width)
 
     def source(
         self,
-        piece: Piece,
+        piece: Segment,
         line: int = 0,
         part: int = 0,
-        prefix: Ids = NOTHING,
+        prefix: TokenIds = NOTHING,
         phrases: tuple[Phrase, ...] = (),
-    ) -> Source:
+    ) -> SourceSentence:
         """What search takes for a part of a line: its bounds on length and what its translation must hold."""
         demanded = len(prefix) + sum(map(len, phrases))
         o, length = self.options, len(piece.ids)
@@ -244,20 +247,22 @@ class Translator:
             if demanded >= limit:
                 raise DataError(f"line {line + 1}: more is demanded of its translation than the model can say")
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
-        return Source(piece.ids, limit, minimum, line * PARTS + part, prefix, phrases)
+        return SourceSentence(piece.ids, limit, minimum, line * PARTS + part, prefix, phrases)
 
-    def _prefixes(self, prefixes: Sequence[str], first: int) -> list[Ids]:
+    def _prefixes(self, prefixes: Sequence[str], first: int) -> list[TokenIds]:
         """Ids of each prefix. Raises: DataError where it cannot or must not be said."""
         encoded = self.tgt_tokenizer.encode(prefixes)
         for number, (text, ids) in enumerate(zip(prefixes, encoded, strict=True), first + 1):
             if UNK in ids:
                 raise DataError(f"the prefix of line {number} holds characters that the vocabulary cannot say")
-            for phrase in self.wishes.avoid:
-                if says(text, phrase):
+            for phrase in self.request.avoid:
+                if contains_phrase(text, phrase):
                     raise DataError(f"the prefix of line {number} holds '{phrase}', which is to be avoided")
         return encoded
 
-    def _cover(self, sources: Sequence[Source], found: list[Found]) -> list[Found]:
+    def _apply_coverage_penalty(
+        self, sources: Sequence[SourceSentence], found: list[SearchResult]
+    ) -> list[SearchResult]:
         """Finished hypotheses ranked anew with GNMT's coverage penalty."""
         beta = self.options.coverage_penalty
         if not beta:
@@ -267,34 +272,38 @@ class Translator:
             targets = [_ids(h) for h in one.hypotheses]
             weights = cross_attention(self.model, [source.ids] * len(targets), targets)
             scored = [
-                replace(h, score=h.score + beta * coverage(w))
+                replace(h, score=h.score + beta * coverage_score(w))
                 for h, w in zip(one.hypotheses, weights, strict=True)
             ]
             ranked.append(replace(one, hypotheses=sorted(scored, key=lambda h: -h.score)))
         return ranked
 
-    def _align(self, sources: Sequence[Source], found: Sequence[Found]) -> list[list[tuple[int, int]]]:
-        if not self.wishes.align:
+    def _align(
+        self, sources: Sequence[SourceSentence], found: Sequence[SearchResult]
+    ) -> list[list[tuple[int, int]]]:
+        if not self.request.align:
             return [[] for _ in found]
-        src_surfaces, tgt_surfaces = self.src_tokenizer.surfaces(), self.tgt_tokenizer.surfaces()
+        src_token_bytes, tgt_token_bytes = self.src_tokenizer.token_bytes(), self.tgt_tokenizer.token_bytes()
         links = []
         for source, one in zip(sources, found, strict=True):
             target = _ids(one.hypotheses[0])
             (weights,) = cross_attention(self.model, [source.ids], [target])
             links.append(
-                align_words(weights, [src_surfaces[i] for i in source.ids], [tgt_surfaces[i] for i in target])
+                align_words(
+                    weights, [src_token_bytes[i] for i in source.ids], [tgt_token_bytes[i] for i in target]
+                )
             )
         return links
 
-    def _join(self, parts: Sequence[tuple[Piece, Found, str, list[tuple[int, int]]]]) -> Translation:
+    def _join(self, parts: Sequence[tuple[Segment, SearchResult, str, list[tuple[int, int]]]]) -> Translation:
         if not parts:
             return Translation("", 0.0, "empty", alternatives=[Alternative("", 0.0)])
         pieces, found, texts, links = zip(*parts, strict=True)
         best = [f.hypotheses[0] for f in found]
         score = sum(h.score for h in best) / len(best)
         text = " ".join(t.strip() for t in texts)
-        status = "cut" if any(p.is_cut for p in pieces) else "ok" if len(pieces) == 1 else "split"
-        alone = len(pieces) > 1 or self.wishes.n_best == 1
+        status = "cut" if any(p.is_truncated for p in pieces) else "ok" if len(pieces) == 1 else "split"
+        alone = len(pieces) > 1 or self.request.n_best == 1
         alternatives = [Alternative(text, score)] if alone else self._alternatives(found[0])
         return Translation(
             text,
@@ -302,18 +311,18 @@ class Translator:
             status,
             [p for h in best for p in h.token_log_probs],
             alternatives,
-            shift_links(links, [p.text for p in pieces], texts),
+            offset_links(links, [p.text for p in pieces], texts),
             sum(f.seconds for f in found),
         )
 
-    def _alternatives(self, found: Found) -> list[Alternative]:
+    def _alternatives(self, found: SearchResult) -> list[Alternative]:
         """Distinct texts: two hypotheses may spell the same words in different pieces."""
         texts = self.tgt_tokenizer.decode([_ids(h) for h in found.hypotheses])
         scores: dict[str, float] = {}
         for text, hypothesis in zip(texts, found.hypotheses, strict=True):
             scores.setdefault(text.strip(), hypothesis.score)
-        return [Alternative(text, score) for text, score in list(scores.items())[: self.wishes.n_best]]
+        return [Alternative(text, score) for text, score in list(scores.items())[: self.request.n_best]]
 
 
-def _ids(hypothesis: Hypothesis) -> Ids:
+def _ids(hypothesis: Hypothesis) -> TokenIds:
     return np.array(hypothesis.tokens, dtype=np.int64)

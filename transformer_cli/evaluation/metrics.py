@@ -10,7 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from transformer_cli.data.text import writing_of
+from transformer_cli.data.text import detect_script
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 """sacreBLEU's ways to find words that need nothing downloaded."""
@@ -34,7 +34,7 @@ def tokenization(references: Sequence[str]) -> str:
     `13a`, the field's default, splits at spaces; of a text without any, such as Thai, it would compare whole
     sentences. There it is `zh`: each character of Chinese is a word, and for other such scripts `char`.
     """
-    return {"chinese": "zh", "unspaced": "char", "spaced": "13a"}[writing_of("".join(references))]
+    return {"chinese": "zh", "unspaced": "char", "spaced": "13a"}[detect_script("".join(references))]
 
 
 def corpus_scores(

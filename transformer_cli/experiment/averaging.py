@@ -6,20 +6,20 @@ from pathlib import Path
 
 import torch
 
+from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.errors import CheckpointError
-from transformer_cli.experiment.rundir import RunDirectory
 from transformer_cli.training.checkpoint import (
     AVERAGE,
     MANIFEST,
     MODEL,
     STATE,
     CheckpointStore,
-    json_bytes,
     load_tensors,
     read_tensors,
     remove_checkpoint,
-    tensor_bytes,
-    verify,
+    serialize_json,
+    serialize_tensors,
+    verify_checkpoint,
     write_checkpoint,
 )
 
@@ -43,7 +43,7 @@ def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
                 f"{path}: {len(chosen)} checkpoints are kept, {last or 1} were asked for",
                 hint="raise training.keep_last before training",
             )
-        manifests = [verify(checkpoint) for checkpoint in chosen]
+        manifests = [verify_checkpoint(checkpoint) for checkpoint in chosen]
         total = {name: t.double() for name, t in read_tensors(chosen[0] / MODEL).items()}
         for checkpoint in chosen[1:]:
             like = read_tensors(chosen[0] / MODEL)
@@ -55,6 +55,6 @@ def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
         remove_checkpoint(target)
         if target.exists():
             raise CheckpointError(f"{target}: holds other files; move them away first")
-        files = {MODEL: tensor_bytes(mean), STATE: json_bytes({"average_of": names})}
+        files = {MODEL: serialize_tensors(mean), STATE: serialize_json({"average_of": names})}
         write_checkpoint(target, files, manifests[-1]["identity"])
     return names, target

@@ -15,13 +15,13 @@ from typing import Any
 from tqdm import tqdm
 
 from transformer_cli import durable
-from transformer_cli.data.corpus import read_parallel, with_reference
+from transformer_cli.artifacts.loading import Notify, load_model
+from transformer_cli.artifacts.run_directory import hash_text
+from transformer_cli.data.corpus import read_parallel, replace_target
 from transformer_cli.data.text import encode_lines
 from transformer_cli.errors import DataError, DiskError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
-from transformer_cli.experiment.inference import Say, load_run
-from transformer_cli.experiment.rundir import text_hash
-from transformer_cli.runtime import pick_device, tune_process
+from transformer_cli.runtime import select_device, tune_process
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Evaluation:
         return {"scores": [asdict(score) for score in self.scores], **self.facts}
 
 
-def evaluate_file(hyp: Path, refs: Sequence[Path], tokenize: str | None, say: Say) -> Evaluation:
+def evaluate_file(hyp: Path, refs: Sequence[Path], tokenize: str | None, notify: Notify) -> Evaluation:
     """Score a file of translations. Raises: DataError: files that cannot be used."""
-    hypotheses, references = _read_test_set(hyp, refs, say)
+    hypotheses, references = _read_test_set(hyp, refs, notify)
     scores = corpus_scores(hypotheses, *references, tokenize=tokenize)
     return Evaluation(scores, {"lines": len(hypotheses), "hypotheses": str(hyp)})
 
@@ -51,7 +51,7 @@ def evaluate_run(
     checkpoint: str,
     device: str,
     tokenize: str | None,
-    say: Say,
+    notify: Notify,
 ) -> Evaluation:
     """Translate `src` with a run, write the translations, score them, and write the scores beside them.
 
@@ -61,8 +61,8 @@ def evaluate_run(
         UserError: files or run that cannot be used.
     """
     tune_process()
-    sources, references = _read_test_set(src, refs, say)
-    loaded = load_run(path, pick_device(device), checkpoint)
+    sources, references = _read_test_set(src, refs, notify)
+    loaded = load_model(path, select_device(device), checkpoint)
     translator = loaded.translator(overrides)
     beam = translator.options.beam
     told = {
@@ -77,10 +77,10 @@ def evaluate_run(
     files = {
         "source": str(src),
         "references": list(map(str, refs)),
-        "text": text_hash(sources, *references),
+        "text": hash_text(sources, *references),
     }
     target = output or _place(loaded.evaluation, ".".join(parts), files)
-    if durable.is_plain(target):  # known before the work, not after it
+    if durable.is_regular(target):  # known before the work, not after it
         durable.make_directory(target.parent)
         if not os.access(target.parent, os.W_OK):
             raise DiskError(f"{target}: cannot be written: no permission", hint="choose another place: -o FILE")
@@ -113,12 +113,12 @@ def _place(directory: Path, name: str, files: Mapping[str, Any]) -> Path:
     return directory / f"{name}.txt"
 
 
-def _read_test_set(lines: Path, refs: Sequence[Path], say: Say) -> tuple[list[str], list[list[str]]]:
+def _read_test_set(lines: Path, refs: Sequence[Path], notify: Notify) -> tuple[list[str], list[list[str]]]:
     """The lines of a source or a translation (read once: a pipe will do) and of each reference."""
-    text = read_parallel([lines], [refs[0]], may_be_blank=True)
-    texts = [text, *(with_reference(text, ref) for ref in refs[1:])]
+    text = read_parallel([lines], [refs[0]], allow_blank=True)
+    texts = [text, *(replace_target(text, ref) for ref in refs[1:])]
     for note in dict.fromkeys(note for one in texts for note in one.notes):
-        say(f"warning: {note}")
+        notify(f"warning: {note}")
     for one, ref in zip(texts, refs, strict=True):
         if not any(line.strip() for line in one.tgt):
             raise DataError(f"{ref}: no text to compare with (every line is blank)")

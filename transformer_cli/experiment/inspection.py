@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformer_cli import durable
+from transformer_cli.artifacts.loading import load_model
 from transformer_cli.decoding.alignment import align_words, attention_maps, cross_attention, pharaoh
 from transformer_cli.errors import ConfigError, DataError
-from transformer_cli.evaluation.report import HeatMaps, draw_heat_maps
-from transformer_cli.experiment.inference import load_run
-from transformer_cli.runtime import pick_device, tune_process
+from transformer_cli.evaluation.plots import HeatMaps, draw_heat_maps
+from transformer_cli.runtime import select_device, tune_process
 
 KINDS = {
     "cross": "attention of target to source",
@@ -49,7 +49,7 @@ def draw_attention(
     if form not in ("png", "svg", "pdf"):
         raise ConfigError(f"{output}: a picture is .png, .svg or .pdf")
     tune_process()
-    loaded = load_run(run, pick_device(device), checkpoint)
+    loaded = load_model(run, select_device(device), checkpoint)
     if target is None:
         target = loaded.translator().translate([sentence])[0].text
     (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([target])
@@ -61,8 +61,8 @@ def draw_attention(
     maps = {name: weights[0].float().cpu().numpy() for name, weights in found.items() if _kind_of(name) == kind}
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")
-    src_names = [*(loaded.vocabularies.src.pieces[i] for i in src), "</s>"]
-    tgt_names = ["<s>", *(loaded.vocabularies.tgt.pieces[i] for i in tgt)]
+    src_names = [*(loaded.vocabularies.src.vocabulary[i] for i in src), "</s>"]
+    tgt_names = ["<s>", *(loaded.vocabularies.tgt.vocabulary[i] for i in tgt)]
     rows, columns = {
         "cross": (tgt_names, src_names),
         "encoder": (src_names, src_names),
@@ -81,9 +81,9 @@ def draw_attention(
     durable.write_bytes(output, buffer.getvalue())
     links: list[tuple[int, int]] = []
     if any(_kind_of(name) == "cross" for name in found):
-        surfaces = loaded.vocabularies.src.surfaces(), loaded.vocabularies.tgt.surfaces()
+        token_bytes = loaded.vocabularies.src.token_bytes(), loaded.vocabularies.tgt.token_bytes()
         (weights,) = cross_attention(loaded.model, [src], [tgt])
-        links = align_words(weights, [surfaces[0][i] for i in src], [surfaces[1][i] for i in tgt])
+        links = align_words(weights, [token_bytes[0][i] for i in src], [token_bytes[1][i] for i in tgt])
     first = next(iter(maps.values()))
     return Inspection(target, pharaoh(links), len(maps), len(first))
 

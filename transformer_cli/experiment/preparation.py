@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from transformer_cli.data.batching import Corpora
-from transformer_cli.data.corpus import ParallelText, copied, one_sided_blanks, read_parallel, shifted_lines
+from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
+from transformer_cli.data.batching import EpochCorpora
+from transformer_cli.data.corpus import (
+    ParallelText,
+    find_copied_pairs,
+    find_one_sided_blanks,
+    find_shifted_blocks,
+    read_parallel,
+)
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
-from transformer_cli.experiment.rundir import RunDirectory, Vocabularies, text_hash
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def read_texts(
@@ -23,7 +29,7 @@ def read_texts(
     tgt: Sequence[Path],
     valid_src: Path | None,
     valid_tgt: Path | None,
-    say: Say,
+    notify: Notify,
     *,
     strict_utf8: bool,
 ) -> tuple[ParallelText, ParallelText]:
@@ -39,30 +45,30 @@ def read_texts(
     if valid_src is not None and valid_tgt is not None:
         valid = read_parallel([valid_src], [valid_tgt], strict_utf8=strict_utf8)
     for note in [*text.notes, *valid.notes]:
-        say(f"warning: {note}")
+        notify(f"warning: {note}")
     for name, side in (("training", text), ("validation", valid)):
-        lines = one_sided_blanks(side)
+        lines = find_one_sided_blanks(side)
         if lines:
             shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
-            say(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
-        slipped, copies = shifted_lines(side), len(copied(side))
+            notify(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
+        slipped, copies = find_shifted_blocks(side), len(find_copied_pairs(side))
         if slipped:
-            say(
+            notify(
                 f"warning: the {name} files seem shifted against each other near {side.place(slipped[0])}; "
                 "transformer-cli check says more"
             )
         if copies > len(side) / 2:
             of = f"{copies:,} of {len(side):,} {name} pairs"
-            say(f"warning: in {of} the target is the source: the same file twice?")
+            notify(f"warning: in {of} the target is the source: the same file twice?")
     return text, valid
 
 
-def warn_of_overlap(text: ParallelText, valid: ParallelText, say: Say) -> None:
+def warn_about_overlap(text: ParallelText, valid: ParallelText, notify: Notify) -> None:
     """Say how many validation pairs the model will have seen."""
     seen = set(zip(text.src, text.tgt, strict=True))
     overlap = sum(pair in seen for pair in zip(valid.src, valid.tgt, strict=True))
     if overlap:
-        say(f"warning: {overlap:,} validation pairs also stand in the training text")
+        notify(f"warning: {overlap:,} validation pairs also stand in the training text")
 
 
 def has_checkpoints(run: RunDirectory) -> bool:
@@ -71,7 +77,7 @@ def has_checkpoints(run: RunDirectory) -> bool:
 
 
 def prepare_vocabularies(
-    run: RunDirectory, config: Config, text: ParallelText, given: Path | None, say: Say
+    run: RunDirectory, config: Config, text: ParallelText, given: Path | None, notify: Notify
 ) -> Vocabularies:
     """The run's vocabularies; trained on the training text (or taken from `given`) the first time."""
     c = config.tokenizer
@@ -87,12 +93,12 @@ def prepare_vocabularies(
         tokenizer = Tokenizer.load(given)
         found = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
     else:
-        say(f"training the tokenizer ({c.model_type}, {c.vocab_size} pieces)")
+        notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} pieces)")
         sides = [text.src + text.tgt] if c.joint else [text.src, text.tgt]
         trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
         for _, notes in trained:
             for note in notes:
-                say(f"note: {note}")
+                notify(f"note: {note}")
         found = Vocabularies(trained[0][0], trained[-1][0])
     found.save(run)
     return found
@@ -104,11 +110,11 @@ def prepare_corpus(
     text: ParallelText,
     vocabularies: Vocabularies,
     config: Config,
-    say: Say,
+    notify: Notify,
 ) -> EncodedCorpus:
     """The corpus as ids, from the run directory if its inputs are the same."""
     key = {
-        "text": text_hash(text.src, text.tgt),
+        "text": hash_text(text.src, text.tgt),
         "tokenizer": vocabularies.hash,
         "data": repr(sorted(config.data.model_dump().items())),
     }
@@ -119,7 +125,7 @@ def prepare_corpus(
     left_out = {reason: count for reason, count in corpus.left_out.items() if count}
     if left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        say(f"{name}: {len(corpus):,} of {len(text):,} pairs used; left out: {reasons}")
+        notify(f"{name}: {len(corpus):,} of {len(text):,} pairs used; left out: {reasons}")
     if not len(corpus):
         raise DataError(
             f"{name}: no pair is left after filtering",
@@ -128,7 +134,9 @@ def prepare_corpus(
     return corpus
 
 
-def corpora_of(config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus) -> Corpora:
+def epoch_corpora(
+    config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus
+) -> EpochCorpora:
     """What each epoch reads."""
     if not config.data.subword_sampling:
         return lambda epoch: plain

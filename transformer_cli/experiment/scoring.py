@@ -9,11 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from transformer_cli.artifacts.loading import Notify, load_model
 from transformer_cli.data.corpus import read_parallel
 from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
 from transformer_cli.errors import ConfigError
-from transformer_cli.experiment.inference import Say, load_run
-from transformer_cli.runtime import pick_device, tune_process
+from transformer_cli.runtime import select_device, tune_process
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ScoredText:
 
 
 def score_files(
-    run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str, say: Say
+    run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str, notify: Notify
 ) -> ScoredText:
     """Force the model through the pairs of two files.
 
@@ -57,8 +57,8 @@ def score_files(
     tune_process()
     text = read_parallel([src], [tgt])
     for note in text.notes:
-        say(f"warning: {note}")
-    loaded = load_run(run, pick_device(device), checkpoint)
+        notify(f"warning: {note}")
+    loaded = load_model(run, select_device(device), checkpoint)
     if batch_tokens is not None and batch_tokens < 1:
         raise ConfigError(f"--batch-tokens {batch_tokens}: must be 1 or more")
     sources = loaded.vocabularies.src.encode(text.src)
@@ -67,7 +67,7 @@ def score_files(
     longest = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1
     if bound is not None and longest > bound:
         raise ConfigError(f"a sentence of {longest} pieces is longer than model.max_positions {bound}")
-    names = loaded.vocabularies.tgt.pieces
+    names = loaded.vocabularies.tgt.vocabulary
     with tqdm(total=len(text), desc="score", unit="line", disable=None, file=sys.stderr) as bar:
         scores = score_pairs(
             loaded.model, sources, targets, batch_tokens or loaded.config.data.batch_tokens, bar.update

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import torch
 
 from transformer_cli import durable
-from transformer_cli.data.batching import batches_in_order
+from transformer_cli.artifacts.loading import Notify, build_translator
+from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies
+from transformer_cli.data.batching import sorted_batches
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import encode_lines
-from transformer_cli.decoding.lines import Wishes
+from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.evaluation.metrics import quick_scores
-from transformer_cli.experiment.inference import Say, make_translator
-from transformer_cli.experiment.rundir import RunDirectory, Vocabularies
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import Config, DecodingConfig
 from transformer_cli.training.loop import Validation
-from transformer_cli.training.objective import smoothed_loss
+from transformer_cli.training.loss import label_smoothed_cross_entropy
 
 SAMPLES = 3
 """Translations shown at each validation."""
@@ -35,7 +35,7 @@ class Validator:
     text: ParallelText
     corpus: EncodedCorpus
     device: torch.device
-    say: Say
+    notify: Notify
 
     def __call__(self, step: int) -> Validation:
         # Greedy: a third of the time of a beam, and it ranks checkpoints the same way.
@@ -44,32 +44,32 @@ class Validator:
             max_length_ratio=self.config.decoding.max_length_ratio,
             batch_tokens=self.config.decoding.batch_tokens,
         )
-        wishes = Wishes(scored=False)
-        translator = make_translator(self.config, self.model, self.vocabularies, options, wishes, graphs=False)
+        request = TranslationRequest(scored=False)
+        translator = build_translator(self.config, self.model, self.vocabularies, options, request, graphs=False)
         loss = self._loss()
         translations = [t.text for t in translator.translate(self.text.src)]
         bleu, chrf = quick_scores(translations, self.text.tgt)
         scores = Validation(loss, bleu, chrf)
         durable.make_directory(self.run.samples)
         durable.write_bytes(self.run.samples / f"step_{step:09d}.txt", encode_lines(translations))
-        self.say(
+        self.notify(
             f"step {step}: loss {loss:.3f}, perplexity {scores.perplexity:.2f}, "
             f"BLEU {bleu:.2f}, chrF {chrf:.2f} (greedy)"
         )
         for i in self._shown():
-            self.say(f"    source      {self.text.src[i]}")
-            self.say(f"    reference   {self.text.tgt[i]}")
-            self.say(f"    translation {translations[i]}")
+            self.notify(f"    source      {self.text.src[i]}")
+            self.notify(f"    reference   {self.text.tgt[i]}")
+            self.notify(f"    translation {translations[i]}")
         return scores
 
     @torch.no_grad()
     def _loss(self) -> float:
         """Mean negative log-likelihood of a target token, in nats."""
         total, tokens = 0.0, 0
-        for batch in batches_in_order(self.corpus, self.config.data.batch_tokens):
+        for batch in sorted_batches(self.corpus, self.config.data.batch_tokens):
             on_device = batch.to(self.device)
             states = self.model(on_device)
-            _, nll = smoothed_loss(states, self.model.output_weight, on_device.tgt_out, 0.0)
+            _, nll = label_smoothed_cross_entropy(states, self.model.output_weight, on_device.tgt_out, 0.0)
             total += float(nll)
             tokens += batch.tokens
         return total / tokens

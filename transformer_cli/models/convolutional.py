@@ -24,8 +24,8 @@ from transformer_cli.models.layers import (
 )
 from transformer_cli.models.positions import build_positions
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks, keep_key_mask
-from transformer_cli.ops.convolution import Ring, taps
+from transformer_cli.ops.attention import KERNELS, cat_key_masks, select_key_mask, static_key_mask
+from transformer_cli.ops.convolution import RingBuffer, windows
 from transformer_cli.ops.kv_cache import KeyValueCache
 from transformer_cli.schema import ModelConfig
 
@@ -49,9 +49,9 @@ class Convolution(nn.Module):
         padded = layout.pad(x)
         if layout.mask is not None and not causal:
             padded = padded * layout.mask.unsqueeze(-1)  # what stands behind the end is nothing
-        return layout.unpad(self._map(taps(padded, self.size, self.dilation, causal=causal)))
+        return layout.unpad(self._map(windows(padded, self.size, self.dilation, causal=causal)))
 
-    def step(self, x: Tensor, ring: Ring) -> tuple[Tensor, Ring]:
+    def step(self, x: Tensor, ring: RingBuffer) -> tuple[Tensor, RingBuffer]:
         """One position: `[B, W, D]` -> `[B, W, D]`."""
         seen, ring = ring.read(x, self.size, self.dilation)
         return self._map(seen), ring
@@ -99,9 +99,11 @@ class ConvolutionalDecoderLayer(nn.Module):
         y = self.cross_residual(y, lambda h: self.cross_attention(h, layout, memory))
         return y
 
-    def step(self, y: Tensor, ring: Ring, source: KeyValueCache, mask: Tensor | None) -> tuple[Tensor, Ring]:
+    def step(
+        self, y: Tensor, ring: RingBuffer, source: KeyValueCache, mask: Tensor | None
+    ) -> tuple[Tensor, RingBuffer]:
         """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
-        after: list[Ring] = []
+        after: list[RingBuffer] = []
 
         def convolve(h: Tensor) -> Tensor:
             out, ring_after = self.convolution.step(h, ring)
@@ -118,38 +120,38 @@ class ConvolutionalState:
     """See `protocol.DecoderState`. `step` counts the positions read; `[1]` int64 if fixed."""
 
     step: int | Tensor
-    rings: list[Ring]
+    rings: list[RingBuffer]
     sources: list[KeyValueCache]
     source_mask: Tensor | None
 
     def reorder(self, parents: Tensor) -> ConvolutionalState:
         return replace(self, rings=[ring.reorder(parents) for ring in self.rings])
 
-    def keep(self, sentences: Tensor) -> ConvolutionalState:
+    def select(self, sentences: Tensor) -> ConvolutionalState:
         return ConvolutionalState(
             self.step,
-            [ring.keep(sentences) for ring in self.rings],
-            [source.keep(sentences) for source in self.sources],
-            keep_key_mask(self.source_mask, sentences),
+            [ring.select(sentences) for ring in self.rings],
+            [source.select(sentences) for source in self.sources],
+            select_key_mask(self.source_mask, sentences),
         )
 
-    def join(self, other: ConvolutionalState) -> ConvolutionalState:
+    def cat(self, other: ConvolutionalState) -> ConvolutionalState:
         masks = (self.source_mask, self.sources[0].places), (other.source_mask, other.sources[0].places)
         return ConvolutionalState(
             self.step,
-            [mine.join(theirs) for mine, theirs in zip(self.rings, other.rings, strict=True)],
-            [mine.join(theirs) for mine, theirs in zip(self.sources, other.sources, strict=True)],
-            join_key_masks(*masks),
+            [mine.cat(theirs) for mine, theirs in zip(self.rings, other.rings, strict=True)],
+            [mine.cat(theirs) for mine, theirs in zip(self.sources, other.sources, strict=True)],
+            cat_key_masks(*masks),
         )
 
-    def fixed(self, positions: int, source: int) -> ConvolutionalState:
+    def to_static(self, positions: int, source: int) -> ConvolutionalState:
         places = self.sources[0].places
         step = step_position(self.step, places.device)
         return ConvolutionalState(
             step,
-            [ring.fixed(step) for ring in self.rings],
-            [cache.fixed(source) for cache in self.sources],
-            fixed_key_mask(self.source_mask, places, source),
+            [ring.to_static(step) for ring in self.rings],
+            [cache.to_static(source) for cache in self.sources],
+            static_key_mask(self.source_mask, places, source),
         )
 
 
@@ -165,8 +167,8 @@ class ConvolutionalDecoder(LayerStack):
         for layer in self.layers:
             assert isinstance(layer, ConvolutionalDecoderLayer)
             reach = layer.convolution.reach
-            rings.append(Ring.empty(memory.layout.sentences, reach, memory.states))
-            sources.append(layer.cross_attention.remember(memory))
+            rings.append(RingBuffer.empty(memory.layout.sentences, reach, memory.states))
+            sources.append(layer.cross_attention.project_memory(memory))
         return ConvolutionalState(0, rings, sources, source_mask(memory))
 
     def decode_step(self, y: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:

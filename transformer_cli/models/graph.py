@@ -14,8 +14,8 @@ from transformer_cli.layout import Layout
 from transformer_cli.models.layers import (
     LayerStack,
     Linear,
+    build_feed_forward,
     build_residual,
-    feed_forward,
     residual_gain,
 )
 from transformer_cli.models.positions import build_positions
@@ -80,7 +80,7 @@ class GraphAttention(nn.Module):
         tokens = key_mask(layout)
         if not self.window:
             return tokens
-        places = torch.arange(layout.longest, device=layout.lengths.device)
+        places = torch.arange(layout.max_seqlen, device=layout.lengths.device)
         near = (places[:, None] - places).abs() <= self.window
         # Padding attends to itself, so that its row has a sum.
         return (
@@ -95,7 +95,7 @@ class GraphEncoderLayer(nn.Module):
         super().__init__()
         c, gain = config, residual_gain(config.norm, config.encoder_layers)
         self.self_attention = GraphAttention(c, gain)
-        self.feed_forward = feed_forward(c.activation, c.d_model, c.d_ff, gain)
+        self.feed_forward = build_feed_forward(c.activation, c.d_model, c.d_ff, gain)
         self.self_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
         self.feed_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
 

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transformer_cli.layout import Layout, fill
+from transformer_cli.layout import Layout, pad_to
 from transformer_cli.models.positions import Positions
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import Kernel, attend, key_mask, least_keys, step_kernel
+from transformer_cli.ops.attention import Kernel, attend, key_mask, min_keys, step_kernel
 from transformer_cli.ops.dropout import Dropout
 from transformer_cli.ops.kv_cache import KeyValueCache
-from transformer_cli.ops.product import product
+from transformer_cli.ops.matmul import linear
 from transformer_cli.schema import ModelConfig
 
 Branch = Callable[[Tensor], Tensor]
@@ -40,7 +40,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
-        return product(x, self.weight)
+        return linear(x, self.weight)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -113,7 +113,7 @@ class GatedFeedForward(nn.Module):
 ACTIVATIONS: dict[str, Branch] = {"relu": F.relu, "gelu": F.gelu}
 
 
-def feed_forward(activation: str, d_model: int, d_ff: int, gain: float) -> nn.Module:
+def build_feed_forward(activation: str, d_model: int, d_ff: int, gain: float) -> nn.Module:
     """The feed-forward network of that name."""
     if activation == "swiglu":
         return GatedFeedForward(d_model, d_ff, gain)
@@ -134,7 +134,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layout: Layout, causal: bool) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
         qk, v = self._project(x)
-        q, k = self._turn(qk, self.positions.rotation(layout.positions, qk.dtype))
+        q, k = self._rotate(qk, self.positions.rotation(layout.positions, qk.dtype))
         heads = attend(q, k, v, layout, layout, causal=causal, kernel=self.kernel)  # [..., H, K]
         out: Tensor = self.out(heads.flatten(-2))
         return out
@@ -148,7 +148,7 @@ class SelfAttention(nn.Module):
         `written` says where the new ones go, as in `KeyValueCache.append`.
         """
         qk, v = self._project(x)
-        q, k = self._turn(qk, rotation)  # [B, W, H, K]
+        q, k = self._rotate(qk, rotation)  # [B, W, H, K]
         keys, values = cache.append(k, v, written)
         heads = step_kernel(self.kernel)(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
@@ -160,8 +160,8 @@ class SelfAttention(nn.Module):
         qk, v = qkv.split([2 * self.num_heads, self.num_heads], dim=-2)
         return qk, v
 
-    def _turn(self, qk: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor]:
-        q, k = self.positions.turn(qk, rotation).chunk(2, dim=-2)
+    def _rotate(self, qk: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor]:
+        q, k = self.positions.rotate(qk, rotation).chunk(2, dim=-2)
         return q, k
 
 
@@ -179,16 +179,16 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, layout: Layout, memory: Memory) -> Tensor:
         """`[..., D]` and the memory -> `[..., D]`."""
         q = self.query(x).unflatten(-1, (self.num_heads, -1))  # [..., H, K]
-        k, v = self._project_memory(memory)
+        k, v = self._key_value(memory)
         heads = attend(q, k, v, layout, memory.layout, causal=False, kernel=self.kernel)
         out: Tensor = self.out(heads.flatten(-2))
         return out
 
-    def remember(self, memory: Memory) -> KeyValueCache:
+    def project_memory(self, memory: Memory) -> KeyValueCache:
         """Keys and values of the source, once a sentence: `[B, H, S, K]` each."""
-        shown = least_keys(memory.layout.longest, memory.states.device)
+        shown = min_keys(memory.layout.max_seqlen, memory.states.device)
         k, v = (
-            fill(memory.layout.pad(x), 1, shown).transpose(1, 2).contiguous() for x in self._project_memory(memory)
+            pad_to(memory.layout.pad(x), 1, shown).transpose(1, 2).contiguous() for x in self._key_value(memory)
         )
         return KeyValueCache(k, v)
 
@@ -199,15 +199,15 @@ class CrossAttention(nn.Module):
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
 
-    def _project_memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
+    def _key_value(self, memory: Memory) -> tuple[Tensor, Tensor]:
         kv = self.key_value(memory.states).unflatten(-1, (2 * self.num_heads, -1))  # [..., 2H, K]
         k, v = kv.chunk(2, dim=-2)
         return k, v
 
 
 def source_mask(memory: Memory) -> Tensor | None:
-    """`[B, 1, 1, S]` bool, True = a token: of the keys that `CrossAttention.remember` holds; None if all are."""
-    return key_mask(memory.layout, least_keys(memory.layout.longest, memory.states.device))
+    """`[B, 1, 1, S]` bool, True = a token: of the keys that `CrossAttention.project_memory` holds; None if all are."""
+    return key_mask(memory.layout, min_keys(memory.layout.max_seqlen, memory.states.device))
 
 
 class Embedding(nn.Embedding):
@@ -228,14 +228,14 @@ class Embedding(nn.Embedding):
 class LayerStack(nn.Module):
     """Layers one after the other, between positions and a last norm: what encoders and decoders have in common."""
 
-    packs = False
+    supports_packed = False
 
     def __init__(self, config: ModelConfig, positions: Positions, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.positions = positions
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(layers)
-        self.norm = final_norm(config.norm, config.norm_type, config.d_model)
+        self.norm = build_final_norm(config.norm, config.norm_type, config.d_model)
 
     def forward(self, x: Tensor, layout: Layout, *memory: Memory) -> Tensor:
         """`[..., D]`, and for a decoder what the encoder made -> `[..., D]`."""
@@ -257,7 +257,7 @@ def build_residual(kind: str, norm_type: str, d_model: int, dropout: float) -> n
     return residual(build_norm(norm_type, d_model), dropout)
 
 
-def final_norm(kind: str, norm_type: str, d_model: int) -> nn.Module:
+def build_final_norm(kind: str, norm_type: str, d_model: int) -> nn.Module:
     """Pre-norm leaves its sum unnormalised, so the stack ends with a norm; post-norm has it already."""
     return build_norm(norm_type, d_model) if kind == "pre" else nn.Identity()
 

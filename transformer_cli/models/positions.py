@@ -23,7 +23,7 @@ class Positions(nn.Module):
         """What `turn` needs to know of these positions."""
         return None
 
-    def turn(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+    def rotate(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """Queries and keys `[..., H, K]` -> the same shape."""
         return x
 
@@ -58,7 +58,7 @@ class RotaryPositions(Positions):
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
         return rotation(positions, self.head_size, dtype)
 
-    def turn(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+    def rotate(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         return x if rotation is None else rotate(x, rotation)
 
 

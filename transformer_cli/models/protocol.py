@@ -28,15 +28,15 @@ class DecoderState(Protocol):
         """Beam w of sentence b continues beam `parents[b, w]`; `[B, W']` int64, W' at least W."""
         ...
 
-    def keep(self, sentences: Tensor) -> Self:
+    def select(self, sentences: Tensor) -> Self:
         """Only these sentences go on; `[B']` int64, increasing."""
         ...
 
-    def join(self, other: Self) -> Self:
+    def cat(self, other: Self) -> Self:
         """The sentences of another state go on with these and stand after them; as many beams and steps."""
         ...
 
-    def fixed(self, positions: int, source: int) -> Self:
+    def to_static(self, positions: int, source: int) -> Self:
         """The same with room for so many positions in all, and for so many source tokens, at least those it has.
 
         From here on shapes stay as they are, and no step asks the device for a number: a graph may be captured. A
@@ -48,7 +48,7 @@ class DecoderState(Protocol):
 class Encoder(Protocol):
     """Embedded source -> states of the same layout."""
 
-    packs: bool
+    supports_packed: bool
     """Whether packed tokens are computed as they lie; where not, they are padded on the way."""
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
@@ -59,7 +59,7 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """Embedded target so far, and the memory -> states that predict the next token."""
 
-    packs: bool
+    supports_packed: bool
     """As of the encoder."""
 
     def __call__(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from transformer_cli.layout import Layout, fill, join_padded
+from transformer_cli.layout import Layout, cat_padded, pad_to
 from transformer_cli.models.layers import Linear, build_norm
 from transformer_cli.models.protocol import Memory
 from transformer_cli.ops.additive import additive_scores
-from transformer_cli.ops.attention import fixed_key_mask, join_key_masks, keep_key_mask, key_mask, masked_softmax
+from transformer_cli.ops.attention import cat_key_masks, key_mask, masked_softmax, select_key_mask, static_key_mask
 from transformer_cli.ops.dropout import Dropout
-from transformer_cli.ops.recurrence import CELLS, State, flip, recur
+from transformer_cli.ops.recurrence import CELLS, State, reverse_tokens, run_cell
 from transformer_cli.schema import ModelConfig
 
 
 class RecurrentEncoder(nn.Module):
     """Layers of two cells, one reading from the left, one from the right (Bahdanau et al. 2015, section 3.2)."""
 
-    packs = False
+    supports_packed = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class RecurrentEncoder(nn.Module):
         x = layout.pad(self.dropout(x))
         for i, (forth, back) in enumerate(zip(self.forth, self.back, strict=True)):
             start, end = forth.zero(len(x), x), back.zero(len(x), x)  # type: ignore[operator]
-            right = recur(forth, x, start)  # type: ignore[arg-type]
-            left = flip(recur(back, flip(x, layout), end), layout)  # type: ignore[arg-type]
+            right = run_cell(forth, x, start)  # type: ignore[arg-type]
+            left = reverse_tokens(run_cell(back, reverse_tokens(x, layout), end), layout)  # type: ignore[arg-type]
             out = self.dropout(torch.cat([right, left], dim=-1))
             x = x + out if i else out
         return layout.unpad(x)
@@ -103,32 +103,32 @@ ATTENTIONS: dict[str, type[nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class AttentionSource:
     """What the decoder reads: states and keys `[B, S, D]`, and which of them are tokens, `[B, 1, 1, S]`."""
 
     states: Tensor
     keys: Tensor
     mask: Tensor | None
 
-    def keep(self, sentences: Tensor) -> Source:
-        return Source(
+    def select(self, sentences: Tensor) -> AttentionSource:
+        return AttentionSource(
             self.states.index_select(0, sentences),
             self.keys.index_select(0, sentences),
-            keep_key_mask(self.mask, sentences),
+            select_key_mask(self.mask, sentences),
         )
 
-    def join(self, other: Source) -> Source:
+    def cat(self, other: AttentionSource) -> AttentionSource:
         masks = (self.mask, self.keys[..., 0]), (other.mask, other.keys[..., 0])
-        return Source(
-            join_padded(self.states, other.states, 1),
-            join_padded(self.keys, other.keys, 1),
-            join_key_masks(*masks),
+        return AttentionSource(
+            cat_padded(self.states, other.states, 1),
+            cat_padded(self.keys, other.keys, 1),
+            cat_key_masks(*masks),
         )
 
-    def fixed(self, count: int) -> Source:
+    def to_static(self, count: int) -> AttentionSource:
         """With room for so many tokens."""
-        mask = fixed_key_mask(self.mask, self.keys[..., 0], count)
-        return Source(fill(self.states, 1, count), fill(self.keys, 1, count), mask)
+        mask = static_key_mask(self.mask, self.keys[..., 0], count)
+        return AttentionSource(pad_to(self.states, 1, count), pad_to(self.keys, 1, count), mask)
 
 
 @dataclass(frozen=True)
@@ -136,30 +136,30 @@ class RecurrentState:
     """See `protocol.DecoderState`. States of each layer, and what the last position said, `[B, W, D]` each."""
 
     layers: list[State]
-    said: Tensor
-    source: Source | None
+    attentional: Tensor
+    source: AttentionSource | None
 
     def reorder(self, parents: Tensor) -> RecurrentState:
         def pick(x: Tensor) -> Tensor:
             return x.gather(1, parents.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
-        return replace(self, layers=[tuple(map(pick, s)) for s in self.layers], said=pick(self.said))
+        return replace(self, layers=[tuple(map(pick, s)) for s in self.layers], attentional=pick(self.attentional))
 
-    def keep(self, sentences: Tensor) -> RecurrentState:
+    def select(self, sentences: Tensor) -> RecurrentState:
         layers = [tuple(x.index_select(0, sentences) for x in state) for state in self.layers]
-        source = None if self.source is None else self.source.keep(sentences)
-        return RecurrentState(layers, self.said.index_select(0, sentences), source)
+        source = None if self.source is None else self.source.select(sentences)
+        return RecurrentState(layers, self.attentional.index_select(0, sentences), source)
 
-    def join(self, other: RecurrentState) -> RecurrentState:
+    def cat(self, other: RecurrentState) -> RecurrentState:
         layers = [
             tuple(torch.cat(pair) for pair in zip(mine, theirs, strict=True))
             for mine, theirs in zip(self.layers, other.layers, strict=True)
         ]
-        source = None if self.source is None or other.source is None else self.source.join(other.source)
-        return RecurrentState(layers, torch.cat([self.said, other.said]), source)
+        source = None if self.source is None or other.source is None else self.source.cat(other.source)
+        return RecurrentState(layers, torch.cat([self.attentional, other.attentional]), source)
 
-    def fixed(self, positions: int, source: int) -> RecurrentState:
-        return replace(self, source=None if self.source is None else self.source.fixed(source))
+    def to_static(self, positions: int, source: int) -> RecurrentState:
+        return replace(self, source=None if self.source is None else self.source.to_static(source))
 
 
 class RecurrentDecoder(nn.Module):
@@ -172,7 +172,7 @@ class RecurrentDecoder(nn.Module):
     without it, attention works on all positions at once.
     """
 
-    packs = False
+    supports_packed = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class RecurrentDecoder(nn.Module):
                 steps.append(out)
             return layout.unpad(torch.cat(steps, dim=1))
         for i, (cell, start) in enumerate(zip(self.cells, state.layers, strict=True)):
-            out = recur(cell, y, tuple(x[:, 0] for x in start))  # type: ignore[arg-type]
+            out = run_cell(cell, y, tuple(x[:, 0] for x in start))  # type: ignore[arg-type]
             y = y + self.dropout(out) if i else self.dropout(out)
         return layout.unpad(self._attend(y, state.source))
 
@@ -211,7 +211,7 @@ class RecurrentDecoder(nn.Module):
         ]
         source = None
         if self.cross_attention is not None:
-            source = Source(states, self.cross_attention.keys(states), key_mask(layout))  # type: ignore[operator]
+            source = AttentionSource(states, self.cross_attention.keys(states), key_mask(layout))  # type: ignore[operator]
         return RecurrentState(layers, torch.zeros_like(layers[0][0]), source)
 
     def decode_step(self, y: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
@@ -221,14 +221,14 @@ class RecurrentDecoder(nn.Module):
         """One position: `[B, W, D]` -> `[B, W, D]`."""
         layers = []
         for i, (cell, before) in enumerate(zip(self.cells, state.layers, strict=True)):
-            read = torch.cat([y, state.said], dim=-1) if self.feeds and i == 0 else y
+            read = torch.cat([y, state.attentional], dim=-1) if self.feeds and i == 0 else y
             after = cell.step(cell.input(read), before)  # type: ignore[operator]
             layers.append(after)
             y = y + self.dropout(after[0]) if i else self.dropout(after[0])
         out = self._attend(y, state.source)
         return out, RecurrentState(layers, out, state.source)
 
-    def _attend(self, s: Tensor, source: Source | None) -> Tensor:
+    def _attend(self, s: Tensor, source: AttentionSource | None) -> Tensor:
         """Norm(W [c; s]) with the context c = Σ weights · memory: `[B, T, D]` -> the same shape."""
         if source is None or self.cross_attention is None or self.combine is None or self.norm is None:
             return s

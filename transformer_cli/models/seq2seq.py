@@ -53,9 +53,9 @@ class Seq2Seq(nn.Module):
         return batch.tgt_layout.flatten(y)
 
     @property
-    def packs(self) -> bool:
+    def supports_packed(self) -> bool:
         """Whether packed batches stay packed all the way."""
-        return self.encoder.packs and self.decoder.packs
+        return self.encoder.supports_packed and self.decoder.supports_packed
 
     def encode(self, src: Tensor, layout: Layout) -> Memory:
         """Source ids `[B, S]` or `[N]` -> the memory that decoders attend to."""

@@ -15,16 +15,16 @@ from transformer_cli.models.layers import (
     CrossAttention,
     LayerStack,
     SelfAttention,
+    build_feed_forward,
     build_residual,
-    feed_forward,
     residual_gain,
     source_mask,
     step_position,
 )
 from transformer_cli.models.positions import Positions, build_positions
 from transformer_cli.models.protocol import Memory
-from transformer_cli.ops.attention import KERNELS, fixed_key_mask, join_key_masks, keep_key_mask
-from transformer_cli.ops.kv_cache import Ancestry, KeyValueCache
+from transformer_cli.ops.attention import KERNELS, cat_key_masks, select_key_mask, static_key_mask
+from transformer_cli.ops.kv_cache import BeamAncestry, KeyValueCache
 from transformer_cli.schema import ModelConfig
 
 
@@ -36,7 +36,7 @@ class EncoderLayer(nn.Module):
         c, gain = config, residual_gain(config.norm, config.encoder_layers)
         kernel = KERNELS[c.attention]
         self.self_attention = SelfAttention(c.d_model, c.num_heads, positions, kernel, gain)
-        self.feed_forward = feed_forward(c.activation, c.d_model, c.d_ff, gain)
+        self.feed_forward = build_feed_forward(c.activation, c.d_model, c.d_ff, gain)
         self.self_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
         self.feed_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
 
@@ -49,7 +49,7 @@ class EncoderLayer(nn.Module):
 class TransformerEncoder(LayerStack):
     """A stack of encoder layers; see `protocol.Encoder`."""
 
-    packs = True
+    supports_packed = True
 
     def __init__(self, config: ModelConfig) -> None:
         positions = build_positions(config)
@@ -67,7 +67,7 @@ class DecoderLayer(nn.Module):
         kernel = KERNELS[c.attention]
         self.self_attention = SelfAttention(c.d_model, c.num_heads, positions, kernel, gain)
         self.cross_attention = CrossAttention(c.d_model, c.num_heads, kernel, gain)
-        self.feed_forward = feed_forward(c.activation, c.d_model, c.d_ff, gain)
+        self.feed_forward = build_feed_forward(c.activation, c.d_model, c.d_ff, gain)
         self.self_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
         self.cross_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
         self.feed_residual = build_residual(c.norm, c.norm_type, c.d_model, c.dropout)
@@ -78,7 +78,7 @@ class DecoderLayer(nn.Module):
         y = self.feed_residual(y, self.feed_forward)
         return y
 
-    def step(self, y: Tensor, cache: LayerCache, now: StepView) -> Tensor:
+    def step(self, y: Tensor, cache: LayerCache, now: StepContext) -> Tensor:
         """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
         y = self.self_residual(
             y, lambda h: self.self_attention.step(h, now.rotation, now.self_mask, cache.target, now.written)
@@ -95,18 +95,18 @@ class LayerCache:
     target: KeyValueCache
     source: KeyValueCache
 
-    def keep(self, sentences: Tensor) -> LayerCache:
-        return LayerCache(self.target.keep(sentences), self.source.keep(sentences))
+    def select(self, sentences: Tensor) -> LayerCache:
+        return LayerCache(self.target.select(sentences), self.source.select(sentences))
 
-    def join(self, other: LayerCache) -> LayerCache:
-        return LayerCache(self.target.join(other.target), self.source.join(other.source))
+    def cat(self, other: LayerCache) -> LayerCache:
+        return LayerCache(self.target.cat(other.target), self.source.cat(other.source))
 
-    def fixed(self, target: int, source: int) -> LayerCache:
-        return LayerCache(self.target.fixed(target), self.source.fixed(source))
+    def to_static(self, target: int, source: int) -> LayerCache:
+        return LayerCache(self.target.to_static(target), self.source.to_static(source))
 
 
 @dataclass(frozen=True)
-class StepView:
+class StepContext:
     """What all layers share at one position: how far it turns, where its keys go, and who may attend to whom."""
 
     rotation: Tensor | None
@@ -120,45 +120,45 @@ class TransformerState:
     """See `protocol.DecoderState`. `step` counts the positions written to the caches; `[1]` int64 if fixed."""
 
     step: int | Tensor
-    ancestry: Ancestry
+    ancestry: BeamAncestry
     caches: list[LayerCache]
     source_mask: Tensor | None
 
     def reorder(self, parents: Tensor) -> TransformerState:
         return replace(self, ancestry=self.ancestry.reorder(parents))
 
-    def keep(self, sentences: Tensor) -> TransformerState:
+    def select(self, sentences: Tensor) -> TransformerState:
         return TransformerState(
             self.step,
-            self.ancestry.keep(sentences),
-            [cache.keep(sentences) for cache in self.caches],
-            keep_key_mask(self.source_mask, sentences),
+            self.ancestry.select(sentences),
+            [cache.select(sentences) for cache in self.caches],
+            select_key_mask(self.source_mask, sentences),
         )
 
-    def join(self, other: TransformerState) -> TransformerState:
+    def cat(self, other: TransformerState) -> TransformerState:
         mine, theirs = self.caches[0].source.places, other.caches[0].source.places
         masks = (self.source_mask, mine), (other.source_mask, theirs)
         return TransformerState(
             self.step,
-            self.ancestry.join(other.ancestry),
-            [mine.join(theirs) for mine, theirs in zip(self.caches, other.caches, strict=True)],
-            join_key_masks(*masks),
+            self.ancestry.cat(other.ancestry),
+            [mine.cat(theirs) for mine, theirs in zip(self.caches, other.caches, strict=True)],
+            cat_key_masks(*masks),
         )
 
-    def fixed(self, positions: int, source: int) -> TransformerState:
-        places, ancestry = self.caches[0].source.places, self.ancestry.fixed(positions)
+    def to_static(self, positions: int, source: int) -> TransformerState:
+        places, ancestry = self.caches[0].source.places, self.ancestry.to_static(positions)
         return TransformerState(
             step_position(self.step, places.device),
             ancestry,
-            [cache.fixed(ancestry.visible.shape[2], source) for cache in self.caches],
-            fixed_key_mask(self.source_mask, places, source),
+            [cache.to_static(ancestry.visible.shape[2], source) for cache in self.caches],
+            static_key_mask(self.source_mask, places, source),
         )
 
 
 class TransformerDecoder(LayerStack):
     """A stack of decoder layers; see `protocol.Decoder`."""
 
-    packs = True
+    supports_packed = True
 
     def __init__(self, config: ModelConfig) -> None:
         positions = build_positions(config)
@@ -171,18 +171,18 @@ class TransformerDecoder(LayerStack):
         caches = []
         for layer in self.layers:
             assert isinstance(layer, DecoderLayer)
-            source = layer.cross_attention.remember(memory)
+            source = layer.cross_attention.project_memory(memory)
             heads, size = source.keys.shape[1], source.keys.shape[3]
             target = KeyValueCache.empty(sentences, heads, size, like=source.keys)
             caches.append(LayerCache(target, source))
-        ancestry = Ancestry.empty(sentences, memory.states.device)
+        ancestry = BeamAncestry.empty(sentences, memory.states.device)
         return TransformerState(0, ancestry, caches, source_mask(memory))
 
     def decode_step(self, y: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         ancestry = state.ancestry.advance()
         position = step_position(state.step, y.device)
         y = self.positions.add(y, position)
-        now = StepView(
+        now = StepContext(
             self.positions.rotation(position, y.dtype),
             state.ancestry.written,
             ancestry.mask(),

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transformer_cli.layout import Layout, fill, join_padded
-from transformer_cli.ops.varlen import varlen_attention, varlen_suits
+from transformer_cli.layout import Layout, cat_padded, pad_to
+from transformer_cli.ops.varlen import supports_varlen, varlen_attention
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor]
 """(q `[B, H, T, K]`, k `[B, H, S, K]`, v `[B, H, S, K]`, mask, causal) -> `[B, H, T, K]`."""
@@ -84,7 +84,7 @@ def attend(
     Returns:
         Like `q`. Rows that are padding hold finite, meaningless values.
     """
-    if kernel is fused_attention and q_layout.is_packed and k_layout.is_packed and varlen_suits(q):
+    if kernel is fused_attention and q_layout.is_packed and k_layout.is_packed and supports_varlen(q):
         return varlen_attention(q, k, v, q_layout, k_layout, causal=causal)
     q, k, v = q_layout.pad(q), k_layout.pad(k), k_layout.pad(v)
     # Padding stands at the end of a sentence, so a causal query that is a token never sees it.
@@ -114,7 +114,7 @@ def step_kernel(kernel: Kernel) -> Kernel:
     return step_attention if kernel is fused_attention else kernel
 
 
-def least_keys(count: int, device: torch.device) -> int:
+def min_keys(count: int, device: torch.device) -> int:
     """How many keys a decoding step attends to when it has `count`; those beyond are masked.
 
     torch's softmax on a CPU takes up to ten times as long for a row that does not fill one vector register.
@@ -124,15 +124,15 @@ def least_keys(count: int, device: torch.device) -> int:
 
 def key_mask(layout: Layout, count: int | None = None) -> Tensor | None:
     """`[B, 1, 1, S]` bool, True = a key that is a token; None if no key is padding. `count`: a larger S."""
-    count, mask = count or layout.longest, layout.mask
+    count, mask = count or layout.max_seqlen, layout.mask
     if mask is None:
-        if count == layout.longest:
+        if count == layout.max_seqlen:
             return None
-        mask = layout.positions.new_ones(layout.sentences, layout.longest, dtype=torch.bool)
-    return fill(mask, 1, count)[:, None, None, :]
+        mask = layout.positions.new_ones(layout.sentences, layout.max_seqlen, dtype=torch.bool)
+    return pad_to(mask, 1, count)[:, None, None, :]
 
 
-def join_key_masks(first: tuple[Tensor | None, Tensor], second: tuple[Tensor | None, Tensor]) -> Tensor | None:
+def cat_key_masks(first: tuple[Tensor | None, Tensor], second: tuple[Tensor | None, Tensor]) -> Tensor | None:
     """`key_mask` of two batches, of all their sentences.
 
     Args:
@@ -140,18 +140,18 @@ def join_key_masks(first: tuple[Tensor | None, Tensor], second: tuple[Tensor | N
     """
     if first[0] is None and second[0] is None and first[1].shape[1] == second[1].shape[1]:
         return None
-    return join_padded(_open(*first), _open(*second), dim=3)
+    return cat_padded(_explicit_mask(*first), _explicit_mask(*second), dim=3)
 
 
-def keep_key_mask(mask: Tensor | None, sentences: Tensor) -> Tensor | None:
+def select_key_mask(mask: Tensor | None, sentences: Tensor) -> Tensor | None:
     """`key_mask` of the sentences `[B']`."""
     return None if mask is None else mask.index_select(0, sentences)
 
 
-def fixed_key_mask(mask: Tensor | None, places: Tensor, count: int) -> Tensor:
-    """`key_mask` in the open, `[B, 1, 1, count]`; `places` as in `join_key_masks`."""
-    return fill(_open(mask, places), 3, count)
+def static_key_mask(mask: Tensor | None, places: Tensor, count: int) -> Tensor:
+    """`key_mask` in the open, `[B, 1, 1, count]`; `places` as in `cat_key_masks`."""
+    return pad_to(_explicit_mask(mask, places), 3, count)
 
 
-def _open(mask: Tensor | None, places: Tensor) -> Tensor:
+def _explicit_mask(mask: Tensor | None, places: Tensor) -> Tensor:
     return places.new_ones(places.shape, dtype=torch.bool)[:, None, None] if mask is None else mask

@@ -36,7 +36,7 @@ def rotation(positions: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()]).to(dtype)
 
 
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """Turn each pair of coordinates by an angle that grows with the position (RoPE, equation 15).
 
     The dot product of two rotated vectors depends on the distance of their positions alone.
@@ -47,11 +47,11 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
     Returns:
         Like `x`, same norm.
     """
-    if turn.is_complex():
+    if rotation.is_complex():
         # A pair of coordinates is a complex number, and turning it a product: one pass instead of seven.
         pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))  # [..., H, K / 2]
-        return torch.view_as_real(pairs * turn).flatten(-2)
-    cos, sin = turn.to(x.dtype)
+        return torch.view_as_real(pairs * rotation).flatten(-2)
+    cos, sin = rotation.to(x.dtype)
     first, second = x[..., 0::2], x[..., 1::2]
     return torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1).flatten(-2)
 

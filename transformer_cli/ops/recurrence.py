@@ -85,7 +85,7 @@ class LSTMCell(Cell):
 CELLS: dict[str, type[Cell]] = {"tanh": TanhCell, "gru": GRUCell, "lstm": LSTMCell}
 
 
-def recur(cell: Cell, x: Tensor, state: State) -> Tensor:
+def run_cell(cell: Cell, x: Tensor, state: State) -> Tensor:
     """Run a cell from left to right: `[B, L, inputs]` and the first state -> `[B, L, D]`."""
     outputs = []
     for projected in cell.input(x).unbind(dim=1):
@@ -94,8 +94,8 @@ def recur(cell: Cell, x: Tensor, state: State) -> Tensor:
     return torch.stack(outputs, dim=1)
 
 
-def flip(x: Tensor, layout: Layout) -> Tensor:
+def reverse_tokens(x: Tensor, layout: Layout) -> Tensor:
     """Reverse the tokens of each sentence, padding stays at the end: `[B, L, ...]`; its own inverse."""
-    places = torch.arange(layout.longest, device=x.device)
+    places = torch.arange(layout.max_seqlen, device=x.device)
     places = torch.where(places < layout.lengths[:, None], layout.lengths[:, None] - 1 - places, places)
     return x[torch.arange(len(x), device=x.device)[:, None], places]

@@ -26,15 +26,15 @@ WINDOWED = varlen_attn is not None and "window_size" in inspect.signature(varlen
 """How this torch is told that a token sees only those before it: 2.11 and 2.13 differ."""
 
 
-def has_varlen() -> bool:
+def is_varlen_available() -> bool:
     """Whether this torch has the kernel."""
     return varlen_attn is not None
 
 
-def varlen_suits(q: Tensor) -> bool:
+def supports_varlen(q: Tensor) -> bool:
     """Whether the kernel takes these queries."""
     half = q.dtype in (torch.bfloat16, torch.float16)
-    return has_varlen() and q.is_cuda and half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 256
+    return is_varlen_available() and q.is_cuda and half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 256
 
 
 def varlen_attention(
@@ -44,6 +44,6 @@ def varlen_attention(
     assert varlen_attn is not None
     direction: dict[str, Any] = {"window_size": (-1, 0 if causal else -1)} if WINDOWED else {"is_causal": causal}
     out: Tensor = varlen_attn(
-        q, k, v, q_layout.cu_seqlens, k_layout.cu_seqlens, q_layout.longest, k_layout.longest, **direction
+        q, k, v, q_layout.cu_seqlens, k_layout.cu_seqlens, q_layout.max_seqlen, k_layout.max_seqlen, **direction
     )
     return out

@@ -64,22 +64,22 @@ class CheckpointStore:
             write_checkpoint(
                 path,
                 {
-                    MODEL: tensor_bytes(state.model_tensors()),
-                    OPTIMIZER: tensor_bytes(state.optimizer_tensors()),
-                    STATE: json_bytes(state.progress.to_json()),
+                    MODEL: serialize_tensors(state.model_tensors()),
+                    OPTIMIZER: serialize_tensors(state.optimizer_tensors()),
+                    STATE: serialize_json(state.progress.to_json()),
                 },
                 self.identity,
                 self.ops,
             )
         elif read_state(path).get("validated_step") != state.progress.step == state.progress.validated_step:
             self._add_validation(path, state.progress)
-        durable.point(self.directory / LAST, path.name, self.ops)
+        durable.set_symlink(self.directory / LAST, path.name, self.ops)
         if best:
-            durable.point(self.directory / BEST, path.name, self.ops)
+            durable.set_symlink(self.directory / BEST, path.name, self.ops)
         self._prune(keep_last)
         return path
 
-    def named(self, name: str) -> Path | None:
+    def resolve_link(self, name: str) -> Path | None:
         """The checkpoint that `best` or `last` names, if it names one."""
         link = self.directory / name
         target = link.readlink().name if link.is_symlink() else ""
@@ -92,7 +92,7 @@ class CheckpointStore:
             return []
         return sorted(p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
 
-    def newest_valid(self) -> tuple[Path | None, list[str]]:
+    def newest_intact(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint whose files are whole (None: there is none), and what is wrong with newer ones.
 
         Raises:
@@ -101,8 +101,8 @@ class CheckpointStore:
         problems = []
         for path in reversed(self.steps()):
             try:
-                verify(path)
-            except FormatError:
+                verify_checkpoint(path)
+            except UnsupportedFormatError:
                 raise
             except CheckpointError as error:
                 problems.append(error.what)
@@ -115,38 +115,38 @@ class CheckpointStore:
             )
         return None, []
 
-    def repair_names(self, newest: Path, progress: Progress) -> None:
+    def repair_links(self, newest: Path, progress: Progress) -> None:
         """A crash between a checkpoint and its names leaves them behind; the state says where they belong.
 
         Where `best` names nothing any more, the newest takes its place.
         """
         best = self.directory / f"step_{progress.best_step:09d}"
         if progress.best_score is None:
-            lost = (self.directory / BEST).is_symlink() and self.named(BEST) is None
+            lost = (self.directory / BEST).is_symlink() and self.resolve_link(BEST) is None
             best = newest if lost else best
         for name, path in ((LAST, newest), (BEST, best)):
-            if path.is_dir() and self.named(name) != path:
-                durable.point(self.directory / name, path.name, self.ops)
+            if path.is_dir() and self.resolve_link(name) != path:
+                durable.set_symlink(self.directory / name, path.name, self.ops)
 
-    def forget_lost_best(self, progress: Progress) -> None:
+    def forget_missing_best(self, progress: Progress) -> None:
         """Where the best is gone (pruned for a better one that is damaged now), there is none to beat any more."""
         if progress.best_score is not None and not (self.directory / f"step_{progress.best_step:09d}").is_dir():
             progress.best_score, progress.best_step = None, 0
 
-    def discard(self, path: Path) -> None:
+    def set_aside(self, path: Path) -> None:
         """Move a damaged checkpoint out of the way, so that its step can be saved again."""
         names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
         path.rename(next(name for name in names if not name.exists()))
 
     def _add_validation(self, path: Path, progress: Progress) -> None:
         """The same step again, now that its scores are known: a new file, believed once the manifest names it."""
-        manifest, content = read_manifest(path), json_bytes(progress.to_json())
+        manifest, content = read_manifest(path), serialize_json(progress.to_json())
         durable.write_bytes(path / VALIDATED, content, self.ops)
-        manifest["files"][VALIDATED] = facts_of(content)
-        durable.write_bytes(path / MANIFEST, json_bytes(manifest), self.ops)
+        manifest["files"][VALIDATED] = file_record(content)
+        durable.write_bytes(path / MANIFEST, serialize_json(manifest), self.ops)
 
     def _prune(self, keep_last: int) -> None:
-        kept = {*self.steps()[-keep_last:], self.named(BEST), self.named(LAST)}
+        kept = {*self.steps()[-keep_last:], self.resolve_link(BEST), self.resolve_link(LAST)}
         for path in self.steps():
             if path not in kept:
                 remove_checkpoint(path)
@@ -157,11 +157,11 @@ def remove_checkpoint(path: Path) -> None:
     with contextlib.suppress(OSError, CheckpointError):
         for name in [*read_manifest(path)["files"], MANIFEST]:
             (path / name).unlink(missing_ok=True)
-        durable.remove_leftovers(path)
+        durable.remove_temporary_files(path)
         path.rmdir()
 
 
-class FormatError(CheckpointError):
+class UnsupportedFormatError(CheckpointError):
     """Written by another version of this program: not damaged, so never passed over or replaced."""
 
 
@@ -175,15 +175,15 @@ def write_checkpoint(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "identity": dict(identity),
-        "files": {name: facts_of(content) for name, content in files.items()},
+        "files": {name: file_record(content) for name, content in files.items()},
     }
-    with durable.new_directory(path, ops) as write:
+    with durable.write_directory(path, ops) as write:
         for name, content in files.items():
             write(name, content)
-        write(MANIFEST, json_bytes(manifest))
+        write(MANIFEST, serialize_json(manifest))
 
 
-def facts_of(content: bytes) -> dict[str, Any]:
+def file_record(content: bytes) -> dict[str, Any]:
     """What a manifest says about a file."""
     return {"sha256": durable.sha256(content), "bytes": len(content)}
 
@@ -201,14 +201,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise CheckpointError(f"{path}: {MANIFEST} is damaged") from None
     if version != FORMAT:
-        raise FormatError(
+        raise UnsupportedFormatError(
             f"{path}: written in checkpoint format {version}; this program reads format {FORMAT}",
             hint=f"it was written by transformer-cli {manifest.get('version', '?')}",
         )
     return dict(manifest)
 
 
-def verify(path: Path) -> dict[str, Any]:
+def verify_checkpoint(path: Path) -> dict[str, Any]:
     """Check every file of a checkpoint against its manifest.
 
     Returns:
@@ -303,11 +303,11 @@ def _header(file: Path) -> dict[str, tuple[object, ...]]:
         raise CheckpointError(f"{file}: cannot be read: {error}") from None
 
 
-def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+def serialize_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors -> the bytes of a safetensors file."""
     return safetensors.torch.save({name: t.contiguous().cpu() for name, t in tensors.items()})
 
 
-def json_bytes(value: Any) -> bytes:
+def serialize_json(value: Any) -> bytes:
     """A value -> indented JSON in UTF-8."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -25,7 +25,7 @@ class CompiledLayers:
         self.twins = [[_compiled(layer, backend) for layer in stack.layers] for stack in self.stacks]
 
     @contextlib.contextmanager
-    def standing_in(self) -> Iterator[None]:
+    def use_compiled(self) -> Iterator[None]:
         """Within, the model computes with the twins; outside it is as it was, for other shapes and for saving."""
         layers = [stack.layers for stack in self.stacks]
         try:

@@ -25,10 +25,10 @@ from torch.distributed.rendezvous import rendezvous
 
 from transformer_cli.errors import ConfigError, UserError
 
-PATIENCE = timedelta(hours=12)
+PEER_TIMEOUT = timedelta(hours=12)
 """How long a rank waits for another that lives: a validation may take long."""
-GONE = "another process of this training has ended; its message says why"
-LOOK_EVERY = 0.1
+PEER_GONE = "another process of this training has ended; its message says why"
+POLL_INTERVAL = 0.1
 """Seconds between two looks at whether the ranks that are waited for still live."""
 
 
@@ -44,7 +44,7 @@ class Ranks:
     neighbours: tuple[int, ...] = ()
 
     @staticmethod
-    def join(device: torch.device) -> Ranks:
+    def from_environment(device: torch.device) -> Ranks:
         """The group that `torchrun` has started, to work on `device`; a process by itself where it has not.
 
         Raises:
@@ -65,7 +65,7 @@ class Ranks:
             on_gpu = device.type == "cuda"
             if on_gpu:
                 torch.cuda.set_device(device)
-            with _signals_end_it():
+            with _exit_on_sigterm():
                 _start("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         ranks = Ranks(dist.get_rank(), dist.get_world_size())
         places = torch.stack(ranks.gather(torch.tensor([_this_machine(), os.getpid()]))).tolist()
@@ -73,34 +73,34 @@ class Ranks:
         return replace(ranks, neighbours=tuple(pid for machine, pid in places if machine == own[0]))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """The end of working together."""
         if self.size > 1:
             dist.destroy_process_group()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every rank has come here."""
-        self.sum([torch.zeros(1)])
+        self.all_reduce([torch.zeros(1)])
 
-    def sum(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Each tensor becomes its sum over all ranks, in place; all travel in one message."""
         if self.size == 1:
             return
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        with _together():
+        with _peer_errors():
             self._finish(dist.all_reduce(flat, async_op=True), flat)
         parts = torch.split(flat, [t.numel() for t in tensors])
         torch._foreach_copy_(list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
-    def lead(self, numbers: Sequence[float]) -> list[float]:
+    def broadcast(self, numbers: Sequence[float]) -> list[float]:
         """The numbers of rank 0, on every rank."""
         if self.size == 1:
             return list(numbers)
         values = torch.tensor(numbers, dtype=torch.float64)
-        with _together():
+        with _peer_errors():
             self._finish(dist.broadcast(values, src=0, async_op=True), values)
         return values.tolist()
 
@@ -109,7 +109,7 @@ class Ranks:
         if self.size == 1:
             return [tensor]
         everyone = [torch.empty_like(tensor) for _ in range(self.size)]
-        with _together():
+        with _peer_errors():
             self._finish(dist.all_gather(everyone, tensor, async_op=True), tensor)
         return everyone
 
@@ -119,22 +119,22 @@ class Ranks:
         gloo may miss the end of a neighbour, and Python hears no signal while gloo waits: so it is asked.
         """
         assert work is not None
-        pause = LOOK_EVERY / 1000
+        pause = POLL_INTERVAL / 1000
         while tensor.device.type == "cpu" and not work.is_completed():
             time.sleep(pause)
-            pause = min(1.2 * pause, LOOK_EVERY)
-            if pause == LOOK_EVERY and not all(map(_lives, self.neighbours)) and not work.is_completed():
-                raise UserError(GONE)
+            pause = min(1.2 * pause, POLL_INTERVAL)
+            if pause == POLL_INTERVAL and not all(map(_is_alive, self.neighbours)) and not work.is_completed():
+                raise UserError(PEER_GONE)
         work.wait()
 
 
 @contextlib.contextmanager
-def _together() -> Iterator[None]:
+def _peer_errors() -> Iterator[None]:
     """Raises: UserError where another rank is gone."""
     try:
         yield
     except RuntimeError as error:
-        raise UserError(GONE) from error
+        raise UserError(PEER_GONE) from error
 
 
 def _start(backend: str) -> None:
@@ -143,14 +143,14 @@ def _start(backend: str) -> None:
     torchrun keeps one store over its restarts, in which a new process would find the addresses of dead ones. On
     one machine all ranks agree on the number of restarts, so each has a part of the store of its own.
     """
-    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    store, rank, size = next(rendezvous("env://", timeout=PEER_TIMEOUT))
     if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
         store = PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PEER_TIMEOUT)
 
 
 @contextlib.contextmanager
-def _signals_end_it() -> Iterator[None]:
+def _exit_on_sigterm() -> Iterator[None]:
     """SIGTERM ends the process at once: Python would not hear it, and there is nothing to save yet."""
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -167,7 +167,7 @@ def _this_machine() -> int:
     return zlib.crc32("".join(parts).encode())
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from transformer_cli.batch import Pairs, Position
+from transformer_cli.batch import BatchPlan, DataPosition
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
-from transformer_cli.training.metrics import MetricsLog, Recent
+from transformer_cli.training.metrics_log import MetricsLog, RunningAverage
 from transformer_cli.training.schedule import learning_rate
 from transformer_cli.training.state import TrainState
-from transformer_cli.training.update import MAX_SKIPPED, Update, diverged
+from transformer_cli.training.update import MAX_SKIPPED, Update, divergence_error
 
 BETWEEN_LINES = 10.0
 """Seconds between two lines about progress where there is no terminal to show a bar on."""
@@ -32,9 +32,9 @@ BETWEEN_LINES = 10.0
 class Stream(Protocol):
     """Endless batches, each as its pairs; `position` is that of the next."""
 
-    position: Position
+    position: DataPosition
 
-    def __next__(self) -> Pairs: ...
+    def __next__(self) -> BatchPlan: ...
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,17 @@ class Trainer:
     store: CheckpointStore
     log: MetricsLog
     stop: StopRequest
-    say: Callable[[str], None] = tqdm.write
+    notify: Callable[[str], None] = tqdm.write
 
     def run(self) -> str:
         """Train; returns why it ended. On return the newest state is saved."""
         c, progress = self.config.training, self.state.progress
         self._started = time.monotonic() - progress.seconds
         self._agreed, self._stopping = progress.seconds, 0
-        leads = self.state.ranks.leads
+        is_main = self.state.ranks.is_main
         self._skipped = 0
         self._told = -BETWEEN_LINES
-        self._recent = Recent()
+        self._recent = RunningAverage()
         self.state.model.train()
         reason = self._reason_to_end()
         bar = tqdm(
@@ -95,7 +95,7 @@ class Trainer:
             unit="step",
             dynamic_ncols=True,
             desc="train",
-            disable=None if leads else True,  # None: shown on a terminal only
+            disable=None if is_main else True,  # None: shown on a terminal only
         )
         try:
             if reason and not self._signal and 0 < progress.step != progress.validated_step:
@@ -107,10 +107,10 @@ class Trainer:
                 if updated:
                     bar.update(1)
                     if step % c.log_every == 0:
-                        bar.total = self._horizon(step)  # moves when the limit is a time
+                        bar.total = self._total_steps(step)  # moves when the limit is a time
                         news = self._log_step()
                         bar.set_postfix_str(news)
-                        if leads and bar.disable:
+                        if is_main and bar.disable:
                             self._tell(f"step {step} of {bar.total}: {news}")
                 # One save a step at most: what is saved then knows the validation of that step.
                 ends = bool(reason) and not self._signal and step != progress.validated_step
@@ -127,7 +127,7 @@ class Trainer:
     def _tell(self, news: str) -> None:
         """For a log file, where a bar would leave a line each time it moves."""
         if time.monotonic() - self._told >= BETWEEN_LINES:
-            self.say(news)
+            self.notify(news)
             self._told = time.monotonic()
 
     def _reason_to_end(self) -> str:
@@ -147,8 +147,8 @@ class Trainer:
         """One update from `accumulate` batches; False if it had no finite gradient and changed nothing."""
         c, progress = self.config, self.state.progress
         batches, tokens = self._draw()
-        rate = learning_rate(c.optim, c.model.d_model, progress.step + 1, self._horizon(progress.step + 1))
-        updated = self.update(batches, tokens, rate, self._exchange)
+        rate = learning_rate(c.optim, c.model.d_model, progress.step + 1, self._total_steps(progress.step + 1))
+        updated = self.update(batches, tokens, rate, self._all_reduce)
         progress.position = self.stream.position
         if not updated.done:
             self._skip(float(updated.norm))
@@ -159,20 +159,20 @@ class Trainer:
         self._recent.add(updated.nll, tokens, updated.norm)
         return True
 
-    def _draw(self) -> tuple[list[Pairs], int]:
+    def _draw(self) -> tuple[list[BatchPlan], int]:
         """This rank's batches of an update, and the target tokens of all ranks together."""
         ranks = self.state.ranks
         drawn = [next(self.stream) for _ in range(self.config.training.accumulate * ranks.size)]
         return drawn[ranks.rank :: ranks.size], sum(pairs.tokens for pairs in drawn)
 
-    def _exchange(self, nll: Tensor) -> None:
+    def _all_reduce(self, nll: Tensor) -> None:
         """Sum gradients and `nll` over all ranks; learn the leader's clock, and whether anybody is to stop."""
         ranks = self.state.ranks
         if ranks.size == 1:
             return
-        own = time.monotonic() - self._started if ranks.leads else 0.0
+        own = time.monotonic() - self._started if ranks.is_main else 0.0
         news = torch.tensor([own, float(self.stop.signal > 0)], device=nll.device)
-        ranks.sum([*(p.grad for p in self.state.model.parameters() if p.grad is not None), nll, news])
+        ranks.all_reduce([*(p.grad for p in self.state.model.parameters() if p.grad is not None), nll, news])
         self._agreed, asked = news.tolist()
         if asked:
             self._stopping = self.stop.signal = self.stop.signal or signal.SIGTERM
@@ -186,7 +186,7 @@ class Trainer:
         """Seconds in training; where there are several ranks the leader's, at the last exchange."""
         return time.monotonic() - self._started if self.state.ranks.size == 1 else self._agreed
 
-    def _horizon(self, step: int) -> int:
+    def _total_steps(self, step: int) -> int:
         """The step at which training will end, seen from `step`: the limit, or sooner if time is up before."""
         c, progress = self.config.training, self.state.progress
         if not c.max_minutes:
@@ -196,13 +196,13 @@ class Trainer:
 
     def _skip(self, norm: float) -> None:
         self._skipped += 1
-        self.say(f"step {self.state.progress.step + 1}: gradient norm is {norm}; this update is left out")
+        self.notify(f"step {self.state.progress.step + 1}: gradient norm is {norm}; this update is left out")
         if self._skipped >= MAX_SKIPPED:
-            raise diverged()
+            raise divergence_error()
 
     def _log_step(self) -> str:
         progress = self.state.progress
-        loss, norm, speed = self._recent.take()
+        loss, norm, speed = self._recent.pop()
         self.log.write(
             "train",
             step=progress.step,
@@ -220,7 +220,7 @@ class Trainer:
         """Measure, compare with the best, save."""
         progress, began = self.state.progress, time.monotonic()
         try:
-            with self._as_translated():
+            with self._evaluation_mode():
                 scores = self._scores()
         except Exception:
             if self.state.ranks.size == 1:  # several cannot save together once one has gone
@@ -245,12 +245,12 @@ class Trainer:
             seconds=progress.seconds,
         )
         self._save(best=best)
-        (took,) = self.state.ranks.lead([time.monotonic() - began])
+        (took,) = self.state.ranks.broadcast([time.monotonic() - began])
         progress.reserve = max(progress.reserve, took)
-        self._recent = Recent()
+        self._recent = RunningAverage()
 
     @contextlib.contextmanager
-    def _as_translated(self) -> Iterator[None]:
+    def _evaluation_mode(self) -> Iterator[None]:
         """Within, the model is what will translate: the average if there is one, without dropout."""
         average, model = self.state.average, self.state.model
         if average is not None:
@@ -266,19 +266,19 @@ class Trainer:
     def _scores(self) -> Validation:
         """What the leader measures, on every rank."""
         numbers = [0.0] * 5
-        if self.state.ranks.leads:
+        if self.state.ranks.is_main:
             found = self.validate(self.state.progress.step)
             seconds = time.monotonic() - self._started
             numbers = [found.loss, found.bleu, found.chrf, seconds, float(self.stop.signal)]
-        loss, bleu, chrf, self._agreed, told = self.state.ranks.lead(numbers)
+        loss, bleu, chrf, self._agreed, told = self.state.ranks.broadcast(numbers)
         if told and self.state.ranks.size > 1:
             self._stopping = self.stop.signal = int(told)
         return Validation(loss, bleu, chrf)
 
     def _save(self, *, best: bool) -> None:
-        self.update.look()
+        self.update.report_skipped()
         self.state.progress.seconds = self._clock()
-        self.state.meet()
-        if self.state.ranks.leads:
+        self.state.gather_random_states()
+        if self.state.ranks.is_main:
             self.store.save(self.state, best=best, keep_last=self.config.training.keep_last)
-        self.state.ranks.wait()  # a rank that ended sooner would have the leader killed in the middle of it
+        self.state.ranks.barrier()  # a rank that ended sooner would have the leader killed in the middle of it

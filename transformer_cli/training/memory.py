@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from transformer_cli.batch import Pairs
+from transformer_cli.batch import BatchPlan
 from transformer_cli.errors import UserError
 
 
@@ -27,30 +27,30 @@ class Fitting:
         self.limit = sys.maxsize
         """Sizes from this one on do not fit."""
 
-    def parts(self, batches: Sequence[Pairs]) -> list[Pairs]:
+    def parts(self, batches: Sequence[BatchPlan]) -> list[BatchPlan]:
         """The same sentences, in batches below the limit; a single pair stays whole."""
-        parts: list[Pairs] = []
+        parts: list[BatchPlan] = []
         for pairs in batches:
-            if pairs.cells < self.limit or len(pairs) == 1:
+            if pairs.padded_tokens < self.limit or len(pairs) == 1:
                 parts.append(pairs)
             else:
-                parts += self.parts(pairs.halves())
+                parts += self.parts(pairs.split())
         return parts
 
-    def refuse(self, batches: Sequence[Pairs]) -> str:
+    def refuse(self, batches: Sequence[BatchPlan]) -> str:
         """One of these did not fit, so the largest is too large; returns what to say about it.
 
         Raises:
             UserError: it is a single pair.
         """
-        largest = max(batches, key=lambda pairs: pairs.cells)
+        largest = max(batches, key=lambda pairs: pairs.padded_tokens)
         if len(largest) == 1:
             raise UserError(
-                f"out of memory on a single pair of {largest.cells - largest.tokens} source and {largest.tokens} "
+                f"out of memory on a single pair of {largest.padded_tokens - largest.tokens} source and {largest.tokens} "
                 "target tokens",
                 hint="lower data.max_length, or choose a smaller model.preset; the last checkpoint is kept",
             )
-        self.limit = largest.cells
+        self.limit = largest.padded_tokens
         return (
             f"out of memory on a batch of {self.limit:,} tokens with padding: batches of this size are computed "
             "in parts from now on, slower and with the same gradient; a lower data.batch_tokens fits at once"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.runtime import product_dtype
+from transformer_cli.runtime import matmul_dtype
 
 ROUNDS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
 """Of each round (a, b, c): s -> a s + b s³ + c s⁵. Each is the polynomial nearest to 1 (Remez) on the range that
@@ -26,12 +26,12 @@ SCALE = 0.4
 def orthogonalize(matrices: Tensor) -> Tensor:
     """`[n, R, C]` -> the same singular vectors, all singular values near 1.
 
-    The products are done in the type that `runtime.products_in` asks for.
+    The products are done in the type that `runtime.matmul_precision` asks for.
     """
     if matrices.shape[-2] > matrices.shape[-1]:
         return orthogonalize(matrices.mT).mT
     x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
-    rounded = x.to(product_dtype(x))
+    rounded = x.to(matmul_dtype(x))
     wide = x.shape[-1] > 1.5 * x.shape[-2]  # then the Gram space takes fewer multiplications
     return (_in_gram_space(rounded) if wide and rounded.dtype == x.dtype else _in_place(rounded)).to(x.dtype)
 

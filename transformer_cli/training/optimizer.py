@@ -89,15 +89,15 @@ class MovingAverage:
         self.decay = decay
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
 
-    def share(self, step: int) -> float:
+    def update_weight(self, step: int) -> float:
         """What the weights after `step` updates contribute: 1 - decay."""
         return 1.0 - min(self.decay, (1 + step) / (10 + step))
 
     @torch.no_grad()
-    def update(self, model: nn.Module, share: float | Tensor) -> None:
+    def update(self, model: nn.Module, update_weight: float | Tensor) -> None:
         """Take in the weights with this share; a tensor is read on its device."""
         for average, weight in zip(self.average.values(), model.parameters(), strict=True):
-            average.lerp_(weight.detach(), share)
+            average.lerp_(weight.detach(), update_weight)
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:

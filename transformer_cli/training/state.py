@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import Position
+from transformer_cli.batch import DataPosition
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import OptimConfig, TrainingConfig
 from transformer_cli.training.distributed import Ranks
@@ -34,7 +34,7 @@ class Progress:
     """
 
     step: int = 0
-    position: Position = field(default_factory=Position)
+    position: DataPosition = field(default_factory=DataPosition)
     tokens: int = 0
     seconds: float = 0.0
     best_step: int = 0
@@ -49,7 +49,7 @@ class Progress:
     @staticmethod
     def from_json(values: dict[str, Any]) -> Progress:
         """Raises: TypeError, KeyError or ValueError if the values are not a progress."""
-        progress = Progress(**{**values, "position": Position(**values["position"])})
+        progress = Progress(**{**values, "position": DataPosition(**values["position"])})
         for f, value in (
             (f, getattr(held, f.name)) for held in (progress, progress.position) for f in fields(held)
         ):
@@ -76,7 +76,7 @@ class TrainState:
             return dict(self.average.average)
         return {name: p.detach() for name, p in self.model.named_parameters()}
 
-    def meet(self) -> None:
+    def gather_random_states(self) -> None:
         """Take in the random states of the other ranks, so that a checkpoint holds them. Every rank calls this."""
         for kind, own in self._random_states().items():
             states = self.ranks.gather(own)
@@ -123,7 +123,7 @@ class TrainState:
         self.progress = progress
 
     def _restore_random(self, held: dict[str, Tensor], step: int) -> None:
-        suffix = "" if self.ranks.leads else f".{self.ranks.rank}"
+        suffix = "" if self.ranks.is_main else f".{self.ranks.rank}"
         if f"rng.cpu{suffix}" not in held:  # the run was made by fewer ranks
             torch.manual_seed(int(np.random.SeedSequence([step, self.ranks.rank]).generate_state(1)[0]))
             return

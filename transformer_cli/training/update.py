@@ -10,23 +10,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import Pairs
+from transformer_cli.batch import BatchPlan
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import is_out_of_memory, pick_precision, products_in
+from transformer_cli.runtime import is_out_of_memory, matmul_precision, resolve_precision
 from transformer_cli.schema import Config
+from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.memory import Fitting, peak_bytes
-from transformer_cli.training.objective import smoothed_loss
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.state import TrainState
 
 MAX_SKIPPED = 20
 """Updates in a row without a finite gradient before training gives up."""
 
-Exchange = Callable[[Tensor], None]
+AllReduce = Callable[[Tensor], None]
 """Sums the gradients, and the NLL that it is given, over all ranks."""
 
 
-def diverged() -> UserError:
+def divergence_error() -> UserError:
     """What to say when no update changes anything any more."""
     return UserError(
         f"{MAX_SKIPPED} updates in a row had no finite gradient; training has diverged",
@@ -35,7 +35,7 @@ def diverged() -> UserError:
 
 
 @dataclass(frozen=True)
-class Updated:
+class UpdateResult:
     """What an update brought.
 
     Attributes:
@@ -51,15 +51,17 @@ class Updated:
 class Update(Protocol):
     """Changes the weights of a `TrainState`."""
 
-    def __call__(self, batches: Sequence[Pairs], tokens: int, rate: float, exchange: Exchange) -> Updated:
+    def __call__(
+        self, batches: Sequence[BatchPlan], tokens: int, rate: float, all_reduce: AllReduce
+    ) -> UpdateResult:
         """One update at this learning rate; `tokens` are those of all ranks' batches together."""
         ...
 
-    def rehearse(self, pairs: Pairs) -> int:
+    def dry_run(self, pairs: BatchPlan) -> int:
         """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
         ...
 
-    def look(self) -> None:
+    def report_skipped(self) -> None:
         """Before a save: say which updates were left out, if that was not said at once.
 
         Raises:
@@ -71,37 +73,39 @@ class Update(Protocol):
 class EagerUpdate:
     """Operation by operation, for batches of any shape, on any device."""
 
-    def __init__(self, state: TrainState, config: Config, say: Callable[[str], None]) -> None:
-        self.state, self.config, self.say = state, config, say
+    def __init__(self, state: TrainState, config: Config, notify: Callable[[str], None]) -> None:
+        self.state, self.config, self.notify = state, config, notify
         self.device = next(state.model.parameters()).device
-        self.precision = pick_precision(self.device, config.training.precision, config.model.d_model)
+        self.precision = resolve_precision(self.device, config.training.precision, config.model.d_model)
         self.fitting = Fitting()
 
-    def __call__(self, batches: Sequence[Pairs], tokens: int, rate: float, exchange: Exchange) -> Updated:
+    def __call__(
+        self, batches: Sequence[BatchPlan], tokens: int, rate: float, all_reduce: AllReduce
+    ) -> UpdateResult:
         """See `Update`."""
         state = self.state
         state.model.zero_grad(set_to_none=True)
         nll = self.gradient(batches, tokens)
-        exchange(nll)
+        all_reduce(nll)
         norm = clip_gradient(state.model, self.config.optim.clip_norm)
         if not torch.isfinite(norm):
             state.model.zero_grad(set_to_none=True)
-            return Updated(nll, norm, False)
+            return UpdateResult(nll, norm, False)
         set_learning_rate(state.optimizer, rate)
-        with self.products():
+        with self.precision_context():
             state.optimizer.step()
         if state.average is not None:
-            state.average.update(state.model, state.average.share(state.progress.step + 1))
-        return Updated(nll, norm, True)
+            state.average.update(state.model, state.average.update_weight(state.progress.step + 1))
+        return UpdateResult(nll, norm, True)
 
-    def products(self) -> AbstractContextManager[object]:
+    def precision_context(self) -> AbstractContextManager[object]:
         """What matrix products are done in."""
-        return products_in(self.device, self.precision)
+        return matmul_precision(self.device, self.precision)
 
-    def look(self) -> None:
+    def report_skipped(self) -> None:
         """See `Update`: each was said at once."""
 
-    def rehearse(self, pairs: Pairs) -> int:
+    def dry_run(self, pairs: BatchPlan) -> int:
         """See `Update`."""
         device = self.device
         with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
@@ -110,7 +114,7 @@ class EagerUpdate:
         self.state.model.zero_grad(set_to_none=True)
         return peak_bytes(device)
 
-    def gradient(self, batches: Sequence[Pairs], tokens: int) -> Tensor:
+    def gradient(self, batches: Sequence[BatchPlan], tokens: int) -> Tensor:
         """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
 
         What does not fit into memory is computed in halves.
@@ -125,16 +129,18 @@ class EagerUpdate:
             # Only here, where the error and all that it held are gone.
             self.state.model.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            self.say(self.fitting.refuse(parts))
+            self.notify(self.fitting.refuse(parts))
 
-    def _sum_gradients(self, batches: Sequence[Pairs], tokens: int) -> Tensor:
+    def _sum_gradients(self, batches: Sequence[BatchPlan], tokens: int) -> Tensor:
         c, model = self.config.training, self.state.model
         total = torch.zeros((), device=self.device)
         for pairs in batches:
-            batch = pairs.batch().to(self.device)
-            with self.products():
+            batch = pairs.collate().to(self.device)
+            with self.precision_context():
                 states = model(batch)
-                loss, nll = smoothed_loss(states, model.output_weight, batch.tgt_out, c.label_smoothing)
+                loss, nll = label_smoothed_cross_entropy(
+                    states, model.output_weight, batch.tgt_out, c.label_smoothing
+                )
             torch.autograd.backward(loss / tokens)
             total += nll.detach()
         return total

@@ -1,0 +1,60 @@
+"""A short list bounds what may be said, sentence by sentence, and changes nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_cli.batch import EOS, collate_sentences
+from transformer_cli.data.lexicon import Lexicon
+from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
+from transformer_cli.decoding.search.base import Hypothesis
+from transformer_cli.decoding.search.beam import beam_search
+from transformer_cli.decoding.search.greedy import greedy_search
+from transformer_cli.models.registry import build_model
+from transformer_cli.schema import ModelConfig
+
+VOCAB = 60
+SIZES = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_layers=1)
+MODEL = build_model(SIZES, VOCAB, VOCAB).double().eval()
+SOURCES = [np.random.default_rng(n).integers(4, VOCAB, n) for n in (3, 8, 5)]
+
+
+def lexicon_of(size: int) -> Lexicon:
+    table = np.random.default_rng(0).integers(4, VOCAB, (VOCAB, size)).astype(np.int32)
+    return Lexicon(table, np.array([7], dtype=np.int32), joint=False, tgt_vocab=VOCAB)
+
+
+def search(lexicon: Lexicon | None, rows: list[int], beam: int) -> list[list[Hypothesis]]:
+    ids, layout = collate_sentences([np.append(SOURCES[i], EOS) for i in rows])
+    limits = torch.full((len(rows),), 12)
+    with torch.inference_mode():
+        memory = MODEL.encode(ids, layout)
+        if lexicon is None:
+            return beam_search(MODEL, memory, limits, beam=beam)
+        model = ShortlistedModel(
+            MODEL, Shortlist(lexicon.shortlist, MODEL.output_weight), [SOURCES[i] for i in rows]
+        )
+        if beam == 1:
+            return [model.map_ids(h) for h in greedy_search(model, memory, limits)]
+        return [model.map_ids(found) for found in beam_search(model, memory, limits, beam=beam)]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_only_what_is_listed_is_said_whoever_the_neighbours_are(beam: int) -> None:
+    lexicon = lexicon_of(3)
+    together = search(lexicon, [0, 1, 2], beam)
+    for i, found in enumerate(together):
+        allowed = set(lexicon.shortlist(SOURCES[i]).tolist())
+        assert all(set(h.tokens) <= allowed for h in found)
+        (alone,) = search(lexicon, [i], beam)
+        assert [h.tokens for h in alone] == [h.tokens for h in found]
+        np.testing.assert_allclose([h.score for h in alone], [h.score for h in found])
+
+
+def test_the_whole_vocabulary_is_no_bound() -> None:
+    strangers = Lexicon(np.full((VOCAB, 1), -1, dtype=np.int32), np.array([4]), joint=False, tgt_vocab=VOCAB)
+    for bound, free in zip(search(strangers, [0, 1, 2], 4), search(None, [0, 1, 2], 4), strict=True):
+        assert [h.tokens for h in bound] == [h.tokens for h in free]
+        np.testing.assert_allclose([h.score for h in bound], [h.score for h in free])

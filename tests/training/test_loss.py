@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from transformer_cli.runtime import matmul_precision
+from transformer_cli.training.loss import label_smoothed_cross_entropy, reference_cross_entropy
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("tokens", [1, 256, 700])
+@pytest.mark.parametrize("filler", [False, True])
+def test_chunked_loss_equals_torch(smoothing: float, tokens: int, filler: bool) -> None:
+    h = torch.randn(tokens, 16, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(37, 16, dtype=torch.float64, requires_grad=True)
+    y = torch.randint(0, 37, (tokens,))
+    token_weights = torch.randint(0, 2, (tokens,)).double() if filler else None
+    results = []
+    for function in (reference_cross_entropy, label_smoothed_cross_entropy):
+        loss, nll = function(h, w, y, smoothing, token_weights)
+        results.append((loss, nll, *torch.autograd.grad(loss * 0.3, (h, w))))
+    for reference, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast, reference)
+
+
+def test_formula_by_hand() -> None:
+    """(1 - ε) on the reference and ε / V on every word."""
+    h, w = torch.randn(4, 8, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64)
+    y = torch.tensor([0, 4, 2, 2])
+    loss, _ = label_smoothed_cross_entropy(h, w, y, 0.2)
+    log_p = (h @ w.t()).log_softmax(-1)
+    expected = sum(-0.8 * log_p[i, y[i]] - 0.2 * log_p[i].mean() for i in range(4))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_gradient_passes_gradcheck() -> None:
+    h = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([1, 5, 0])
+    assert torch.autograd.gradcheck(lambda a, b: label_smoothed_cross_entropy(a, b, y, 0.1)[0], (h, w))
+
+
+def test_no_gradient_is_computed_when_none_is_wanted() -> None:
+    h, w = torch.randn(3, 4), torch.randn(6, 4)
+    loss, nll = label_smoothed_cross_entropy(h, w, torch.tensor([1, 5, 0]), 0.0)
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, nll)
+
+
+@pytest.mark.parametrize("tokens", [50, 1200])
+def test_products_in_bf16_and_sums_in_fp32(tokens: int) -> None:
+    h, w = torch.randn(tokens, 16, requires_grad=True), torch.randn(40, 16, requires_grad=True)
+    y = torch.randint(0, 40, (tokens,))
+    exact, _ = label_smoothed_cross_entropy(h, w, y, 0.1)
+    with matmul_precision(torch.device("cpu"), "bf16"):
+        rounded, _ = label_smoothed_cross_entropy(h, w, y, 0.1)
+    assert rounded.dtype == torch.float32 and rounded != exact
+    torch.testing.assert_close(rounded, exact, rtol=2e-2, atol=0)
+    for a, b in zip(torch.autograd.grad(exact, (h, w)), torch.autograd.grad(rounded, (h, w)), strict=True):
+        assert b.dtype == torch.float32
+        assert float((a - b).norm() / a.norm()) < 0.02
+
+
+def test_filler_has_no_gradient() -> None:
+    h = torch.randn(300, 8, requires_grad=True)
+    w, y = torch.randn(20, 8), torch.randint(0, 20, (300,))
+    token_weights = (torch.arange(300) < 290).float()
+    loss, _ = label_smoothed_cross_entropy(h, w, y, 0.1, token_weights)
+    (grad,) = torch.autograd.grad(loss, h)
+    assert not grad[290:].any() and grad[:290].any(dim=1).all()
+    torch.testing.assert_close(loss, label_smoothed_cross_entropy(h[:290], w, y[:290], 0.1)[0])

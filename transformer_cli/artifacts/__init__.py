@@ -1,0 +1,1 @@
+"""Models on disk: run directories and bundles, and how they become translators."""

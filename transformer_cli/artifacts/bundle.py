@@ -1,0 +1,308 @@
+"""A bundle: one model in one zip file (or directory), to be handed on.
+
+    MANIFEST.json  config.yaml  model.safetensors  tokenizer.model (or tokenizer.src.model, tokenizer.tgt.model)
+
+What a stranger hands over is read in memory and never unpacked: the members have these names and no others, are
+not compressed (so none is larger than the file), and match the SHA-256 of the manifest before they are used.
+The same checkpoint always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from transformer_cli import __version__, durable
+from transformer_cli.artifacts.model_source import ModelSource
+from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies
+from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, parse_config
+from transformer_cli.data.lexicon import Lexicon
+from transformer_cli.data.tokenizer import MAX_MODEL_BYTES, Tokenizer
+from transformer_cli.errors import CheckpointError
+from transformer_cli.models.registry import build_model
+from transformer_cli.schema import Config
+from transformer_cli.training.checkpoint import (
+    BEST,
+    DTYPES,
+    MANIFEST,
+    MODEL,
+    UnsupportedFormatError,
+    file_record,
+    serialize_json,
+    serialize_tensors,
+)
+
+KIND = "transformer-cli bundle"
+FORMAT = 1
+"""Version of what stands in a bundle."""
+CONFIG = "config.yaml"
+MAX_BYTES = (1 << 32) - 1
+"""Of a whole bundle: what a plain zip can hold, and a billion weights."""
+LIMITS = {
+    MANIFEST: 1 << 20,
+    CONFIG: MAX_CONFIG_BYTES,
+    MODEL: MAX_BYTES,
+    "tokenizer.model": MAX_MODEL_BYTES,
+    "tokenizer.src.model": MAX_MODEL_BYTES,
+    "tokenizer.tgt.model": MAX_MODEL_BYTES,
+}
+"""Every name that a bundle may hold, and the bytes that it may have."""
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The date of every member: the earliest that a zip can say."""
+END = struct.Struct("<4s4H2LH")
+"""A zip's last record: signature, disks, entries here and in all, size and place of the directory, comment."""
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """The model of a bundle; see `source.ModelSource`."""
+
+    path: Path
+    config: Config
+    vocabularies: Vocabularies
+    manifest: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @staticmethod
+    def open(path: Path, checkpoint: str) -> BundleSource:
+        """Raises: CheckpointError: damaged, foreign or oversized, or of another checkpoint than asked for."""
+        members = _read_zip(path) if path.is_file() else _read_directory(path)
+        manifest = _verify(members, path)
+        if checkpoint not in (BEST, manifest["checkpoint"]):
+            raise CheckpointError(
+                f"{path}: no checkpoint '{checkpoint}'",
+                hint=f"a bundle holds one model, here {manifest['checkpoint']}: leave --checkpoint out",
+            )
+        config = parse_config(members[CONFIG].decode("utf-8", errors="replace"), f"{path}: {CONFIG}")
+        names = _tokenizer_names(joint=config.tokenizer.joint)
+        if set(members) != {MANIFEST, CONFIG, MODEL, *names}:
+            raise CheckpointError(f"{path}: does not hold the tokenizers that its {CONFIG} asks for")
+        tokenizers = [Tokenizer(members[name], f"{path}: {name}") for name in names]
+        vocabularies = Vocabularies(tokenizers[0], tokenizers[-1])
+        tensors = _read_tensors(members[MODEL], path)
+        _check_fit(config, vocabularies, tensors, path)
+        return BundleSource(path, config, vocabularies, manifest, tensors)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / str(self.manifest["checkpoint"])
+
+    @property
+    def evaluation(self) -> Path:
+        """Beside the bundle: nothing is added to what was handed over."""
+        path = self.path.resolve()
+        return path.with_name(f"{path.name}.evaluation")
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        identity: Mapping[str, str] = self.manifest["identity"]
+        return identity
+
+    def metrics(self) -> dict[str, Any]:
+        return dict(self.manifest["metrics"])
+
+    def weights(self) -> bytes:
+        return serialize_tensors(self.tensors)
+
+    def load_into(self, model: nn.Module) -> None:
+        """The names and shapes are those of the configuration: `open` has compared them."""
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(self.tensors[name])
+
+    def validation_lines(self) -> list[str]:
+        return []
+
+    def lexicon(self, size: int) -> Lexicon | None:
+        return None
+
+
+def write_bundle(source: ModelSource, output: Path) -> int:
+    """Write the model to `output`, a zip file if it is called *.zip and else a directory, all at once.
+
+    Returns:
+        The bytes of its members.
+
+    Raises:
+        CheckpointError: the model is too large for a bundle. DiskError.
+    """
+    vocabularies = source.vocabularies
+    joint = vocabularies.src is vocabularies.tgt
+    # A shortlist is drawn from the training text, which stays behind.
+    config = source.config.model_copy(
+        update={"decoding": source.config.decoding.model_copy(update={"shortlist": 0})}
+    )
+    tokenizers = (vocabularies.src.model, vocabularies.tgt.model)
+    files = {CONFIG: dump_config(config).encode(), MODEL: source.weights()}
+    files |= dict(zip(_tokenizer_names(joint=joint), tokenizers, strict=False))
+    manifest = {
+        "kind": KIND,
+        "format": FORMAT,
+        "version": __version__,
+        "checkpoint": source.checkpoint.name,
+        "metrics": {"metric": source.config.training.metric, **source.metrics()},
+        "identity": dict(source.identity),
+        "files": {name: file_record(content) for name, content in files.items()},
+    }
+    members = {MANIFEST: serialize_json(manifest), **files}
+    total = sum(map(len, members.values()))
+    if total > MAX_BYTES - (1 << 20):  # the zip's own records want room
+        raise CheckpointError(f"{source.checkpoint}: {total:,} bytes; a bundle holds {MAX_BYTES:,}")
+    durable.make_directory(output.parent)
+    if output.suffix.lower() == ".zip":
+        durable.write_bytes(output, zip_bytes(members))
+    else:
+        with durable.write_directory(output) as write:
+            for name, content in members.items():
+                write(name, content)
+    return total
+
+
+def zip_bytes(members: Mapping[str, bytes]) -> bytes:
+    """The one zip file of these members: uncompressed, without dates, the same on every machine."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def _tokenizer_names(*, joint: bool) -> list[str]:
+    """One name, or those of source and target."""
+    return list(dict.fromkeys(path.name for path in RunDirectory(Path()).tokenizer_paths(joint=joint)))
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    """The members of a zip file by name. Nothing is decompressed, and nothing written."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            _check_end(stream, size, path)
+            with zipfile.ZipFile(stream) as archive:
+                members = archive.infolist()
+                _check_members(members, size, path)
+                return {member.filename: archive.read(member) for member in members}
+    except (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: damaged, or not a bundle: {error}",
+            hint="a bundle is made by: transformer-cli export RUN --to bundle model.zip",
+        ) from None
+
+
+def _check_end(stream: BinaryIO, size: int, path: Path) -> None:
+    """Raises: CheckpointError unless the file ends as a small plain zip does.
+
+    The last record says how many members there are; without this check a zip of millions would be listed first.
+    """
+    if not END.size <= size <= MAX_BYTES:
+        raise CheckpointError(f"{path}: has {size:,} bytes: not a bundle")
+    stream.seek(size - END.size)
+    signature, _, _, _, entries, directory, _, comment = END.unpack(stream.read(END.size))
+    if signature != b"PK\x05\x06" or comment or entries > len(LIMITS) or directory > 1 << 16:
+        raise CheckpointError(
+            f"{path}: truncated, or not a bundle",
+            hint="a bundle is made by: transformer-cli export RUN --to bundle model.zip",
+        )
+    stream.seek(max(0, size - END.size - 20))
+    if stream.read(4) == b"PK\x06\x07":  # a second, 64-bit record would be believed instead
+        raise CheckpointError(f"{path}: is a zip64 file, not a bundle")
+
+
+def _check_members(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
+    """Raises: CheckpointError before anything is read, if a member is not what `zip_bytes` writes."""
+    names = [member.orig_filename for member in members]
+    for member in members:
+        name = member.orig_filename
+        if name not in LIMITS or names.count(name) > 1:
+            raise CheckpointError(f"{path}: holds {name[:80]!r}, which has no place in a bundle; nothing was read")
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+            raise CheckpointError(
+                f"{path}: {name} is compressed or encrypted: not written by transformer-cli export",
+                hint="unpack it into a directory and give that directory instead",
+            )
+        if member.file_size != member.compress_size or member.file_size > LIMITS[name]:
+            raise CheckpointError(f"{path}: {name} declares {member.file_size:,} bytes; nothing was read")
+    if sum(member.file_size for member in members) > size:
+        raise CheckpointError(f"{path}: its members declare more bytes than the file has; nothing was read")
+
+
+def _read_directory(path: Path) -> dict[str, bytes]:
+    """The files of a bundle's names in a directory; others are not touched."""
+    members = {}
+    for name, limit in LIMITS.items():
+        file = path / name
+        if file.is_symlink():
+            raise CheckpointError(f"{file}: is a link, not a plain file")
+        if file.is_file():
+            try:
+                with file.open("rb") as stream:
+                    content = stream.read(limit + 1)
+            except OSError as error:
+                raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
+            if len(content) > limit:
+                raise CheckpointError(f"{file}: larger than {limit:,} bytes")
+            members[name] = content
+    return members
+
+
+def _verify(members: Mapping[str, bytes], path: Path) -> dict[str, Any]:
+    """The manifest, if all members are there and match it. Raises: CheckpointError."""
+    try:
+        manifest = json.loads(members[MANIFEST])
+        kind, version, files = manifest["kind"], manifest["format"], manifest["files"]
+        assert re.fullmatch(r"\w{1,80}", manifest["checkpoint"]) and isinstance(manifest["identity"], dict)
+        hashes = {name: str(facts["sha256"]) for name, facts in files.items()}
+        dict(manifest["metrics"])
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
+        raise CheckpointError(f"{path}: {MANIFEST} is missing or damaged") from None
+    if kind != KIND or version != FORMAT:
+        raise UnsupportedFormatError(
+            f"{path}: {str(kind)[:80]!r} of format {str(version)[:80]}; this program reads format {FORMAT}",
+            hint=f"it was written by transformer-cli {str(manifest.get('version', '?'))[:80]}",
+        )
+    if set(hashes) != set(members) - {MANIFEST} or not {CONFIG, MODEL} <= set(hashes):
+        differ = sorted(set(hashes) ^ (set(members) - {MANIFEST})) or [CONFIG, MODEL]
+        raise CheckpointError(f"{path}: {differ[0][:80]!r} is missing, or not in its {MANIFEST}")
+    for name, digest in hashes.items():
+        if durable.sha256(members[name]) != digest:
+            raise CheckpointError(f"{path}: {name} does not match its SHA-256: damaged or changed")
+    return dict(manifest)
+
+
+def _read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return load_safetensors(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: {MODEL} cannot be read: {error}") from None
+
+
+def _check_fit(config: Config, vocabularies: Vocabularies, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Compare the weights with the configuration before a model is allocated. Raises: CheckpointError."""
+    found = {name: (DTYPES.get(t.dtype), *t.shape) for name, t in tensors.items()}
+    wanted: dict[str, tuple[object, ...]] = {}
+    # A configuration may ask for more layers than there are atoms; each has a tensor, and those are counted.
+    if config.model.encoder_layers + config.model.decoder_layers <= len(tensors):
+        try:
+            with torch.device("meta"):  # shapes without memory
+                sizes = vocabularies.src.vocab_size, vocabularies.tgt.vocab_size
+                model = build_model(config.model, *sizes)
+            wanted = {name: (DTYPES.get(p.dtype), *p.shape) for name, p in model.named_parameters()}
+        except (RuntimeError, OverflowError, TypeError):  # a size beyond any machine
+            wanted = {}
+    if found != wanted:
+        differ = sorted({name for name, _ in set(found.items()) ^ set(wanted.items())})
+        raise CheckpointError(f"{path}: the weights are not those of its {CONFIG}: {differ[0][:80]} differs")

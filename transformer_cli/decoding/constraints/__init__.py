@@ -1,0 +1,1 @@
+"""Constraints on translations: rules on the next token, required and forbidden phrases."""

@@ -1,0 +1,1 @@
+"""How searches are run: merged batches, workers, CUDA graphs, shortlists, int8 argmax."""

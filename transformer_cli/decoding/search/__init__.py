@@ -1,0 +1,1 @@
+"""Search algorithms: token ids in, hypotheses out."""

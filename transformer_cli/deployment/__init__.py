@@ -1,0 +1,1 @@
+"""Models for other programs: exports, each checked against our own translations."""

@@ -1,0 +1,208 @@
+"""Our weights as a model of CTranslate2: the one place that knows both.
+
+CTranslate2 describes a Transformer by a tree of arrays (a specification). What it says otherwise than we do:
+LayerNorm has a shift (zeros here), positions are a table, what is never said is a bias of the output projection.
+Shapes: D `d_model`, F `d_ff`, V vocabulary, P positions; matrices are `[outputs, inputs]` on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from transformer_cli.artifacts.run_directory import Vocabularies
+from transformer_cli.batch import BOS, EOS, PAD, UNK
+from transformer_cli.errors import ConfigError
+from transformer_cli.ops.positions import BASE, sinusoids
+from transformer_cli.schema import Config, ModelConfig
+
+Array = NDArray[np.float32]
+
+QUANTIZATIONS = (
+    "float32",
+    "float16",
+    "bfloat16",
+    "int16",
+    "int8",
+    "int8_float32",
+    "int8_float16",
+    "int8_bfloat16",
+)
+NEVER = -1e4
+"""Added to the logits of PAD, UNK and BOS, which no translation holds; small enough, and still a float16."""
+MIN_POSITIONS = 2048
+"""Rows of a table of sinusoids, at least: beyond any line that is translated in one piece."""
+NORMS = {"layer": False, "rms": True}
+POSITIONS = ("sinusoidal", "learned", "rotary")
+ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "swiglu": "SWISH"}
+"""Ours -> the name in CTranslate2; its GELU is the exact one, and SWISH in a gated network is SwiGLU."""
+
+
+def import_ctranslate2() -> Any:
+    """The package. Raises: ConfigError if it is not installed."""
+    try:
+        import ctranslate2
+    except ImportError:
+        raise ConfigError(
+            "--to ctranslate2 needs the package ctranslate2, which is not installed",
+            hint="install it: pip install ctranslate2   (the extra [export] of this project)",
+        ) from None
+    return ctranslate2
+
+
+def longest_sequence(config: Config) -> int:
+    """P, the positions of a sentence on either side; rotary ones have no bound, and are held to this."""
+    if config.model.positions == "learned":
+        return config.model.max_positions
+    return max(MIN_POSITIONS, 2 * config.data.max_length)
+
+
+def check_supported(config: ModelConfig) -> None:
+    """Raises: ConfigError naming the key, if CTranslate2 cannot compute what this model computes."""
+    known: dict[str, tuple[str, ...]] = {
+        "encoder": ("transformer",),
+        "decoder": ("transformer",),
+        "norm": ("pre", "post"),
+        "norm_type": tuple(NORMS),
+        "positions": POSITIONS,
+        "activation": tuple(ACTIVATIONS),
+        "tie_embeddings": ("none", "decoder", "all"),
+    }
+    for key, values in known.items():
+        value = getattr(config, key)
+        if value not in values:
+            raise ConfigError(
+                f"model.{key} {value}: cannot be exported to CTranslate2",
+                hint=f"it can be: {', '.join(values)}; any model can be exported with --to bundle",
+            )
+
+
+class WeightTree:
+    """Arrays taken by name; in the end none may be left, for a weight that is not exported changes the model."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = dict(weights)
+
+    def take(self, name: str) -> Array:
+        """A copy: CTranslate2 quantizes arrays in place."""
+        return self._weights.pop(name).detach().to("cpu", torch.float32, copy=True).numpy()
+
+    def parts(self, name: str, count: int) -> list[Array]:
+        """`[count · rows, columns]` -> `count` arrays `[rows, columns]`."""
+        return [part.copy() for part in np.split(self.take(name), count)]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._weights
+
+    def finish(self) -> None:
+        """Raises: ConfigError if a weight has no place in CTranslate2."""
+        if self._weights:
+            raise ConfigError(
+                f"this model has weights that CTranslate2 has no place for: {', '.join(sorted(self._weights))}"
+            )
+
+
+def build_spec(
+    config: ModelConfig, weights: Mapping[str, Tensor], vocabularies: Vocabularies, positions: int
+) -> Any:
+    """A validated `ctranslate2.specs.TransformerSpec`.
+
+    Args:
+        weights: parameters by name, as `Seq2Seq.named_parameters` gives them (a shared one once).
+        positions: P, rows of the table of sinusoids.
+
+    Raises:
+        ConfigError: no package ctranslate2, or a model that it cannot represent.
+    """
+    specs = import_ctranslate2().specs
+    check_supported(config)
+    tree = WeightTree(weights)
+    rotary = config.positions == "rotary"
+    options = dict(
+        num_heads=config.num_heads,
+        pre_norm=config.norm == "pre",
+        activation=specs.Activation[ACTIVATIONS[config.activation]],
+        ffn_glu=config.activation == "swiglu",
+        rms_norm=NORMS[config.norm_type],
+        rotary_dim=config.d_model // config.num_heads if rotary else None,
+        rotary_interleave=True,
+        rotary_base=BASE,
+    )
+    encoder = specs.TransformerEncoderSpec(config.encoder_layers, **options)
+    decoder = specs.TransformerDecoderSpec(config.decoder_layers, **options)
+    for side, spec in (("encoder", encoder), ("decoder", decoder)):
+        for i, layer in enumerate(spec.layer):
+            _fill_layer(layer, tree, f"{side}.layers.{i}", config)
+        if config.norm == "pre":
+            _fill_norm(spec.layer_norm, tree, f"{side}.norm")
+        if not rotary:
+            spec.position_encodings.encodings = _position_table(tree, side, config, positions)
+    _fill_embeddings(encoder, decoder, tree)
+    tree.finish()
+    spec = specs.TransformerSpec(encoder, decoder)
+    _fill_vocabularies(spec, vocabularies)
+    spec.validate()
+    return spec
+
+
+def _fill_layer(spec: Any, tree: WeightTree, name: str, config: ModelConfig) -> None:
+    """An encoder layer; a decoder layer has cross-attention between."""
+    attention = spec.self_attention
+    attention.linear[0].weight = tree.take(f"{name}.self_attention.query_key_value.weight")  # [3D, D]
+    attention.linear[1].weight = tree.take(f"{name}.self_attention.out.weight")
+    _fill_norm(attention.layer_norm, tree, f"{name}.self_residual.norm")
+    if f"{name}.cross_attention.query.weight" in tree:
+        cross = spec.attention
+        for linear, part in zip(cross.linear, ("query", "key_value", "out"), strict=True):
+            linear.weight = tree.take(f"{name}.cross_attention.{part}.weight")
+        _fill_norm(cross.layer_norm, tree, f"{name}.cross_residual.norm")
+    if config.activation == "swiglu":
+        gate, value = tree.parts(f"{name}.feed_forward.up.weight", 2)  # [F, D] each
+        spec.ffn.linear_0.weight, spec.ffn.linear_0_noact.weight = gate, value
+    else:
+        spec.ffn.linear_0.weight = tree.take(f"{name}.feed_forward.up.weight")
+    spec.ffn.linear_1.weight = tree.take(f"{name}.feed_forward.down.weight")
+    _fill_norm(spec.ffn.layer_norm, tree, f"{name}.feed_residual.norm")
+
+
+def _fill_norm(spec: Any, tree: WeightTree, name: str) -> None:
+    """The epsilons (1e-5 with a shift, 1e-6 without) are CTranslate2's own, and ours."""
+    spec.gamma = tree.take(f"{name}.weight")
+    if hasattr(spec, "beta"):
+        spec.beta = np.zeros_like(spec.gamma)
+
+
+def _position_table(tree: WeightTree, side: str, config: ModelConfig, positions: int) -> Array:
+    """`[P, D]`. Its own sinusoids are laid out otherwise, so ours are written down."""
+    learned = f"{side}.positions.table.weight"
+    if learned in tree:
+        return tree.take(learned)
+    return sinusoids(torch.arange(positions), config.d_model).numpy()
+
+
+def _fill_embeddings(encoder: Any, decoder: Any, tree: WeightTree) -> None:
+    """Tied matrices are the same array; CTranslate2 finds that and keeps one. It multiplies by √D, as we do."""
+    target = tree.take("tgt_embedding.weight")
+    source = tree.take("src_embedding.weight") if "src_embedding.weight" in tree else target
+    output = tree.take("output.weight") if "output.weight" in tree else target
+    encoder.embeddings[0].weight = source
+    decoder.embeddings.weight = target
+    decoder.projection.weight = output
+    bias = np.zeros(len(output), dtype=np.float32)  # [V]
+    bias[[PAD, UNK, BOS]] = NEVER
+    decoder.projection.bias = bias
+
+
+def _fill_vocabularies(spec: Any, vocabularies: Vocabularies) -> None:
+    pieces = vocabularies.tgt.vocabulary
+    spec.register_source_vocabulary(vocabularies.src.vocabulary)
+    spec.register_target_vocabulary(pieces)
+    config = spec.config
+    config.unk_token, config.bos_token, config.eos_token = pieces[UNK], pieces[BOS], pieces[EOS]
+    config.decoder_start_token = pieces[BOS]
+    config.add_source_bos, config.add_source_eos = False, True

@@ -1,0 +1,120 @@
+"""The work behind `export`: a model in a form that other programs, or other people, use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from transformer_cli import __version__, durable
+from transformer_cli.artifacts.bundle import write_bundle
+from transformer_cli.artifacts.loading import LoadedModel, Notify, load_model_source, open_model_source
+from transformer_cli.artifacts.run_directory import RunDirectory
+from transformer_cli.data.text import read_lines
+from transformer_cli.deployment.ctranslate2_spec import (
+    QUANTIZATIONS,
+    build_spec,
+    check_supported,
+    import_ctranslate2,
+    longest_sequence,
+)
+from transformer_cli.deployment.parity import check_parity, decoding_options, select_lines
+from transformer_cli.errors import ConfigError
+from transformer_cli.runtime import tune_process
+
+NOTES = "transformer_cli.json"
+"""What the user of a CTranslate2 directory must know, for programs to read."""
+EXACT = "float32"
+"""The quantization that is none: both engines compute with the same weights."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What the user asked for on the command line."""
+
+    run: Path
+    output: Path
+    to: str
+    quantization: str | None = None
+    checkpoint: str = "best"
+    proof: Path | None = None
+
+
+def export_model(request: ExportRequest, notify: Notify) -> None:
+    """Write `request.output`, all of it or nothing.
+
+    Raises:
+        UserError: unknown target or option, an output that exists, a model that cannot be read or exported.
+    """
+    if request.to not in TARGETS:
+        raise ConfigError(f"--to {request.to}: unknown; known: {', '.join(TARGETS)}")
+    output = request.output
+    empty = output.is_dir() and not output.is_symlink() and not any(output.iterdir())
+    if (output.exists() or output.is_symlink()) and not empty:
+        raise ConfigError(f"{output}: exists already; nothing in it was touched", hint="choose another name")
+    tune_process()
+    TARGETS[request.to](request, notify)
+
+
+def export_bundle(request: ExportRequest, notify: Notify) -> None:
+    """One file or directory that `translate` and `evaluate` take like a run directory."""
+    if request.quantization or request.proof:
+        raise ConfigError("--quantization and --proof belong to --to ctranslate2; a bundle is exact")
+    size = write_bundle(open_model_source(request.run, request.checkpoint), request.output)
+    notify(f"{request.output}: {size:,} bytes")
+    notify(f"next: transformer-cli translate {request.output} < new.src > new.tgt")
+
+
+def export_ctranslate2(request: ExportRequest, notify: Notify) -> None:
+    """A directory for CTranslate2, proved against our own translations before it gets its name."""
+    quantization = request.quantization or EXACT
+    if quantization not in QUANTIZATIONS:
+        raise ConfigError(f"--quantization {quantization}: unknown; known: {', '.join(QUANTIZATIONS)}")
+    import_ctranslate2()
+    source = open_model_source(request.run, request.checkpoint)
+    check_supported(source.config.model)
+    loaded = load_model_source(source, torch.device("cpu"))
+    given = read_lines(request.proof)[0] if request.proof else source.validation_lines()
+    lines = select_lines(given, loaded)
+    with durable.staged_directory(request.output) as directory:
+        _write_model(directory, loaded, quantization)
+        names = _write_tokenizers(directory, loaded)
+        proof = check_parity(directory, loaded, lines, exact=quantization == EXACT, notify=notify)
+        notes = {
+            "made_by": f"transformer-cli {__version__}",
+            "checkpoint": source.checkpoint.name,
+            "metrics": {"metric": loaded.config.training.metric, **source.metrics()},
+            "identity": dict(source.identity),
+            "quantization": quantization,
+            "tokenizer": names,
+            "max_source_pieces": loaded.config.data.max_length - 1,
+            "decoding": decoding_options(loaded, proof.length_penalty),
+            "proof": [asdict(agreement) for agreement in proof.agreements],
+            "sha256": {p.name: durable.sha256_file(p) for p in sorted(directory.iterdir())},
+        }
+        durable.write_json(directory / NOTES, notes)
+    notify(f"{request.output}: {quantization}; how to decode with it stands in {NOTES}")
+
+
+def _write_model(directory: Path, loaded: LoadedModel, quantization: str) -> None:
+    config = loaded.config
+    weights = dict(loaded.model.named_parameters())
+    spec = build_spec(config.model, weights, loaded.vocabularies, longest_sequence(config))
+    spec.optimize(quantization)
+    spec.save(str(directory))
+
+
+def _write_tokenizers(directory: Path, loaded: LoadedModel) -> dict[str, str]:
+    """The SentencePiece models. Returns: side -> name of the file."""
+    joint = loaded.vocabularies.src is loaded.vocabularies.tgt
+    paths = RunDirectory(directory).tokenizer_paths(joint=joint)
+    loaded.vocabularies.save(RunDirectory(directory))
+    return dict(zip(("source", "target"), (path.name for path in paths), strict=True))
+
+
+TARGETS: dict[str, Callable[[ExportRequest, Notify], None]] = {
+    "ctranslate2": export_ctranslate2,
+    "bundle": export_bundle,
+}
