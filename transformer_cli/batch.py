@@ -94,9 +94,9 @@ class BatchPlan:
         return sum(int(n.sum()) if self.packed else int(n.max()) * len(n) for n in sides)
 
     def split(self) -> list[BatchPlan]:
-        """The first half of the pairs and the second."""
+        """The first and the second half of the pairs; a single pair stays whole."""
         middle = len(self.rows) // 2
-        return [replace(self, rows=rows) for rows in (self.rows[:middle], self.rows[middle:])]
+        return [replace(self, rows=rows) for rows in (self.rows[:middle], self.rows[middle:]) if len(rows)]
 
     def collate(self) -> Batch:
         """Their ids as tensors, on the CPU."""

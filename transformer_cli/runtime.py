@@ -22,8 +22,6 @@ from transformer_cli.errors import ConfigError
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BF16_WIDTH = 256
 """`d_model` from which bf16 pays on a CPU: 1.8 times the speed at 256, at 128 too little for the lost digits."""
-CPU_MESSAGES = ("can't allocate memory", "not enough memory")
-"""What torch's allocator for the CPU says when there is none, in an error of no kind of its own."""
 
 _failed_graphs: list[torch.cuda.CUDAGraph] = []
 _cpu_bf16: ContextVar[bool] = ContextVar("_cpu_bf16", default=False)
@@ -113,13 +111,6 @@ def matmul_dtype(x: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return torch.bfloat16 if uses_cpu_bf16(x) else x.dtype
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch, on any device, or Python ran out of memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_MESSAGES)
 
 
 def tune_process() -> None:

@@ -12,8 +12,7 @@ from test_loop import Numbers, eager, trainer, weights
 
 from transformer_cli.batch import Batch
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import is_out_of_memory
-from transformer_cli.training.memory import Fitting
+from transformer_cli.memory import is_out_of_memory
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),
@@ -90,7 +89,8 @@ def test_halves_hold_the_same_pairs(packed: bool) -> None:
     flat = [h.src_layout.flatten(h.src) for h in split]
     assert torch.equal(torch.cat(flat), batch.src_layout.flatten(batch.src))
     assert pairs.padded_tokens == batch.src.numel() + batch.tgt_in.numel() and pairs.tokens == batch.tokens
-    assert Fitting().parts([pairs]) == [pairs]
+    single = replace(pairs, rows=pairs.rows[:1])
+    assert [list(part.rows) for part in single.split()] == [list(single.rows)]
 
 
 def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:

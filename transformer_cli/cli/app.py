@@ -109,7 +109,7 @@ def _is_out_of_memory(error: Exception) -> bool:
         return True
     if "torch" not in sys.modules:
         return False
-    from transformer_cli.runtime import is_out_of_memory
+    from transformer_cli.memory import is_out_of_memory
 
     return is_out_of_memory(error)
 

@@ -18,7 +18,7 @@ import torch
 from transformer_cli.batch import EOS, UNK, TokenIds, collate_sentences
 from transformer_cli.decoding.alignment import align_words, coverage_score, cross_attention, offset_links
 from transformer_cli.decoding.constraints.phrases import Phrase, contains_phrase
-from transformer_cli.decoding.execution.batch_merging import ActiveBatch, FittingSearch
+from transformer_cli.decoding.execution.batch_merging import ActiveBatch, MemoryBoundSearch
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax, Int8ArgmaxModel
 from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.execution.workers import map_unordered, partition_batches
@@ -104,7 +104,7 @@ class Translator:
         self.shortlist = shortlist
         self.model = model
         self.graph_pool = graph_pool
-        self.search_fitting = FittingSearch(self._release)
+        self.search_batches = MemoryBoundSearch(self._release)
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
@@ -206,7 +206,12 @@ class Translator:
         """What is found for the sources in these batches, on this thread."""
         began = time.perf_counter()
         with torch.inference_mode():
-            found = self.search_fitting(batches, lambda batch: self._start_batch(batch, sources), progress)
+            found = self.search_batches(
+                batches,
+                lambda batch: self._start_batch(batch, sources),
+                progress,
+                size=lambda batch: len(batch) * max(len(sources[i].ids) + 1 for i in batch),
+            )
         seconds = (time.perf_counter() - began) / len(found)
         return {i: SearchResult(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
 

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from transformer_cli.batch import EOS, Batch, BatchPlan, TokenBudget
+from transformer_cli.memory import is_out_of_memory
 from transformer_cli.ops.varlen import is_varlen_available
-from transformer_cli.runtime import capture_graph, is_out_of_memory, resolve_precision
+from transformer_cli.runtime import capture_graph, resolve_precision
 from transformer_cli.schema import Config
 from transformer_cli.training.compiled import CompiledLayers
 from transformer_cli.training.device_corpus import DeviceCorpus

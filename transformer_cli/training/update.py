@@ -12,10 +12,10 @@ from torch import Tensor
 
 from transformer_cli.batch import BatchPlan
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import is_out_of_memory, matmul_precision, resolve_precision
+from transformer_cli.memory import SplitOnOutOfMemory, peak_bytes
+from transformer_cli.runtime import matmul_precision, resolve_precision
 from transformer_cli.schema import Config
 from transformer_cli.training.loss import label_smoothed_cross_entropy
-from transformer_cli.training.memory import Fitting, peak_bytes
 from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.state import TrainState
 
@@ -77,7 +77,7 @@ class EagerUpdate:
         self.state, self.config, self.notify = state, config, notify
         self.device = next(state.model.parameters()).device
         self.precision = resolve_precision(self.device, config.training.precision, config.model.d_model)
-        self.fitting = Fitting()
+        self.split_on_out_of_memory = SplitOnOutOfMemory(self._notify_limit)
 
     def __call__(
         self, batches: Sequence[BatchPlan], tokens: int, rate: float, all_reduce: AllReduce
@@ -117,19 +117,26 @@ class EagerUpdate:
     def gradient(self, batches: Sequence[BatchPlan], tokens: int) -> Tensor:
         """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
 
-        What does not fit into memory is computed in halves.
+        Batches that do not fit into memory are split in half.
         """
-        while True:
-            parts = self.fitting.parts(batches)
-            try:
-                return self._sum_gradients(parts, tokens)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            # Only here, where the error and all that it held are gone.
-            self.state.model.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
-            self.notify(self.fitting.refuse(parts))
+        return self.split_on_out_of_memory(
+            batches,
+            lambda parts: self._sum_gradients(parts, tokens),
+            size=lambda plan: plan.padded_tokens,
+            split=BatchPlan.split,
+            recover=self._discard_gradients,
+            too_large=_single_pair_error,
+        )
+
+    def _discard_gradients(self) -> None:
+        self.state.model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+
+    def _notify_limit(self, limit: int) -> None:
+        self.notify(
+            f"out of memory on a batch of {limit:,} tokens with padding: batches of this size are computed "
+            "in parts from now on, slower and with the same gradient; a lower data.batch_tokens fits at once"
+        )
 
     def _sum_gradients(self, batches: Sequence[BatchPlan], tokens: int) -> Tensor:
         c, model = self.config.training, self.state.model
@@ -144,3 +151,11 @@ class EagerUpdate:
             torch.autograd.backward(loss / tokens)
             total += nll.detach()
         return total
+
+
+def _single_pair_error(pair: BatchPlan) -> UserError:
+    return UserError(
+        f"out of memory on a single pair of {pair.padded_tokens - pair.tokens} source and {pair.tokens} target "
+        "tokens",
+        hint="lower data.max_length, or choose a smaller model.preset; the last checkpoint is kept",
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 from toys import Toy
 
 from transformer_cli.decoding.constraints.rules import NoRepeatNgram
-from transformer_cli.decoding.execution.batch_merging import ActiveBatch, FittingSearch, search_batches
+from transformer_cli.decoding.execution.batch_merging import ActiveBatch, MemoryBoundSearch, search_batches
 from transformer_cli.decoding.search.base import Hypothesis, Search
 from transformer_cli.decoding.search.beam import BeamSearch, beam_search
 from transformer_cli.decoding.search.greedy import GreedySearch, greedy_search
@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_searched_in_parts(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ActiveBatch(kind(model, batch), batch)
 
-    search = FittingSearch(lambda: released.append(1))
+    search = MemoryBoundSearch(lambda: released.append(1))
     found = search(BATCHES, start, done.append)
     assert [found[i] for i in range(COUNT)] == alone(model)[kind]
     assert sum(done) == COUNT and released
@@ -153,7 +153,7 @@ def test_a_sentence_that_does_not_fit_is_said() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(UserError, match="single sentence"):
-        FittingSearch(lambda: None)(BATCHES, start, lambda done: None)
+        MemoryBoundSearch(lambda: None)(BATCHES, start, lambda done: None)
 
 
 def test_other_errors_of_a_search_are_not_swallowed() -> None:
@@ -161,4 +161,4 @@ def test_other_errors_of_a_search_are_not_swallowed() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        FittingSearch(lambda: None)(BATCHES, start, lambda done: None)
+        MemoryBoundSearch(lambda: None)(BATCHES, start, lambda done: None)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from transformer_cli.decoding.search.base import Hypothesis, Search
 from transformer_cli.errors import UserError
-from transformer_cli.runtime import is_out_of_memory
+from transformer_cli.memory import SplitOnOutOfMemory
 
 Naming = Callable[[list[Hypothesis]], list[Hypothesis]]
 
@@ -59,46 +59,60 @@ def search_batches(
     return found
 
 
-class FittingSearch:
-    """`search_batches`, in parts of the batches from when whole ones have not fitted into memory."""
+class MemoryBoundSearch:
+    """`search_batches`; sentences of batches that do not fit into memory are searched in smaller batches."""
 
     def __init__(self, release: Callable[[], object]) -> None:
-        """`release`: gives memory back that nobody needs for now."""
+        """`release`: frees memory that is not needed at the moment."""
         self.release = release
-        self.parts = 1
+        self.split_on_out_of_memory = SplitOnOutOfMemory(_notify_limit)
 
     def __call__(
         self,
         batches: Sequence[Sequence[int]],
         start: Callable[[Sequence[int]], ActiveBatch],
         progress: Callable[[int], object],
+        size: Callable[[Sequence[int]], int] = len,
     ) -> dict[int, list[Hypothesis]]:
-        """As `search_batches`. Raises: UserError if one sentence alone does not fit."""
-        while True:
-            parts, told = self.parts, 0
+        """As `search_batches`. `size`: what the memory of a batch grows with.
 
-            def tell(done: int) -> None:
-                nonlocal told
-                told += done
-                progress(done)
+        Raises:
+            UserError: a single sentence does not fit.
+        """
+        reported = 0
 
-            try:
-                return search_batches([batch[i::parts] for batch in batches for i in range(parts)], start, tell)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            # Only here, where the error and all that it held are gone.
-            progress(-told)
+        def report(done: int) -> None:
+            nonlocal reported
+            reported += done
+            progress(done)
+
+        def recover() -> None:
+            report(-reported)
             self.release()
-            if parts >= max(map(len, batches)):
-                raise UserError("out of memory on a single sentence", hint="lower --beam, or use --device cpu")
-            if parts == self.parts:  # of several threads, the first
-                self.parts *= 2
-                print(
-                    f"out of memory: batches are searched in {self.parts} parts from now on, slower and with the "
-                    "same result; a lower --batch-tokens fits at once",
-                    file=sys.stderr,
-                )
+
+        return self.split_on_out_of_memory(
+            batches,
+            lambda parts: search_batches(parts, start, report),
+            size=size,
+            split=_halves,
+            recover=recover,
+            too_large=lambda batch: UserError(
+                "out of memory on a single sentence", hint="lower --beam, or use --device cpu"
+            ),
+        )
+
+
+def _halves(batch: Sequence[int]) -> list[Sequence[int]]:
+    """Every second sentence: both halves have about the same lengths."""
+    return [half for half in (batch[::2], batch[1::2]) if len(half)]
+
+
+def _notify_limit(limit: int) -> None:
+    print(
+        f"out of memory on a batch of {limit:,} source tokens: batches of this size are split from now on, "
+        "slower and with the same result; a lower --batch-tokens fits at once",
+        file=sys.stderr,
+    )
 
 
 class ActiveBatch:
