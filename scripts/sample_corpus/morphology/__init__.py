@@ -1,0 +1,1 @@
+"""Inflection of English and German words, function words and numerals."""
