@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Translation speed of a trained run: sentences and target pieces per second, beside CTranslate2 if it is there.
+"""Translation speed of a trained run: sentences and target tokens per second, optionally against CTranslate2.
 
-Every setting has a process of its own, as when it is used: in one process with others it would share their heap
-and caches. Each runs once in each round, one at a time, so that a slow minute of the machine hits all alike; the
-median of the rounds is printed, and the ratio to CTranslate2 of the same beam and precision; loading apart.
+Each configuration runs in a separate process, as in normal use: a shared process would share the heap and
+the caches. Each round runs every configuration once, one after the other, so that variations of the
+machine's speed affect all of them. Printed are the median of the rounds, the time to load the model, and
+the ratio to CTranslate2 with the same beam and precision.
 
     scripts/bench_decode.py runs/en-de --src test.en
     scripts/bench_decode.py runs/en-de --src test.en --ctranslate2     # exports the run and times both
@@ -16,10 +17,8 @@ import argparse
 import itertools
 import json
 import multiprocessing
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_common import format_fields, peak_rss_mib, timed
 
 from transformer_cli.artifacts.loading import LoadedModel, load_model
 from transformer_cli.data.text import read_lines
@@ -38,96 +38,102 @@ from transformer_cli.runtime import select_device, tune_process
 
 @dataclass(frozen=True)
 class Engine:
-    """What translates the text: this project with `options`, or CTranslate2 with the model in `converted`."""
+    """A translation engine: this project with `options`, or CTranslate2 with the model in `ctranslate2`."""
 
     run: Path
     src: Path
     device: str
     options: dict[str, Any]
-    converted: Path | None = None
+    ctranslate2: Path | None = None
 
 
 Translate = Callable[[], list[str]]
 """Translates the text once, from raw lines to raw lines."""
 
 
-def ours(loaded: LoadedModel, lines: list[str], **options: Any) -> Translate:
+def project_translate(loaded: LoadedModel, lines: list[str], **options: Any) -> Translate:
+    """Return a function that translates the lines with this project."""
     translator = loaded.translator(options, TranslationRequest(scored=False))
 
-    def run() -> list[str]:
+    def translate() -> list[str]:
         return [t.text for t in translator.translate(lines)]
 
-    return run
+    return translate
 
 
-def theirs(loaded: LoadedModel, directory: Path, lines: list[str], beam: int, compute: str) -> Translate:
-    """CTranslate2 at its best here: workers of one thread, batches of 64 sentences sorted by length."""
+def ctranslate2_translate(
+    loaded: LoadedModel, directory: Path, lines: list[str], beam: int, compute_type: str
+) -> Translate:
+    """Return a function that translates the lines with CTranslate2.
+
+    Single-threaded workers and batches of 64 sentences sorted by length: its fastest settings on two cores.
+    """
     import ctranslate2
 
     workers = torch.get_num_threads()
     translator = ctranslate2.Translator(
-        str(directory), device="cpu", compute_type=compute, inter_threads=workers, intra_threads=1
+        str(directory), device="cpu", compute_type=compute_type, inter_threads=workers, intra_threads=1
     )
-    pieces, tgt = loaded.vocabularies.src.vocabulary, loaded.vocabularies.tgt
-    ids_of = {piece: i for i, piece in enumerate(tgt.vocabulary)}
+    src, tgt = loaded.vocabularies.src, loaded.vocabularies.tgt
+    tgt_ids = {token: i for i, token in enumerate(tgt.vocabulary)}
 
-    def run() -> list[str]:
-        sources = [[pieces[i] for i in ids] for ids in loaded.vocabularies.src.encode(lines)]
-        found = translator.translate_batch(sources, max_batch_size=64, beam_size=beam, max_decoding_length=100)
-        return tgt.decode([np.array([ids_of[p] for p in result.hypotheses[0]]) for result in found])
+    def translate() -> list[str]:
+        sources = [[src.vocabulary[i] for i in ids] for ids in src.encode(lines)]
+        results = translator.translate_batch(sources, max_batch_size=64, beam_size=beam, max_decoding_length=100)
+        return tgt.decode([np.array([tgt_ids[token] for token in r.hypotheses[0]]) for r in results])
 
-    return run
+    return translate
 
 
-class Process:
-    """An engine in a process of its own."""
+class EngineProcess:
+    """An engine in a separate process."""
 
     def __init__(self, engine: Engine) -> None:
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         self.load_seconds = self.pool.submit(_load, engine).result()
 
     def translate(self) -> tuple[float, list[int]]:
-        """Seconds, and the pieces of each translation."""
+        """Translate the text; return the seconds and the number of tokens of each translation."""
         return self.pool.submit(_translate).result()
 
     def close(self) -> int:
-        """Ends the process; returns the most memory that it held, in MiB."""
-        peak = self.pool.submit(_peak).result()
+        """End the process; return its peak memory in MiB."""
+        peak = self.pool.submit(peak_rss_mib).result()
         self.pool.shutdown()
         return peak
 
 
-_loaded: list[tuple[Translate, LoadedModel]] = []  # in the process of an engine: what `_translate` runs
+_engines: list[tuple[Translate, LoadedModel]] = []  # in the process of an engine: set by `_load`
 
 
 def _load(engine: Engine) -> float:
+    """Load the engine in its process; return the seconds."""
     tune_process()
     lines, _ = read_lines(engine.src)
-    began = time.perf_counter()
-    loaded = load_model(engine.run, select_device(engine.device))
-    if engine.converted is None:
-        _loaded.append((ours(loaded, lines, **engine.options), loaded))
-    else:
-        compute = {"fp32": "float32"}.get(engine.options["precision"], engine.options["precision"])
-        _loaded.append((theirs(loaded, engine.converted, lines, engine.options["beam"], compute), loaded))
-    return time.perf_counter() - began
+
+    def load() -> tuple[Translate, LoadedModel]:
+        loaded = load_model(engine.run, select_device(engine.device))
+        if engine.ctranslate2 is None:
+            return project_translate(loaded, lines, **engine.options), loaded
+        precision = engine.options["precision"]
+        compute_type = {"fp32": "float32"}.get(precision, precision)
+        beam = engine.options["beam"]
+        return ctranslate2_translate(loaded, engine.ctranslate2, lines, beam, compute_type), loaded
+
+    seconds, loaded_engine = timed(load)
+    _engines.append(loaded_engine)
+    return seconds
 
 
 def _translate() -> tuple[float, list[int]]:
-    began = time.perf_counter()
-    translate, loaded = _loaded[0]
-    texts = translate()
-    seconds = time.perf_counter() - began
+    translate, loaded = _engines[0]
+    seconds, texts = timed(translate)
     return seconds, [len(ids) for ids in loaded.vocabularies.tgt.encode(texts)]
 
 
-def _peak() -> int:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def time_rounds(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, float]]:
-    """Sentences and pieces a second of each engine."""
-    processes = {name: Process(engine) for name, engine in engines.items()}
+def measure_speed(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, float]]:
+    """Translate with every engine in every round; return the speed of each."""
+    processes = {name: EngineProcess(engine) for name, engine in engines.items()}
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     first = {name: process.translate() for name, process in processes.items()}  # warm-up
     for _ in range(rounds):
@@ -135,13 +141,13 @@ def time_rounds(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, 
             seconds[name].append(process.translate()[0])
     rows = {}
     for name, times in seconds.items():
-        cold, lengths = first[name]
+        first_seconds, lengths = first[name]
         median = statistics.median(times)
         rows[name] = {
             "sentences_per_second": round(len(lengths) / median, 1),
             "slowest": round(len(lengths) / max(times), 1),
             "fastest": round(len(lengths) / min(times), 1),
-            "first_time": round(len(lengths) / cold, 1),
+            "first_time": round(len(lengths) / first_seconds, 1),
             "pieces_per_second": round(sum(lengths) / median),
             "pieces_per_sentence": round(sum(lengths) / len(lengths), 1),
             "load_seconds": round(processes[name].load_seconds, 2),
@@ -150,19 +156,19 @@ def time_rounds(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, 
     return rows
 
 
-def grow(loaded: LoadedModel, lines: list[str], picture: Path) -> list[dict[str, Any]]:
-    """Milliseconds a sentence against batch size, beam and source length; drawn into `picture`."""
+def measure_cost(loaded: LoadedModel, lines: list[str], picture: Path) -> list[dict[str, Any]]:
+    """Measure milliseconds per sentence against batch size, beam and source length; plot them to `picture`."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    average = sum(map(len, loaded.vocabularies.src.encode(lines))) / len(lines) + 1
+    mean_length = sum(map(len, loaded.vocabularies.src.encode(lines))) / len(lines) + 1
     by_length = sorted(lines, key=lambda line: len(line.split()))
     quarters = [by_length[i * len(lines) // 4 : (i + 1) * len(lines) // 4] for i in range(4)]
     series: dict[str, list[tuple[float, list[str], dict[str, Any]]]] = {
-        "sentences of a batch, beam 5": [
-            (n, lines[:400], {"beam": 5, "batch_tokens": round(n * average)}) for n in (1, 4, 16, 64, 256)
+        "sentences per batch, beam 5": [
+            (n, lines[:400], {"beam": 5, "batch_tokens": round(n * mean_length)}) for n in (1, 4, 16, 64, 256)
         ],
         "beam": [(w, lines[:400], {"beam": w}) for w in (1, 2, 4, 8, 16)],
         "source words (quarters of the text), beam 5": [
@@ -172,37 +178,58 @@ def grow(loaded: LoadedModel, lines: list[str], picture: Path) -> list[dict[str,
     rows: list[dict[str, Any]] = []
     figure, grid = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
     for axes, (label, points) in zip(grid, series.items(), strict=True):
+        costs = []
         for x, text, options in points:
-            run = ours(loaded, text, **options)
-            run()  # warm-up
-            seconds = min(timed(run) for _ in range(2))
-            rows.append({label: x, "ms_per_sentence": round(1000 * seconds / len(text), 2)})
-        own = rows[-len(points) :]
-        axes.plot([r[label] for r in own], [r["ms_per_sentence"] for r in own], marker="o")
-        axes.set(xlabel=label, ylabel="milliseconds a sentence", ylim=(0, None))
+            translate = project_translate(loaded, text, **options)
+            translate()  # warm-up
+            seconds = min(timed(translate)[0] for _ in range(2))
+            costs.append(round(1000 * seconds / len(text), 2))
+            rows.append({label: x, "ms_per_sentence": costs[-1]})
+        axes.plot([x for x, _, _ in points], costs, marker="o")
+        axes.set(xlabel=label, ylabel="milliseconds per sentence", ylim=(0, None))
         axes.grid(alpha=0.3)
-        if x / points[0][0] > 8:
+        if points[-1][0] / points[0][0] > 8:
             axes.set_xscale("log", base=2)
     figure.savefig(picture, dpi=120)
     return rows
 
 
-def timed(run: Translate) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+def list_engines(args: argparse.Namespace, export_directory: Path) -> dict[str, Engine]:
+    """The engines that the options select, by name; exports the run if CTranslate2 is one of them."""
+    engines: dict[str, Engine] = {}
+    for beam, precision in itertools.product(args.beams, args.precisions):
+        for tokens, shortlist in itertools.product(args.batch_tokens, args.shortlists):
+            options = {
+                "beam": beam,
+                "precision": precision,
+                "batch_tokens": tokens or None,
+                "shortlist": shortlist,
+            }
+            name = f"beam {beam}, {precision}" + f", {tokens} tokens" * bool(tokens)
+            name += f", shortlist {shortlist}" * bool(shortlist)
+            engines[name] = Engine(args.run, args.src, args.device, options)
+    if args.ctranslate2:
+        export_model(ExportRequest(args.run, export_directory, "ctranslate2", None, "best", None), print)
+        for beam, precision in itertools.product(args.beams, args.precisions):
+            name = f"CTranslate2, beam {beam}, {precision}"
+            options = {"beam": beam, "precision": precision}
+            engines[name] = Engine(args.run, args.src, args.device, options, export_directory)
+    return engines
 
 
 def main() -> None:
+    """Parse the options, measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--src", type=Path, required=True)
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
-    parser.add_argument("--batch-tokens", type=int, nargs="+", default=[0], help="0 = the run's own")
+    parser.add_argument("--batch-tokens", type=int, nargs="+", default=[0], help="0 = the value of the run")
     parser.add_argument("--shortlists", type=int, nargs="+", default=[0], help="0 = the whole vocabulary")
-    parser.add_argument("--ctranslate2", action="store_true", help="time CTranslate2 in the same rounds")
-    parser.add_argument("--grow", type=Path, metavar="PNG", help="instead: cost over batch, beam and length")
+    parser.add_argument("--ctranslate2", action="store_true", help="also time CTranslate2, in the same rounds")
+    parser.add_argument(
+        "--grow", type=Path, metavar="PNG", help="plot the cost against batch size, beam and length instead"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true")
@@ -211,36 +238,23 @@ def main() -> None:
     if args.grow:
         tune_process()
         loaded = load_model(args.run, select_device(args.device))
-        for row in grow(loaded, read_lines(args.src)[0], args.grow):
-            print(", ".join(f"{key} {value}" for key, value in row.items()))
+        for row in measure_cost(loaded, read_lines(args.src)[0], args.grow):
+            print(format_fields(row))
         return
-    with tempfile.TemporaryDirectory() as place:
-        engines: dict[str, Engine] = {}
-        for beam, precision in itertools.product(args.beams, args.precisions):
-            for size, listed in itertools.product(args.batch_tokens, args.shortlists):
-                options = {"beam": beam, "precision": precision, "batch_tokens": size or None, "shortlist": listed}
-                name = f"beam {beam}, {precision}" + f", {size} tokens" * bool(size)
-                name += f", shortlist {listed}" * bool(listed)
-                engines[name] = Engine(args.run, args.src, args.device, options)
-        if args.ctranslate2:
-            directory = Path(place) / "model"
-            export_model(ExportRequest(args.run, directory, "ctranslate2", None, "best", None), print)
-            for beam, precision in itertools.product(args.beams, args.precisions):
-                options = {"beam": beam, "precision": precision}
-                name = f"CTranslate2, beam {beam}, {precision}"
-                engines[name] = Engine(args.run, args.src, args.device, options, directory)
-        rows = time_rounds(engines, args.rounds)
+    with tempfile.TemporaryDirectory() as directory:
+        rows = measure_speed(list_engines(args, Path(directory) / "model"), args.rounds)
     for name, row in rows.items():
-        peer = rows.get("CTranslate2, " + ", ".join(name.split(", ")[:2]))
-        if peer is not None:
-            row["ratio_to_ctranslate2"] = round(row["sentences_per_second"] / peer["sentences_per_second"], 2)
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": args.rounds}
+        reference = rows.get("CTranslate2, " + ", ".join(name.split(", ")[:2]))
+        if reference is not None:
+            ratio = row["sentences_per_second"] / reference["sentences_per_second"]
+            row["ratio_to_ctranslate2"] = round(ratio, 2)
+    settings = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": args.rounds}
     if args.json:
-        print(json.dumps({**facts, "rows": rows}, indent=2))
+        print(json.dumps({**settings, "rows": rows}, indent=2))
         return
-    print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    print(format_fields(settings))
     for name, row in rows.items():
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+        print(f"{name}: {format_fields(row)}")
 
 
 if __name__ == "__main__":

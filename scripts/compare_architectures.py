@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""The claims made for attention, measured on every architecture: what docs/architectures.md shows.
+"""Test common claims about attention on every architecture: the measurements of docs/architectures.md.
 
-    scripts/compare_architectures.py tasks speed        # gradients, copying, speed: made-up data, no corpus
+    scripts/compare_architectures.py tasks speed        # gradients, copying, speed: random data, no corpus
     scripts/compare_architectures.py runs --run "Transformer=runs/a" --run "GRU=runs/b" --src val.en --ref val.de
 
-Pictures and `figures.json` go to docs/architectures; each part replaces its own figures only.
+Writes pictures and `figures.json` to docs/architectures; each part replaces only its own figures.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import argparse
 import itertools
 import json
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from architecture_pictures import Map, draw, draw_maps
-from bench_gpu import synchronize
+from architecture_pictures import AttentionMap, draw, draw_maps
+from bench_common import num_parameters, timed
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -56,83 +55,85 @@ SMALL: dict[str, dict[str, Any]] = {
     "GRU, no attention": {**RNN, "cell": "gru", "rnn_attention": "none", "d_model": 84},
     "tanh, no attention": {**RNN, "cell": "tanh", "rnn_attention": "none", "d_model": 124},
 }
-"""Small models of about 0.16M parameters, for made-up data."""
+"""Models of about 0.16M parameters, for random data."""
 CONFIGS = {
     "Transformer": ROOT / "configs/multi30k-en-de.yaml",
     "GATv2 encoder": ROOT / "configs/architectures/gat.yaml",
     "TCN": ROOT / "configs/architectures/tcn.yaml",
     "GRU, additive attention": ROOT / "configs/architectures/rnn.yaml",
 }
-"""Models of about 2.1M parameters, as trained on Multi30k."""
+"""Models of about 2.1M parameters, trained on Multi30k."""
 VOCAB = 20
-LONGEST = 12
-"""Longest sequence of the training on copying and reversing."""
-PROBE = 40
-"""Source positions over which gradients are measured."""
-PREFIX = 8
+TASKS = ("copy", "reverse")
+MAX_TRAIN_LENGTH = 12
+"""Longest sequence in training on copying and reversing."""
+GRADIENT_SRC_LENGTH = 40
+"""Source positions for which gradients are measured."""
+GRADIENT_PREFIX_LENGTH = 8
 """Target positions before the last one when gradients are measured."""
-LENGTHS = (4, 8, 12, 16, 20, 30, 40)
+TEST_LENGTHS = (4, 8, 12, 16, 20, 30, 40)
 
 Rng = np.random.Generator
 Figures = dict[str, Any]
 
 
 def small_model(overrides: dict[str, Any]) -> Seq2Seq:
+    """Build a model for random data; `overrides` replace values of the configuration."""
     sizes = dict(d_model=64, num_heads=4, d_ff=128, encoder_layers=2, decoder_layers=2, dropout=0.0)
     torch.manual_seed(1)
     return build_model(ModelConfig(**{**sizes, **overrides}), VOCAB, VOCAB)
 
 
-def parameters(model: Seq2Seq) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def pairs(task: str, lengths: NDArray[np.int64], rng: Rng) -> tuple[list[TokenIds], list[TokenIds]]:
-    """Sequences to copy or to reverse."""
-    words = [rng.integers(4, VOCAB, n) for n in lengths]
-    said = words if task == "copy" else [w[::-1] for w in words]
-    return [np.append(w, EOS) for w in words], [np.append(w, EOS) for w in said]
+def sample_pairs(task: str, lengths: NDArray[np.int64], rng: Rng) -> tuple[list[TokenIds], list[TokenIds]]:
+    """Sample random sequences; return them with EOS, and the same copied or reversed."""
+    sources = [rng.integers(4, VOCAB, n) for n in lengths]
+    targets = sources if task == "copy" else [source[::-1] for source in sources]
+    return [np.append(x, EOS) for x in sources], [np.append(x, EOS) for x in targets]
 
 
 def source_gradients(model: Seq2Seq, sequences: int = 32) -> list[float]:
-    """Norm of ∂ loss of the last target position / ∂ source embedding, for each source position.
+    """Return the norm of ∂ loss at the last target position / ∂ source embedding, per source position.
 
-    Source and target are drawn at random, so that a trained model, too, has something left to be told: the
-    curve shows which positions the answer hears from, not how well it has learned.
+    Source and target are independent random sequences, so the loss of a trained model is not near zero. The
+    gradients then show on which source positions the prediction depends, not how well the model has learned.
     """
     rng = np.random.default_rng(7)
-    src, tgt = ([rng.integers(4, VOCAB, n) for _ in range(sequences)] for n in (PROBE, PREFIX + 1))
+    src_length, tgt_length = GRADIENT_SRC_LENGTH, GRADIENT_PREFIX_LENGTH + 1
+    src, tgt = ([rng.integers(4, VOCAB, n) for _ in range(sequences)] for n in (src_length, tgt_length))
     batch = collate(src, tgt)
     embedded = model.src_embedding(batch.src).detach().requires_grad_()
     memory = Memory(model.encoder(embedded, batch.src_layout), batch.src_layout)
     states = model.decoder(model.tgt_embedding(batch.tgt_in), batch.tgt_layout, memory)
-    last = model.logits(batch.tgt_layout.flatten(states)).view(sequences, PREFIX + 1, -1)[:, -1]
-    loss = F.cross_entropy(last, torch.from_numpy(np.stack(tgt))[:, -1], reduction="sum")
+    logits = model.logits(batch.tgt_layout.flatten(states)).view(sequences, tgt_length, -1)  # [B, T, V]
+    loss = F.cross_entropy(logits[:, -1], torch.from_numpy(np.stack(tgt))[:, -1], reduction="sum")
     (gradient,) = torch.autograd.grad(loss, embedded)
-    found: list[float] = gradient.norm(dim=-1).mean(dim=0).tolist()
-    return found
+    norms: list[float] = gradient.norm(dim=-1).mean(dim=0).tolist()  # [S]
+    return norms
 
 
 def spectral_radii(model: Seq2Seq) -> dict[str, float]:
-    """Largest absolute eigenvalue of each recurrent matrix; of gated cells, of the map to the new content."""
-    content = {1: 0, 3: 2, 4: 2}  # the gate of each kind of cell that makes the new content
-    found = {}
+    """Return the largest absolute eigenvalue of each recurrent matrix.
+
+    In gated cells, this is the matrix of the candidate state.
+    """
+    candidate_chunk = {1: 0, 3: 2, 4: 2}  # by number of chunks: tanh, GRU, LSTM
+    radii = {}
     for name, cell in model.named_modules():
         if isinstance(cell, Cell):
-            matrix = cell.recurrent.detach().chunk(cell.gates)[content[cell.gates]]
-            found[name] = round(float(torch.linalg.eigvals(matrix).abs().max()), 3)
-    return found
+            matrix = cell.recurrent.detach().chunk(cell.gates)[candidate_chunk[cell.gates]]
+            radii[name] = round(float(torch.linalg.eigvals(matrix).abs().max()), 3)
+    return radii
 
 
-def learn(model: Seq2Seq, task: str, steps: int, bar: tqdm[Any]) -> float:
-    """Train on sequences of up to `LONGEST`; returns seconds."""
+def train_on_task(model: Seq2Seq, task: str, steps: int, bar: tqdm[Any]) -> None:
+    """Train on sequences of 1 to `MAX_TRAIN_LENGTH` tokens."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)
-    rng, began = np.random.default_rng(0), time.perf_counter()
+    rng = np.random.default_rng(0)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1.0, (step + 1) / 50, (steps - step) / (steps / 2))
-        batch = collate(*pairs(task, np.full(64, rng.integers(1, LONGEST + 1)), rng))
+        batch = collate(*sample_pairs(task, np.full(64, rng.integers(1, MAX_TRAIN_LENGTH + 1)), rng))
         loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.0)
         model.zero_grad()
         torch.autograd.backward(loss / batch.tokens)
@@ -140,88 +141,88 @@ def learn(model: Seq2Seq, task: str, steps: int, bar: tqdm[Any]) -> float:
         optimizer.step()
         bar.update()
     model.eval()
-    return round(time.perf_counter() - began, 1)
 
 
 @torch.no_grad()
-def success(model: Seq2Seq, task: str, length: int, sequences: int = 100) -> tuple[float, float]:
-    """(Share of positions that are right, share of sequences that are), greedy."""
-    src, tgt = pairs(task, np.full(sequences, length), np.random.default_rng(100 + length))
+def accuracy(model: Seq2Seq, task: str, length: int, sequences: int = 100) -> tuple[float, float]:
+    """Return the accuracy of greedy search per position and per sequence."""
+    src, tgt = sample_pairs(task, np.full(sequences, length), np.random.default_rng(100 + length))
     batch = collate(src, tgt)
-    limits = torch.full((sequences,), length + 5)
-    found = [h for [h] in greedy_search(model, model.encode(batch.src, batch.src_layout), limits)]
-    right = [
+    max_lengths = torch.full((sequences,), length + 5)
+    hypotheses = [h for [h] in greedy_search(model, model.encode(batch.src, batch.src_layout), max_lengths)]
+    per_position = [
         sum(a == b for a, b in zip(h.tokens, t[:-1].tolist(), strict=False)) / length
-        for h, t in zip(found, tgt, strict=True)
+        for h, t in zip(hypotheses, tgt, strict=True)
     ]
-    whole = [h.tokens == t[:-1].tolist() for h, t in zip(found, tgt, strict=True)]
-    return round(statistics.mean(right), 3), round(statistics.mean(map(float, whole)), 3)
+    per_sequence = [float(h.tokens == t[:-1].tolist()) for h, t in zip(hypotheses, tgt, strict=True)]
+    return round(statistics.mean(per_position), 3), round(statistics.mean(per_sequence), 3)
 
 
 def measure_tasks(steps: int) -> Figures:
-    """Copy and reverse: trained short, tested long; gradients and spectral radii before and after."""
+    """Train on short sequences, test on long ones; gradients and spectral radii before and after."""
     rows: dict[str, Any] = {}
-    with tqdm(total=2 * steps * len(SMALL), unit="step", desc="tasks") as bar:
-        for name, task in itertools.product(SMALL, ("copy", "reverse")):
+    with tqdm(total=len(TASKS) * steps * len(SMALL), unit="step", desc="tasks") as bar:
+        for name, task in itertools.product(SMALL, TASKS):
             model = small_model(SMALL[name]).eval()
-            row = rows.setdefault(name, {"parameters": parameters(model)})
-            row.setdefault("at initialisation", probes(model))
-            seconds = learn(model, task, steps, bar)
-            row[task] = {"seconds": seconds, "lengths": {n: success(model, task, n) for n in LENGTHS}}
-            row[f"after {task}"] = probes(model)
-    return {"steps": steps, "longest": LONGEST, "models": rows}
+            row = rows.setdefault(name, {"parameters": num_parameters(model)})
+            row.setdefault("at initialisation", measure_dynamics(model))
+            seconds, _ = timed(lambda: train_on_task(model, task, steps, bar))  # noqa: B023
+            accuracies = {n: accuracy(model, task, n) for n in TEST_LENGTHS}
+            row[task] = {"seconds": round(seconds, 1), "lengths": accuracies}
+            row[f"after {task}"] = measure_dynamics(model)
+    return {"steps": steps, "longest": MAX_TRAIN_LENGTH, "models": rows}
 
 
-def probes(model: Seq2Seq) -> Figures:
+def measure_dynamics(model: Seq2Seq) -> Figures:
+    """Measure the gradients at the source positions, and the spectral radii of recurrent matrices."""
     return {"gradients": source_gradients(model), "spectral radii": spectral_radii(model)}
 
 
 def measure_speed(device: torch.device, tokens: int, updates: int) -> Figures:
-    """Target tokens a second of forward, backward and update against sentence length."""
+    """Measure target tokens per second of whole updates against sentence length."""
     lengths = [n for n in (8, 16, 32, 64, 128, 256) if n <= tokens]
     cases = {name: load_config(path).model for name, path in CONFIGS.items()}
-    fed = cases["GRU, additive attention"]
-    cases["GRU, additive attention, no input feeding"] = fed.model_copy(update={"input_feeding": False})
+    gru = cases["GRU, additive attention"]
+    cases["GRU, additive attention, no input feeding"] = gru.model_copy(update={"input_feeding": False})
     rows: dict[str, Any] = {name: {} for name in cases}
     for name, length in tqdm(list(itertools.product(cases, lengths)), desc="speed"):
         torch.manual_seed(1)
         model = build_model(cases[name], 4000, 4000).to(device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-        batch = of_length(length, tokens // length).to(device)
-        seconds = [timed(lambda: update(model, optimizer, batch), device) for _ in range(updates + 1)]  # noqa: B023
-        rows[name][length] = round(batch.tokens / statistics.median(seconds[1:]))  # the first warms up
+        batch = random_batch(length, tokens // length).to(device)
+        seconds = [timed(lambda: update(model, optimizer, batch), device)[0] for _ in range(updates + 1)]  # noqa: B023
+        rows[name][length] = round(batch.tokens / statistics.median(seconds[1:]))  # the first is the warm-up
     return {"device": str(device), "batch_tokens": tokens, "target tokens a second": rows}
 
 
-def of_length(length: int, sentences: int) -> Batch:
+def random_batch(length: int, sentences: int) -> Batch:
+    """Random pairs of this length on both sides, for a vocabulary of 4,000."""
     rng = np.random.default_rng(0)
     sides = ([rng.integers(4, 4000, length) for _ in range(sentences)] for _ in range(2))
     return collate(*sides)
 
 
 def update(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    """Forward, backward and optimizer step."""
     loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
     model.zero_grad()
     torch.autograd.backward(loss / batch.tokens)
     optimizer.step()
 
 
-def timed(work: Callable[[], object], device: torch.device) -> float:
-    began = time.perf_counter()
-    work()
-    synchronize(device)
-    return time.perf_counter() - began
-
-
 def measure_runs(
-    runs: dict[str, LoadedModel], places: dict[str, Path], src: list[str], ref: list[str], device: torch.device
+    runs: dict[str, LoadedModel],
+    directories: dict[str, Path],
+    src: list[str],
+    ref: list[str],
+    device: torch.device,
 ) -> Figures:
-    """BLEU and speed of trained runs, greedy and with their beam."""
+    """Measure BLEU and speed of trained runs, with greedy search and with the beam of their configuration."""
     rows: dict[str, Any] = {}
     for name, loaded in tqdm(runs.items(), desc="runs"):
-        last = list(validations(places[name]))[-1]
+        last = list(validations(directories[name]))[-1]
         row: Figures = {
-            "parameters": parameters(loaded.model),
+            "parameters": num_parameters(loaded.model),
             "updates": last["step"],
             "minutes": round(last["seconds"] / 60, 1),
             "validation loss": round(last["loss"], 3),
@@ -229,10 +230,9 @@ def measure_runs(
         for label, options in {"greedy": {"beam": 1}, "beam": {}}.items():
             translator = loaded.translator(options, TranslationRequest(scored=False))
             list(translator.translate(src[:50]))  # warm-up
-            said: list[str] = []
-            seconds = timed(lambda: said.extend(t.text for t in translator.translate(src)), device)  # noqa: B023
+            seconds, translations = timed(lambda: [t.text for t in translator.translate(src)], device)  # noqa: B023
             row[label] = {
-                "BLEU": round(quick_scores(said, ref)[0], 2),
+                "BLEU": round(quick_scores(translations, ref)[0], 2),
                 "sentences a second": round(len(src) / seconds, 1),
             }
         row["spectral radii"] = spectral_radii(loaded.model)
@@ -241,29 +241,35 @@ def measure_runs(
 
 
 def validations(run: Path) -> Iterator[Figures]:
+    """Yield the entries of the run's validations, in order."""
     for line in (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n"):
         if line and (entry := json.loads(line))["kind"] == "validation":
             yield entry
 
 
-def map_of(loaded: LoadedModel, sentence: str) -> Map | None:
-    """Cross-attention of a sentence and its translation, `[T + 1, S + 1]`, and the names of both sides."""
+def attention_map(loaded: LoadedModel, sentence: str) -> AttentionMap | None:
+    """Translate a sentence; return the cross-attention `[T + 1, S + 1]` and the tokens of both sides.
+
+    None if the model has no cross-attention weights.
+    """
     target = loaded.translator().translate([sentence])[0].text
     (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([target])
     try:
         (weights,) = cross_attention(loaded.model, [src], [tgt])
     except ConfigError:
         return None
-    rows = [loaded.vocabularies.tgt.vocabulary[i] for i in [BOS, *tgt]]
-    return torch.from_numpy(weights), rows, [loaded.vocabularies.src.vocabulary[i] for i in [*src, EOS]]
+    queries = [loaded.vocabularies.tgt.vocabulary[i] for i in [BOS, *tgt]]
+    keys = [loaded.vocabularies.src.vocabulary[i] for i in [*src, EOS]]
+    return torch.from_numpy(weights), queries, keys
 
 
 def main() -> None:
+    """Parse the options, measure the requested parts, and write figures and pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=["tasks", "speed", "runs"])
-    parser.add_argument("--steps", type=int, default=1500, help="updates of each small model")
-    parser.add_argument("--tokens", type=int, default=2048, help="target tokens of a batch, for speed")
-    parser.add_argument("--updates", type=int, default=3, help="timed updates of each length, for speed")
+    parser.add_argument("--steps", type=int, default=1500, help="updates per model and task, for tasks")
+    parser.add_argument("--tokens", type=int, default=2048, help="target tokens per batch, for speed")
+    parser.add_argument("--updates", type=int, default=3, help="timed updates per length, for speed")
     parser.add_argument("--run", action="append", default=[], metavar="NAME=RUN")
     parser.add_argument("--src", type=Path)
     parser.add_argument("--ref", type=Path)
@@ -272,29 +278,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/architectures")
     args = parser.parse_args()
     if "runs" in args.parts and not (args.run and args.src and args.ref):
-        parser.error("runs needs --run NAME=RUN, --src and --ref")
+        parser.error("the part runs needs --run NAME=RUN, --src and --ref")
 
     tune_process()
     device = select_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
-    book = args.out / "figures.json"
-    figures = json.loads(book.read_text()) if book.exists() else {}
+    figures_file = args.out / "figures.json"
+    figures = json.loads(figures_file.read_text()) if figures_file.exists() else {}
     if "tasks" in args.parts:
         figures["tasks"] = measure_tasks(args.steps)
     if "speed" in args.parts:
         figures[f"speed on {device.type}"] = measure_speed(device, args.tokens, args.updates)
     if "runs" in args.parts:
-        places = {name: Path(place) for name, _, place in (given.partition("=") for given in args.run)}
-        runs = {name: load_model(place, device) for name, place in places.items()}
+        directories = {name: Path(run) for name, _, run in (option.partition("=") for option in args.run)}
+        runs = {name: load_model(run, device) for name, run in directories.items()}
         src, ref = read_lines(args.src)[0], read_lines(args.ref)[0]
-        figures["runs"] = measure_runs(runs, places, src, ref, device)
-        maps = {name: map_of(loaded, args.sentence) for name, loaded in runs.items()}
-        draw_maps({name: found for name, found in maps.items() if found}, args.out / "attention.png")
-    # As it will be read again: keys of numbers become strings.
+        figures["runs"] = measure_runs(runs, directories, src, ref, device)
+        maps = {name: attention_map(loaded, args.sentence) for name, loaded in runs.items()}
+        draw_maps({name: weights for name, weights in maps.items() if weights}, args.out / "attention.png")
+    # New figures get string keys, as those read from the file have.
     figures = json.loads(json.dumps(figures))
-    book.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    figures_file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     draw(figures, args.out)
-    print(f"figures: {book}")
+    print(f"figures: {figures_file}")
 
 
 if __name__ == "__main__":

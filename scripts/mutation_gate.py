@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Break each guard on purpose: a test must turn red. A guard whose loss no test notices is no guard.
+"""Mutation testing of safety checks: remove each check in turn; at least one of its tests must fail.
 
-Works on a copy; takes some minutes.
+Works on a copy of the project; takes some minutes.
 
-    scripts/mutation_gate.py            # all
-    scripts/mutation_gate.py hash lock  # those whose name holds one of these words
+    scripts/mutation_gate.py            # all mutations
+    scripts/mutation_gate.py hash lock  # mutations whose name contains one of these words
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COPIED = ("transformer_cli", "tests", "scripts", "configs", "data", "pyproject.t
 
 @dataclass(frozen=True)
 class Mutation:
-    """`old` in `file` becomes `new`; one of `tests` must fail then, and none before."""
+    """Replace `old` with `new` in `file`: `tests` pass before, and at least one fails after."""
 
     name: str
     file: str
@@ -38,7 +38,7 @@ class Mutation:
 
 MUTATIONS = [
     Mutation(
-        "a file is synced before it gets its name",
+        "a file is synced before it is renamed",
         "durable.py",
         "            rest = rest[ops.write(descriptor, rest) :]\n        ops.fsync(descriptor)",
         "            rest = rest[ops.write(descriptor, rest) :]",
@@ -59,14 +59,14 @@ MUTATIONS = [
         "tests/test_durable.py",
     ),
     Mutation(
-        "the random state comes back",
+        "the random state is restored",
         "training/state.py",
         "        self._restore_random(optimizer, progress.step)\n",
         "",
         "tests/training/test_loop.py",
     ),
     Mutation(
-        "the position in the data comes back",
+        "the position in the data is saved",
         "training/loop.py",
         "        progress.position = self.stream.position\n",
         "",
@@ -80,28 +80,28 @@ MUTATIONS = [
         "tests/data/test_text.py",
     ),
     Mutation(
-        "one line of output stays one line",
+        "a translation contains no line break",
         "data/text.py",
         'return FORBIDDEN.sub(" ", text.replace("\\n", " "))',
         "return text",
         "tests/data/test_text.py",
     ),
     Mutation(
-        "the hash of each file is checked",
+        "the hash of each file is verified",
         "training/checkpoint.py",
-        'if found != facts["sha256"]:',
+        'if digest != record["sha256"]:',
         "if False:",
         "tests/training/test_checkpoint.py",
     ),
     Mutation(
-        "the hashes of tokenizer, model and corpus are checked",
+        "the hashes of tokenizer, model and corpus are verified",
         "training/checkpoint.py",
         'if manifest["identity"].get(key) != value:',
         "if False:",
         "tests/training/test_checkpoint.py",
     ),
     Mutation(
-        "a file of a checkpoint is no link",
+        "a symbolic link in a checkpoint is refused",
         "training/checkpoint.py",
         "if file.is_symlink() or not file.is_file():",
         "if not file.is_file():",
@@ -115,28 +115,28 @@ MUTATIONS = [
         "tests/training/test_checkpoint.py",
     ),
     Mutation(
-        "an update without finite gradient is left out",
+        "an update with a non-finite gradient is skipped",
         "training/update.py",
         "if not torch.isfinite(norm):",
         "if False:",
         "tests/training/test_loop.py",
     ),
     Mutation(
-        "a score that is no number is never the best",
+        "a score that is not finite is never the best",
         "training/loop.py",
         "best = math.isfinite(metric) and (progress",
         "best = (progress",
         "tests/training/test_loop.py",
     ),
     Mutation(
-        "one training at a time holds the lock",
+        "the lock of a run directory is exclusive",
         "artifacts/run_directory.py",
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
         "tests/artifacts/test_run_directory.py",
     ),
     Mutation(
-        "another configuration is no continuation",
+        "resuming with another configuration is refused",
         "artifacts/run_directory.py",
         "        if changed:\n",
         "        if False:\n",
@@ -153,50 +153,50 @@ MUTATIONS = [
 
 
 def main() -> int:
+    """Apply the selected mutations; return 1 if one of them survives."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="only guards whose name holds one of these words")
+    parser.add_argument("words", nargs="*", help="only mutations whose name contains one of these words")
     args = parser.parse_args()
-    chosen = [m for m in MUTATIONS if not args.words or any(word in m.name for word in args.words)]
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place)
+    selected = [m for m in MUTATIONS if not args.words or any(word in m.name for word in args.words)]
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
         for name in COPIED:
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
-        whole = " ".join(sorted({test for m in chosen for test in m.tests.split()}))
-        if passes(copy, whole) is not True:
-            print("the tests are not green without a mutation; nothing was tried", file=sys.stderr)
+        tests = " ".join(sorted({test for m in selected for test in m.tests.split()}))
+        if run_tests(copy, tests) is not True:
+            print("the tests fail without a mutation; no mutation was tried", file=sys.stderr)
             return 1
-        survived = [m.name for m in tqdm(chosen, desc="guards") if not is_noticed(m, copy)]
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} broken guards were noticed")
+        survived = [m.name for m in tqdm(selected, desc="mutations") if not is_killed(m, copy)]
+    print(f"{len(selected) - len(survived)} of {len(selected)} mutations were killed")
     return bool(survived)
 
 
-def is_noticed(mutation: Mutation, copy: Path) -> bool:
-    """Whether a test turns red; the copy is whole again afterwards."""
+def is_killed(mutation: Mutation, copy: Path) -> bool:
+    """Whether a test fails with this mutation; the copy is restored afterwards."""
     file = copy / "transformer_cli" / mutation.file
     text = file.read_text(encoding="utf-8")
-    if text.count(mutation.old) != 1:
-        tqdm.write(
-            f"STALE    {mutation.name}: its text occurs {text.count(mutation.old)} times in {mutation.file}"
-        )
+    occurrences = text.count(mutation.old)
+    if occurrences != 1:
+        tqdm.write(f"STALE    {mutation.name}: its text occurs {occurrences} times in {mutation.file}, expected 1")
         return False
-    began = time.monotonic()
+    start = time.monotonic()
     file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     try:
-        green = passes(copy, mutation.tests)
+        passed = run_tests(copy, mutation.tests)
     finally:
         file.write_text(text, encoding="utf-8")
-    verdict = {True: "SURVIVED", False: "noticed ", None: "BROKEN  "}[green]
-    tqdm.write(f"{verdict} {mutation.name} ({time.monotonic() - began:.0f} s)")
-    return green is False
+    verdict = {True: "SURVIVED", False: "killed  ", None: "ERROR   "}[passed]
+    tqdm.write(f"{verdict} {mutation.name} ({time.monotonic() - start:.0f} s)")
+    return passed is False
 
 
-def passes(copy: Path, tests: str) -> bool | None:
-    """Whether these tests are green; None if they could not be run, which proves nothing."""
+def run_tests(copy: Path, tests: str) -> bool | None:
+    """Return whether these tests pass; None if pytest could not run them."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=900)
-    return {0: True, 1: False}.get(done.returncode)
+    process = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=900)
+    return {0: True, 1: False}.get(process.returncode)
 
 
 if __name__ == "__main__":

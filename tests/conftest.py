@@ -1,4 +1,4 @@
-"""What several tests share: a language that is learned in seconds, and the paths of the project."""
+"""Shared fixtures and helpers: a toy language that is learned in seconds, the command line, fault injection."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from transformer_cli.durable import FileOps
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# In the background (`nohup`, `&` in a script) these are ignored, and whatever the tests start would inherit that;
-# a handler is not inherited.
+# A background shell (`nohup`, `&` in a script) ignores these signals, and subprocesses of the tests would inherit
+# that. Handlers are not inherited.
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
@@ -36,7 +36,7 @@ TIMES = {"today": "heute", "now": "jetzt", "often": "oft"}
 
 
 def toy_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Sentence pairs of a toy language with one reordering: the time comes first in German."""
+    """Sentence pairs of a toy language with one reordering: the adverb of time is first in German."""
     rng = random.Random(seed)
     pairs = []
     for _ in range(count):
@@ -47,7 +47,7 @@ def toy_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def load_script(name: str) -> ModuleType:
-    """A file of `scripts/` as a module; scripts import their neighbours as if they stood on the path."""
+    """Import a file of `scripts/` as a module, with `scripts/` on the import path as when it is run."""
     folder = str(ROOT / "scripts")
     sys.path.insert(0, folder)
     try:
@@ -57,7 +57,7 @@ def load_script(name: str) -> ModuleType:
 
 
 def write_pairs(directory: Path, name: str, pairs: list[tuple[str, str]]) -> tuple[Path, Path]:
-    """`name.en` and `name.de` in the directory."""
+    """Write `name.en` and `name.de` to the directory."""
     src, tgt = directory / f"{name}.en", directory / f"{name}.de"
     src.write_text("".join(s + "\n" for s, _ in pairs), encoding="utf-8")
     tgt.write_text("".join(t + "\n" for _, t in pairs), encoding="utf-8")
@@ -65,13 +65,13 @@ def write_pairs(directory: Path, name: str, pairs: list[tuple[str, str]]) -> tup
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: one worker has them while the others do the rest."""
+    """Run slow tests first, so that no worker starts one when the others have finished."""
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with train, valid and test files of the toy language."""
+    """A directory with training, validation and test files of the toy language."""
     directory = tmp_path_factory.mktemp("toy")
     write_pairs(directory, "train", toy_pairs(300, seed=1))
     write_pairs(directory, "valid", toy_pairs(20, seed=2))
@@ -99,7 +99,7 @@ TINY_RUN = [
     "optim.warmup_steps=10",
     "training.log_every=5",
 ]
-"""Settings of a run of a few seconds."""
+"""Settings for a run that takes a few seconds."""
 
 
 CLI = [sys.executable, "-m", "transformer_cli"]
@@ -107,14 +107,14 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def cli(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    """A command as a user runs it: in a process of its own, with the program already imported unless `env` is given."""
+    """Run a command in a separate process: a fork of the zygote, or a new interpreter if `env` is given."""
     words = list(map(str, arguments))
     if env:
         return subprocess.run(
             [*CLI, *words], input=stdin, capture_output=True, env={**ENVIRONMENT, **env}, timeout=300
         )
-    with tempfile.TemporaryDirectory() as place:
-        files = [Path(place) / name for name in ("stdin", "stdout", "stderr")]
+    with tempfile.TemporaryDirectory() as directory:
+        files = [Path(directory) / name for name in ("stdin", "stdout", "stderr")]
         for file, content in zip(files, (stdin, b"", b""), strict=True):
             file.write_bytes(content)
         zygote = _zygote()
@@ -127,7 +127,7 @@ def cli(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.Comple
 
 @functools.cache
 def _zygote() -> subprocess.Popen[str]:
-    """The process that `cli` forks; it ends when this one closes its pipe."""
+    """The process that `cli` forks (see `zygote.py`); it exits when this process closes its stdin."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "tests/zygote.py")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True,
@@ -135,7 +135,7 @@ def _zygote() -> subprocess.Popen[str]:
 
 
 class Failing:
-    """File operations of which the N-th (from 1) fails with `code`."""
+    """File operations of which the N-th (from 1) fails with errno `code`; `log` has the names of all calls."""
 
     def __init__(self, n: int, code: int = errno.ENOSPC) -> None:
         self.left, self.code = n, code
@@ -159,7 +159,7 @@ class Failing:
 
 @pytest.fixture(scope="session")
 def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learned some of the toy language: seconds of training. Not to be changed by a test."""
+    """A run that was trained on the toy language for a few seconds. Tests must not modify it."""
     from transformer_cli.experiment.training import TrainRequest, run_training
     from transformer_cli.training.loop import StopRequest
 
@@ -172,5 +172,5 @@ def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tree(directory: Path) -> dict[str, bytes]:
-    """Every file below and its content."""
+    """Relative path -> content of every file below `directory`."""
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, its reader gives a value or one clear error: no crash, no other exception."""
+"""Fuzzing of file readers: any content gives a value or a `UserError`, no crash and no other exception."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from transformer_cli.training.checkpoint import (
 )
 from transformer_cli.training.state import TrainState
 
-MEMORY_SHARE = 300 << 20
-"""Bytes that a reader may take beyond what the process holds."""
+EXTRA_MEMORY = 300 << 20
+"""Bytes that a reader may allocate."""
 
 relaxed = settings(
     deadline=None,
@@ -51,7 +51,7 @@ values = st.recursive(
 
 @st.composite
 def edited(draw: st.DrawFn, text: str) -> str:
-    """A text with some characters taken out or put in."""
+    """A text with some characters removed or inserted."""
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 5)))
@@ -84,7 +84,7 @@ def test_any_bytes_are_a_configuration_or_an_error(tmp_path: Path, content: byte
 
 @relaxed
 @given(st.text(max_size=30))
-def test_any_setting_is_taken_or_refused(setting: str) -> None:
+def test_any_setting_is_accepted_or_an_error(setting: str) -> None:
     for text in (setting, f"model.d_model={setting}", f"optim.betas={setting}", f"tokenizer={setting}"):
         with contextlib.suppress(ConfigError):
             load_config(None, [text])
@@ -103,78 +103,78 @@ def state() -> TrainState:
     return TrainState(build_model(config, 11, 11), OptimConfig(), TrainingConfig())
 
 
-def spots(value: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) of a JSON value."""
+def json_slots(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) in a JSON value."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
-    return [spot for key in keys for spot in [(value, key), *spots(value[key])]]
+    return [slot for key in keys for slot in [(value, key), *json_slots(value[key])]]
 
 
 @relaxed
 @given(data=st.data())
-def test_a_manifest_with_anything_in_it(checkpoint: Path, data: st.DataObject) -> None:
-    whole = (checkpoint / MANIFEST).read_bytes()
-    manifest = json.loads(whole)
-    container, key = data.draw(st.sampled_from(spots(manifest)))
+def test_a_manifest_with_arbitrary_values(checkpoint: Path, data: st.DataObject) -> None:
+    original = (checkpoint / MANIFEST).read_bytes()
+    manifest = json.loads(original)
+    container, key = data.draw(st.sampled_from(json_slots(manifest)))
     if data.draw(st.booleans()):
         container[key] = data.draw(values)
     else:
         del container[key]
     try:
         (checkpoint / MANIFEST).write_text(json.dumps(manifest))
-        found = verify_checkpoint(checkpoint)
-        check_identity(checkpoint, found, {"tokenizer": "abc"})
+        verified = verify_checkpoint(checkpoint)
+        check_identity(checkpoint, verified, {"tokenizer": "abc"})
     except CheckpointError:
         pass
     finally:
-        (checkpoint / MANIFEST).write_bytes(whole)
+        (checkpoint / MANIFEST).write_bytes(original)
 
 
 @relaxed
 @given(data=st.data())
-def test_a_state_with_anything_in_it_whose_hash_is_right(checkpoint: Path, data: st.DataObject) -> None:
-    """As somebody would make it who wants to do harm; a mere accident is caught by its hash."""
-    held = {name: (checkpoint / name).read_bytes() for name in (MANIFEST, STATE)}
-    progress = json.loads(held[STATE])
-    container, key = data.draw(st.sampled_from(spots(progress)))
+def test_a_state_with_arbitrary_values_and_a_correct_hash(checkpoint: Path, data: st.DataObject) -> None:
+    """A malicious file; accidental damage is detected by its hash."""
+    originals = {name: (checkpoint / name).read_bytes() for name in (MANIFEST, STATE)}
+    progress = json.loads(originals[STATE])
+    container, key = data.draw(st.sampled_from(json_slots(progress)))
     container[key] = data.draw(values)
     content = json.dumps(progress).encode()
-    manifest = json.loads(held[MANIFEST])
+    manifest = json.loads(originals[MANIFEST])
     manifest["files"][STATE] = {"sha256": sha256(content), "bytes": len(content)}
     try:
         (checkpoint / STATE).write_bytes(content)
         (checkpoint / MANIFEST).write_text(json.dumps(manifest))
         verify_checkpoint(checkpoint)
-        found = state()
-        load_training(checkpoint, found)
-        assert type(found.progress.step) is int and type(found.progress.position.batch) is int
+        loaded = state()
+        load_training(checkpoint, loaded)
+        assert type(loaded.progress.step) is int and type(loaded.progress.position.batch) is int
     except CheckpointError:
         pass
     finally:
-        for name, content in held.items():
+        for name, content in originals.items():
             (checkpoint / name).write_bytes(content)
 
 
 @relaxed
 @given(st.binary(max_size=40))
 def test_any_bytes_as_a_manifest(checkpoint: Path, content: bytes) -> None:
-    whole = (checkpoint / MANIFEST).read_bytes()
+    original = (checkpoint / MANIFEST).read_bytes()
     try:
         (checkpoint / MANIFEST).write_bytes(content)
         with pytest.raises(CheckpointError):
             read_manifest(checkpoint)
     finally:
-        (checkpoint / MANIFEST).write_bytes(whole)
+        (checkpoint / MANIFEST).write_bytes(original)
 
 
-def survives(work: Callable[[], object]) -> bool:
-    """Whether work, in a process of its own with little memory, ends in a value or a `UserError`."""
+def returns_or_raises_user_error(function: Callable[[], object]) -> bool:
+    """Whether a function, in a child process with a memory limit, returns or raises a `UserError`."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_SHARE, held + MEMORY_SHARE))
-            work()
+            in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (in_use + EXTRA_MEMORY, in_use + EXTRA_MEMORY))
+            function()
             code = 0
         except UserError:
             code = 0
@@ -185,7 +185,7 @@ def survives(work: Callable[[], object]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
-def test_a_broken_tokenizer_is_refused_or_works(tmp_path: Path) -> None:
+def test_a_damaged_tokenizer_is_rejected_or_works(tmp_path: Path) -> None:
     words = [
         "der",
         "die",
@@ -213,8 +213,8 @@ def test_a_broken_tokenizer_is_refused_or_works(tmp_path: Path) -> None:
 
     path = tmp_path / "tokenizer.model"
     path.write_bytes(model)
-    assert survives(lambda: use(path))
-    broken = []
+    assert returns_or_raises_user_error(lambda: use(path))
+    failures = []
     for i in range(60):
         content = bytearray(model)
         if i % 3 == 0:
@@ -225,20 +225,20 @@ def test_a_broken_tokenizer_is_refused_or_works(tmp_path: Path) -> None:
         else:
             content = bytearray(rng.randbytes(rng.choice([0, 1, 50, 5000])))
         path.write_bytes(content)
-        if not survives(lambda: use(path)):
-            broken.append(i)
-    assert not broken
+        if not returns_or_raises_user_error(lambda: use(path)):
+            failures.append(i)
+    assert not failures
 
 
-def refuse(copy: Path) -> None:
+def check_rejected(copy: Path) -> None:
     verify_checkpoint(copy)
     with pytest.raises(CheckpointError):
         load_training(copy, state())
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
-def test_absurd_sizes_in_a_weights_file_take_no_memory(checkpoint: Path, tmp_path: Path) -> None:
-    """A header that promises a terabyte, with the hash that belongs to it."""
+def test_absurd_sizes_in_a_weights_file_allocate_no_memory(checkpoint: Path, tmp_path: Path) -> None:
+    """A header that declares a terabyte, with the correct hash."""
     header = {"tgt_embedding.weight": {"dtype": "F32", "shape": [1 << 20, 1 << 18], "data_offsets": [0, 1 << 40]}}
     for text in (
         json.dumps(header),
@@ -256,4 +256,4 @@ def test_absurd_sizes_in_a_weights_file_take_no_memory(checkpoint: Path, tmp_pat
             manifest["files"][name] = {"sha256": sha256(content), "bytes": len(content)}
             (copy / MANIFEST).write_text(json.dumps(manifest))
 
-            assert survives(partial(refuse, copy)), (name, text[:20])
+            assert returns_or_raises_user_error(partial(check_rejected, copy)), (name, text[:20])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,8 +36,6 @@ def test_equal_lengths_need_no_mask() -> None:
 
 
 def test_collate_shifts_the_target() -> None:
-    import numpy as np
-
     src = [np.array([5, 6, EOS]), np.array([7, EOS])]
     tgt = [np.array([8, EOS]), np.array([9, 10, EOS])]
     batch = collate(src, tgt)
@@ -49,15 +48,13 @@ def test_collate_shifts_the_target() -> None:
     assert batch.tokens == packed.tokens == 5
 
 
-def test_lay_without_padding_is_a_view() -> None:
-    import numpy as np
-
+def test_collate_equal_lengths_has_no_flat_index() -> None:
     rows, layout = collate_sentences([np.array([4, 5]), np.array([6, 7])])
     assert rows.tolist() == [[4, 5], [6, 7]] and layout.flat_index is None
 
 
 @pytest.mark.parametrize("lengths", [[], [3, 1, 2], [4, 4, 4], [1]])
-def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(lengths: list[int]) -> None:
+def test_static_layout_has_fixed_shapes_and_assigns_every_token_to_a_sentence(lengths: list[int]) -> None:
     layout = Layout.static(torch.tensor(lengths, dtype=torch.int64), sentences=9, tokens=14, max_seqlen=4)
     assert layout.lengths[: len(lengths)].tolist() == lengths
     assert int(layout.lengths.sum()) == 14 == int(layout.cu_seqlens[-1])
@@ -69,15 +66,15 @@ def test_a_fixed_layout_keeps_its_shapes_and_gives_each_token_to_one_sentence(le
 
 
 @pytest.mark.parametrize("lengths", [[3, 1, 2], [4, 4, 4, 2], [1]])
-def test_a_fixed_layout_is_the_packed_one_of_sentences_and_filler(lengths: list[int]) -> None:
-    fixed = Layout.static(torch.tensor(lengths), sentences=9, tokens=14, max_seqlen=4)
-    whole = Layout.packed([n for n in fixed.lengths.tolist() if n])
-    assert torch.equal(fixed.positions, whole.positions)
-    assert torch.equal(fixed.cu_seqlens[: whole.sentences + 1], whole.cu_seqlens)
+def test_static_layout_equals_the_packed_layout_of_sentences_and_filler(lengths: list[int]) -> None:
+    static = Layout.static(torch.tensor(lengths), sentences=9, tokens=14, max_seqlen=4)
+    packed = Layout.packed([n for n in static.lengths.tolist() if n])
+    assert torch.equal(static.positions, packed.positions)
+    assert torch.equal(static.cu_seqlens[: packed.sentences + 1], packed.cu_seqlens)
 
 
-def test_a_fixed_layout_needs_no_values_and_a_place_to_spare() -> None:
+def test_static_layout_does_not_synchronize_and_requires_an_empty_sentence() -> None:
     lengths = torch.empty(4, dtype=torch.int64, device="meta")
     assert Layout.static(lengths, sentences=9, tokens=14, max_seqlen=4).positions.shape == (14,)
-    with pytest.raises(AssertionError, match="holds"):
+    with pytest.raises(AssertionError, match="too many sentences"):
         Layout.static(torch.tensor([1] * 5), sentences=9, tokens=14, max_seqlen=4)

@@ -11,18 +11,18 @@ from transformer_cli.runtime import matmul_dtype, matmul_precision, resolve_prec
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("has", [False, True])
-def test_auto_is_bf16_where_it_pays(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "has_fast_bf16", lambda: has)
-    assert resolve_precision(CPU, "auto", 512) == ("bf16" if has else "fp32")
+@pytest.mark.parametrize("fast", [False, True])
+def test_auto_selects_bf16_where_it_is_faster(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "has_fast_bf16", lambda: fast)
+    assert resolve_precision(CPU, "auto", 512) == ("bf16" if fast else "fp32")
     assert resolve_precision(CPU, "auto", 128) == "fp32"
     assert resolve_precision(torch.device("mps"), "auto", 512) == "fp32"
-    for asked in ("fp32", "bf16"):
-        assert resolve_precision(CPU, asked, 512) == resolve_precision(CPU, asked, 128) == asked
+    for explicit in ("fp32", "bf16"):
+        assert resolve_precision(CPU, explicit, 512) == resolve_precision(CPU, explicit, 128) == explicit
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx512", "intel", "faster"),
+    ("amx", "avx512", "intel", "fast"),
     [
         (False, False, False, False),
         (False, True, False, True),
@@ -30,27 +30,27 @@ def test_auto_is_bf16_where_it_pays(has: bool, monkeypatch: pytest.MonkeyPatch) 
         (True, True, True, True),
     ],
 )
-def test_which_processors_are_faster_in_bf16(
-    amx: bool, avx512: bool, intel: bool, faster: bool, monkeypatch: pytest.MonkeyPatch
+def test_processors_with_fast_bf16(
+    amx: bool, avx512: bool, intel: bool, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(runtime, "is_intel", lambda: intel)
-    assert runtime.has_fast_bf16() is faster
+    assert runtime.has_fast_bf16() is fast
 
 
-def test_products_are_rounded_inside_only_and_after_an_error_no_more() -> None:
-    single, double = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
-    assert matmul_dtype(single) == torch.float32
+def test_matmul_precision_is_restored_after_an_error() -> None:
+    float32, float64 = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
+    assert matmul_dtype(float32) == torch.float32
     with contextlib.suppress(ValueError), matmul_precision(CPU, "bf16"):
-        assert matmul_dtype(single) == torch.bfloat16
-        assert matmul_dtype(double) == torch.float64
+        assert matmul_dtype(float32) == torch.bfloat16
+        assert matmul_dtype(float64) == torch.float64
         raise ValueError
-    assert matmul_dtype(single) == torch.float32
+    assert matmul_dtype(float32) == torch.float32
     with matmul_precision(CPU, "fp32"):
-        assert matmul_dtype(single) == torch.float32
+        assert matmul_dtype(float32) == torch.float32
 
 
-def test_autocast_is_followed() -> None:
+def test_matmul_dtype_follows_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert matmul_dtype(torch.zeros(1)) == torch.bfloat16

@@ -1,4 +1,4 @@
-"""What the program never does: run what it reads, call a shell, use the network. Read from its own source."""
+"""Static check of the source: no execution of input data, no shell, no network."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ METHODS = {"os.system", "os.popen", "torch.load", "torch.save", "torch.hub.load"
 
 
 def dotted(node: ast.expr) -> str:
+    """The dotted name of an expression, or an empty string."""
     if isinstance(node, ast.Attribute):
         return f"{dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def offences(source: str) -> Iterator[str]:
+def violations(source: str) -> Iterator[str]:
+    """Forbidden imports and calls in a module."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -38,21 +40,21 @@ def offences(source: str) -> Iterator[str]:
             name = dotted(node.func)
             if name in CALLS or name in METHODS:
                 yield name
-            given = {k.arg: k.value for k in node.keywords}
+            keywords = {k.arg: k.value for k in node.keywords}
             if (
                 name in ("np.load", "numpy.load")
-                and getattr(given.get("allow_pickle"), "value", None) is not False
+                and getattr(keywords.get("allow_pickle"), "value", None) is not False
             ):
                 yield f"{name} without allow_pickle=False"
-            if name == "YAML" and getattr(given.get("typ"), "value", "rt") not in ("rt", "safe"):
-                yield "YAML that makes objects"
-            if getattr(given.get("shell"), "value", False):
+            if name == "YAML" and getattr(keywords.get("typ"), "value", "rt") not in ("rt", "safe"):
+                yield "YAML that constructs objects"
+            if getattr(keywords.get("shell"), "value", False):
                 yield "shell=True"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_nothing_read_is_executed(path: Path) -> None:
-    assert not list(offences(path.read_text(encoding="utf-8")))
+def test_no_input_is_executed(path: Path) -> None:
+    assert not list(violations(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -63,5 +65,5 @@ def test_nothing_read_is_executed(path: Path) -> None:
         "dist.broadcast_object_list(x)",
     ],
 )  # fmt: skip
-def test_the_guard_sees(source: str) -> None:
-    assert list(offences(source))
+def test_the_check_finds_violations(source: str) -> None:
+    assert list(violations(source))

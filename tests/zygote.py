@@ -1,7 +1,8 @@
-"""A process that has imported the program and forks for each command: a start costs a moment instead of two seconds.
+"""Fork server: imports the program once and forks for each command, which saves two seconds per command.
 
-Reads one JSON object a line from stdin: `arguments` and `files`, the paths of stdin, stdout and stderr; answers with
-the exit code (negative: the signal that ended the command). Run with one thread: forks of several would hang.
+Reads one JSON object per line from stdin: `arguments`, and `files` with the paths of stdin, stdout and stderr.
+Writes the exit code of the command (negative: the signal that ended it). Must run with one thread: a fork of a
+multi-threaded process would hang.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ import transformer_cli.experiment.training
 import transformer_cli.experiment.translation  # noqa: F401
 from transformer_cli.cli.app import main
 
-SECONDS = 300
-"""A command that takes longer is ended by SIGALRM."""
+TIMEOUT = 300
+"""Seconds after which SIGALRM ends a command."""
 
 
 def run(arguments: list[str], files: list[str]) -> None:
-    """In the child: the command line with these files as its streams. Does not return."""
+    """Run a command in the child process, with these files as its standard streams. Does not return."""
     code = 1
     try:
         for number, (name, flags) in enumerate(zip(files, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)):
             os.dup2(os.open(name, flags), number)
-        signal.alarm(SECONDS)
+        signal.alarm(TIMEOUT)
         sys.argv = ["transformer-cli", *arguments]
         main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-answers = os.fdopen(os.dup(1), "w")
+replies = os.fdopen(os.dup(1), "w")
 for line in sys.stdin:
     request = json.loads(line)
     child = os.fork()
     if not child:
         run(request["arguments"], request["files"])
     _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+    print(os.waitstatus_to_exitcode(status), file=replies, flush=True)

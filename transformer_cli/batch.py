@@ -1,6 +1,6 @@
-"""What the data hands to the training loop, and that to a model: pairs, and a batch of them as tensors.
+"""Sentence pairs and batches: the values that data, training and models exchange.
 
-The special ids stand here because both sides of the house (data and models) must agree on them.
+The ids of the special tokens are defined here because `data` and `models` share them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ TokenIds = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DataPosition:
-    """Where training stands in the data: the next batch that it will see."""
+    """Position in the training data: the next batch to be read."""
 
     epoch: int = 0
     batch: int = 0
 
 
 class Sentences:
-    """Sentences of ids, each ending with EOS, in one flat array."""
+    """Sentences of token ids, each ending with EOS, in one flat array.
+
+    Attributes:
+        tokens: ids of all sentences, concatenated.
+        offsets: start of each sentence in `tokens`, and the end of the last one.
+        lengths: number of tokens of each sentence, including EOS.
+    """
 
     def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
         self.tokens = tokens
@@ -41,7 +47,7 @@ class Sentences:
 
     @staticmethod
     def pack(sentences: Sequence[TokenIds]) -> Sentences:
-        """Ids without EOS -> a flat store; EOS is added to each."""
+        """Concatenate sentences of ids without EOS; EOS is appended to each."""
         offsets = np.concatenate([[0], np.cumsum([len(s) + 1 for s in sentences])]).astype(np.int64)
         tokens = np.full(offsets[-1], EOS, dtype=np.int32)
         mask = np.ones(len(tokens), dtype=bool)
@@ -54,11 +60,11 @@ class Sentences:
         return len(self.lengths)
 
     def select(self, rows: TokenIds) -> Sentences:
-        """These alone, in this order."""
+        """Copy the sentences `rows`, in this order."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Sentences(np.asarray(self.tokens[places]), offsets)
+        indices = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Sentences(np.asarray(self.tokens[indices]), offsets)
 
     def __getitem__(self, row: int) -> TokenIds:
         return np.asarray(self.tokens[self.offsets[row] : self.offsets[row + 1]], dtype=np.int64)
@@ -66,12 +72,12 @@ class Sentences:
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """Pairs that make one batch, named by their place in a corpus and not yet laid out.
+    """The sentence pairs of one batch as row numbers of a corpus, before collation.
 
     Attributes:
         src, tgt: the corpus, P sentences on either side.
-        rows: `[B]`, which of the P pairs.
-        packed: how `batch` lays them.
+        rows: `[B]`, row numbers of the pairs, 0 to P - 1.
+        packed: whether `collate` packs the sentences or pads them.
     """
 
     src: Sentences
@@ -84,22 +90,22 @@ class BatchPlan:
 
     @cached_property
     def tokens(self) -> int:
-        """Target tokens: the unit of every speed and of the loss."""
+        """Number of target tokens: the unit of the loss and of the reported throughput."""
         return int(self.tgt.lengths[self.rows].sum())
 
     @cached_property
     def padded_tokens(self) -> int:
-        """Tokens of source and target with the padding of `batch`: what memory grows with."""
+        """Number of source and target tokens including padding: a measure of the memory of the batch."""
         sides = (side.lengths[self.rows] for side in (self.src, self.tgt))
         return sum(int(n.sum()) if self.packed else int(n.max()) * len(n) for n in sides)
 
     def split(self) -> list[BatchPlan]:
-        """The first and the second half of the pairs; a single pair stays whole."""
+        """Split into two halves; a single pair is returned as it is."""
         middle = len(self.rows) // 2
         return [replace(self, rows=rows) for rows in (self.rows[:middle], self.rows[middle:]) if len(rows)]
 
     def collate(self) -> Batch:
-        """Their ids as tensors, on the CPU."""
+        """Create the batch on the CPU."""
         return collate([self.src[i] for i in self.rows], [self.tgt[i] for i in self.rows], packed=self.packed)
 
 
@@ -109,8 +115,10 @@ class Batch:
 
     Attributes:
         src: `[B, S]` or `[N_src]` int64, each sentence ends with EOS.
-        tgt_in: `[B, T]` or `[N]` int64, BOS then the sentence: what the decoder reads.
-        tgt_out: `[N]` int64, the sentence then EOS, flat and without padding: what it must say.
+        src_layout: layout of `src`.
+        tgt_in: `[B, T]` or `[N]` int64, BOS then the sentence: the input of the decoder.
+        tgt_layout: layout of `tgt_in`.
+        tgt_out: `[N]` int64, the sentence then EOS, flat and without padding: the labels.
     """
 
     src: Tensor
@@ -121,36 +129,42 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """N, target tokens without padding."""
+        """N, the number of target tokens without padding."""
         return self.tgt_layout.tokens
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
+        """Move the batch to `device`."""
         return tree_map(self, lambda x: x.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """What a packed batch of fixed shape holds: tokens of either side, sentences, tokens of one sentence."""
+    """Capacity of a packed batch of fixed shape.
+
+    Attributes:
+        tokens: maximum number of tokens on either side.
+        sentences: maximum number of sentence pairs.
+        max_length: maximum number of tokens of a sentence.
+    """
 
     tokens: int
     sentences: int
-    longest: int
+    max_length: int
 
-    def fits(self, pairs: BatchPlan) -> bool:
-        """Whether both sides fit."""
-        sides = [side.lengths[pairs.rows] for side in (pairs.src, pairs.tgt)]
-        fits = all(n.sum() <= self.tokens and n.max() <= self.longest for n in sides)
-        return fits and len(pairs) <= self.sentences
+    def fits(self, plan: BatchPlan) -> bool:
+        """Whether both sides of the batch are within the capacity."""
+        sides = [side.lengths[plan.rows] for side in (plan.src, plan.tgt)]
+        fits = all(n.sum() <= self.tokens and n.max() <= self.max_length for n in sides)
+        return fits and len(plan) <= self.sentences
 
     def static_layout(self, lengths: Tensor) -> Layout:
-        """Sentences of these lengths, `[B]` int64, in the fixed shape; what they leave over is filler."""
-        places = self.sentences + -(-self.tokens // self.longest) + 1
-        return Layout.static(lengths, sentences=places, tokens=self.tokens, max_seqlen=self.longest)
+        """Create the layout of fixed shape for sentences of these lengths, `[B]` int64; see `Layout.static`."""
+        sentences = self.sentences + -(-self.tokens // self.max_length) + 1
+        return Layout.static(lengths, sentences=sentences, tokens=self.tokens, max_seqlen=self.max_length)
 
 
 def collate_sentences(sentences: Sequence[TokenIds], *, packed: bool = False) -> tuple[Tensor, Layout]:
-    """Token ids of B sentences -> (`[B, L]` or `[N]` int64, their layout). Padding is PAD."""
+    """Combine B sentences of ids into a tensor, `[B, L]` padded with PAD or `[N]`, and create its layout."""
     lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
     flat = torch.from_numpy(np.concatenate(sentences).astype(np.int64, copy=False))
     if packed:
@@ -164,7 +178,7 @@ def collate_sentences(sentences: Sequence[TokenIds], *, packed: bool = False) ->
 
 
 def collate(src: Sequence[TokenIds], tgt: Sequence[TokenIds], *, packed: bool = False) -> Batch:
-    """Pairs of token ids, each ending with EOS -> one `Batch`."""
+    """Create a batch from pairs of token ids, each ending with EOS."""
     bos = np.array([BOS])
     src_rows, src_layout = collate_sentences(src, packed=packed)
     tgt_in, tgt_layout = collate_sentences([np.concatenate([bos, t[:-1]]) for t in tgt], packed=packed)
@@ -173,14 +187,17 @@ def collate(src: Sequence[TokenIds], tgt: Sequence[TokenIds], *, packed: bool = 
 
 
 def split_by_budget(lengths: Sequence[int], budget: int) -> list[tuple[int, int]]:
-    """Consecutive ranges whose (longest · count) stays within `budget`, one element at least."""
+    """Split into consecutive ranges (start, end) of at most `budget` padded tokens or one element.
+
+    The padded tokens of a range are its maximum length times its number of elements.
+    """
     ranges = []
-    start, longest = 0, 0
+    start, max_length = 0, 0
     for i, length in enumerate(lengths):
-        longest = max(longest, length)
-        if i > start and longest * (i + 1 - start) > budget:
+        max_length = max(max_length, length)
+        if i > start and max_length * (i + 1 - start) > budget:
             ranges.append((start, i))
-            start, longest = i, length
+            start, max_length = i, length
     if len(lengths):
         ranges.append((start, len(lengths)))
     return ranges

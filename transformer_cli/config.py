@@ -1,7 +1,7 @@
-"""From files and `--set` to a checked configuration, and back.
+"""Load a validated configuration from YAML files and `--set` options, and write it back.
 
-YAML 1.2 is read by ruamel.yaml in safe mode (`no` stays a string, `1e-4` is a number, a duplicate key is an
-error); pydantic refuses unknown keys and wrong types. Keys and defaults: `schema`.
+ruamel.yaml reads YAML 1.2 in safe mode: `no` is a string, `1e-4` is a number, a duplicate key is an error.
+pydantic rejects unknown keys and wrong types. The keys and their defaults are defined in `schema`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from transformer_cli.errors import ConfigError
 from transformer_cli.schema import Config
 
 MAX_CONFIG_BYTES = 1 << 20
-"""A configuration is a page; anything larger is not one."""
+"""Size limit of a configuration file; a real one has a few kilobytes."""
 
 
 def load_config(path: Path | None, settings: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Config:
-    """Defaults, then `base`, then the YAML file, then `--set section.key=value`, checked.
+    """Merge the defaults, `base`, the YAML file and `--set section.key=value`, in this order, and validate.
 
     Raises:
-        ConfigError: no such file, not YAML, unknown key, wrong type, out of range, keys that disagree.
+        ConfigError: no such file, invalid YAML, unknown key, wrong type, value out of range, contradictory keys.
     """
     values: dict[str, Any] = _merge({}, base or {})
     origin = "the configuration"
@@ -40,12 +40,12 @@ def load_config(path: Path | None, settings: Sequence[str] = (), base: Mapping[s
 
 
 def parse_config(text: str, origin: str) -> Config:
-    """YAML text -> `Config`. Raises: ConfigError."""
+    """Parse YAML text into a `Config`. Raises: ConfigError."""
     return validate_config(_parse_yaml(text, origin), origin)
 
 
 def validate_config(values: Mapping[str, Any], origin: str) -> Config:
-    """Plain values -> `Config`. Raises: ConfigError naming the key and, for a typo, the nearest key."""
+    """Validate plain values. Raises: ConfigError naming the key and, for an unknown key, the nearest known one."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -54,7 +54,7 @@ def validate_config(values: Mapping[str, Any], origin: str) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML, every key written out."""
+    """The resolved configuration as YAML, with every key written out."""
     buffer = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
@@ -64,24 +64,24 @@ def dump_config(config: Config) -> str:
 
 
 def flatten_config(config: Config) -> dict[str, Any]:
-    """Every leaf as `section.key` -> value."""
-    found: dict[str, Any] = {}
+    """Map the dotted key (`section.key`) of every leaf to its value."""
+    leaves: dict[str, Any] = {}
 
     def walk(prefix: str, node: Mapping[str, Any]) -> None:
         for key, value in node.items():
             if isinstance(value, dict):
                 walk(f"{prefix}{key}.", value)
             else:
-                found[prefix + key] = value
+                leaves[prefix + key] = value
 
     walk("", config.model_dump(mode="json"))
-    return found
+    return leaves
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no configuration")
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a configuration file")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
@@ -94,7 +94,7 @@ def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
     try:
         values = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
-        # ruamel's message carries advice on its own options after a blank line.
+        # After a blank line, ruamel's message has advice on its own API.
         message = " ".join(str(error).split("\n\n")[0].replace('in "<unicode string>", ', "").split())
         raise ConfigError(f"{origin}: not valid YAML 1.2: {message}") from None
     if values is None:
@@ -115,12 +115,13 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     return parsed
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` updated with `overrides`, section by section."""
     merged = dict(base)
-    for key, value in over.items():
+    for key, value in overrides.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+        both_sections = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(old, value) if both_sections else value  # type: ignore[arg-type]
     return merged
 
 
@@ -131,18 +132,19 @@ def _known_keys() -> list[str]:
 
 
 def _explain(detail: Any) -> str:
+    """The message for one error of pydantic."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         known = _known_keys()
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        by_leaf = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-        guess = near or by_leaf
-        return f"unknown key '{key}'" + (f"; did you mean '{guess[0]}'?" if guess else "")
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        same_leaf = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+        candidates = close or same_leaf
+        return f"unknown key '{key}'" + (f"; did you mean '{candidates[0]}'?" if candidates else "")
     if detail["type"] == "model_type":
         first = next(k for k in _known_keys() if k.startswith(f"{key}."))
-        return f"{key}: is a section with keys of its own, such as {first}"
+        return f"{key}: is a section; set one of its keys, such as {first}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    # Not a whole list: a few bytes of YAML can stand for one without end.
+    # Lists are not shown: with YAML aliases, a few bytes expand to an arbitrarily long one.
     given = "" if isinstance(detail["input"], dict | list) else f" (given: {detail['input']!r:.200})"
     return f"{key}: {message}{given}" if key else message

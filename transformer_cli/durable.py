@@ -1,8 +1,8 @@
-"""The one module that writes what must last.
+"""Durable, atomic file writes.
 
-A file is written under a temporary name in its own directory, synced, renamed, and the directory synced; after
-a crash at any point the old content or the new one is there, never a mixture. The file operations are a
-value (`FileOps`), so that tests can make the N-th of them fail.
+A file is written under a temporary name in its target directory, synced and renamed, and the directory is
+synced. After a crash at any point the file has its old content or its new content, never a mixture. The
+file operations are passed as a value (`FileOps`), so that tests can make the N-th operation fail.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from transformer_cli.errors import DiskError
+from transformer_cli.errors import ConfigError, DiskError
 
 TEMPORARY = ".tmp"
-"""Suffix of what is not finished. Its name also begins with a dot: a user's own `notes.tmp` is not ours."""
+"""Suffix of unfinished files. Their names also start with a dot, so that a user's `notes.tmp` is never removed."""
 
 STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/fd/(\d+)")
-"""Names of what is open already."""
+"""Paths that name a descriptor that is already open."""
 
 
 @dataclass(frozen=True)
 class FileOps:
-    """The operations that durability rests on."""
+    """The file operations that durability depends on."""
 
     write: Callable[[int, memoryview], int] = os.write
     fsync: Callable[[int], None] = os.fsync
@@ -43,12 +43,12 @@ OPS = FileOps()
 
 
 def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
-    """Replace the file's content, durably and all at once.
+    """Replace the content of a file durably and atomically.
 
     Raises:
-        DiskError: the file system refused; the old content is intact.
+        DiskError: the write failed; the old content is intact.
     """
-    # Of this process alone: a neighbour's file of a similar name is not ours to overwrite.
+    # The process id keeps concurrent writers of the same file apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     with _as_disk_error(path, len(content)):
         try:
@@ -63,9 +63,9 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Replace a file all at once; write straight into what is no file of its own, such as a pipe.
+    """Replace a file atomically; write directly to anything that is not a regular file, such as a pipe.
 
-    Missing directories are made. Raises: DiskError.
+    Creates missing directories. Raises: DiskError.
     """
     if is_regular(path):
         make_directory(path.resolve().parent)
@@ -76,27 +76,54 @@ def write_output(path: Path, content: bytes) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether it is, or would become, a file of its own: no pipe, device or descriptor that is open already."""
+    """Whether the path is, or would become, a regular file: not a pipe, device or open descriptor."""
     return open_descriptor(path) is None and (not path.exists() or path.is_file())
 
 
 def open_descriptor(path: Path) -> int | None:
-    """The open descriptor that a name such as `/dev/stdout` or `/dev/fd/3` stands for."""
+    """The open descriptor that a path such as `/dev/stdout` or `/dev/fd/3` refers to, or None."""
     name = str(path.absolute())
-    found = DESCRIPTOR.fullmatch(name)
-    return STREAMS.get(name, int(found[1]) if found else None)
+    match = DESCRIPTOR.fullmatch(name)
+    return STREAMS.get(name, int(match[1]) if match else None)
 
 
 def partial_path(path: Path) -> Path:
-    """Where a growing output keeps what it has while there is more to come."""
+    """The file that holds an output while it is incomplete."""
     return path.with_name(f"{path.name}.part")
 
 
-class OutputFile:
-    """A file written piece by piece; it has its name once it is whole.
+def check_writable(path: Path | None, *others: Path | None, create_parents: bool = False) -> None:
+    """Check that an output can be written, before the work that produces it.
 
-    Until then, and for good if the program ends before, the pieces stand in `place`, beside it. What is no file of
-    its own (see `is_regular`) is written straight into.
+    Args:
+        path: the output. None and existing pipes, devices and descriptors are accepted without a check.
+        others: files that the same command reads or writes.
+        create_parents: the command creates missing parent directories.
+
+    Raises:
+        ConfigError: `path`, or its partial file, is one of `others`.
+        DiskError: `path` is a directory, or its directory is missing or not writable.
+    """
+    if path is None or (path.exists() and not path.is_dir() and not is_regular(path)):
+        return
+    target = path.resolve()
+    for other in others:
+        if other is not None and any(_is_same_file(file, other) for file in (target, partial_path(target))):
+            raise ConfigError(f"{path}: is also read or written by this command", hint="choose another output")
+    if path.is_dir():
+        raise DiskError(f"{path}: cannot be written: is a directory")
+    parent = target.parent
+    while create_parents and not parent.exists():
+        parent = parent.parent
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise DiskError(f"{path}: cannot be written: no such directory, or no permission")
+
+
+class OutputFile:
+    """A file that is written incrementally and gets its name when it is complete.
+
+    Until then the content is in `partial`, next to the target; it stays there if the program stops early.
+    Anything that is not a regular file (see `is_regular`) is written to directly.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,12 +132,12 @@ class OutputFile:
         self.target = path.resolve() if self.regular else path
         self.partial = partial_path(self.target) if self.regular else path
         self.started = False
-        """Whether `place` is this output's; before it may be that of an earlier run."""
+        """Whether `partial` belongs to this output; before the first write it may be left from an earlier run."""
         self._stream: FileIO | None = None
         self._written = 0
 
     def write(self, content: bytes) -> None:
-        """The next piece. Raises: DiskError."""
+        """Append `content`. Raises: DiskError."""
         with _as_disk_error(self.path, self._written + len(content)):
             self._stream = self._stream or self._open()
             rest = memoryview(content)
@@ -119,7 +146,7 @@ class OutputFile:
             self._written += len(content)
 
     def finish(self) -> None:
-        """It is whole, also without any piece. Raises: DiskError."""
+        """Complete the file, which may be empty, and give it its name. Raises: DiskError."""
         self.write(b"")
         if self.regular:
             with _as_disk_error(self.path, self._written):
@@ -134,12 +161,12 @@ class OutputFile:
     def _open(self) -> FileIO:
         self.started = True
         descriptor = open_descriptor(self.path)
-        if descriptor is not None:  # the name would open a file anew, and from its beginning
+        if descriptor is not None:  # opening the path again would write from the start of the file
             return FileIO(os.dup(descriptor), "w")
         if not self.regular:
             return FileIO(self.path, "w")
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.partial.unlink(missing_ok=True)  # it may be a link to elsewhere
+        self.partial.unlink(missing_ok=True)  # it may be a symlink to another directory
         stream = FileIO(self.partial, "x")
         _copy_mode(self.partial, self.target)
         return stream
@@ -147,7 +174,7 @@ class OutputFile:
 
 @contextlib.contextmanager
 def open_output(path: Path) -> Iterator[OutputFile]:
-    """A `OutputFile`, finished unless something fails. Raises: DiskError; an older file is then intact."""
+    """Open an `OutputFile` and finish it unless an exception is raised. Raises: DiskError; an old file is kept."""
     output = OutputFile(path)
     try:
         yield output
@@ -157,24 +184,24 @@ def open_output(path: Path) -> Iterator[OutputFile]:
 
 
 def write_text(path: Path, text: str, ops: FileOps = OPS) -> None:
-    """`write_bytes` of UTF-8 text, in which a path may hold any bytes."""
+    """`write_bytes` for UTF-8 text; surrogate escapes (paths that are not UTF-8) become their bytes."""
     write_bytes(path, text.encode("utf-8", errors="surrogateescape"), ops)
 
 
 def write_json(path: Path, value: Any, ops: FileOps = OPS) -> None:
-    """`write_bytes` of indented JSON."""
+    """`write_bytes` for indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", ops)
 
 
 @contextlib.contextmanager
 def write_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, bytes], None]]:
-    """Fill a directory under a temporary name, then give it its name; all of it appears or nothing.
+    """Create a directory with its files atomically: fill it under a temporary name, then rename it.
 
     Yields:
         write(name, content): adds one synced file.
 
     Raises:
-        DiskError: the file system refused; there is no directory of that name and no leftover.
+        DiskError: a write failed; neither the directory nor a temporary one is left.
     """
     with _temporary_directory(path, ops) as temporary:
 
@@ -190,10 +217,7 @@ def staged_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
     """`write_directory` for files that a library writes itself.
 
     Yields:
-        The directory under its temporary name; the plain files in it are synced before it gets its own.
-
-    Raises:
-        DiskError: the file system refused; there is no directory of that name and no leftover.
+        The directory under its temporary name. The regular files in it are synced before the rename.
     """
     with _temporary_directory(path, ops) as temporary:
         yield temporary
@@ -203,7 +227,7 @@ def staged_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _temporary_directory(path: Path, ops: FileOps) -> Iterator[Path]:
-    """A directory under a temporary name, which becomes `path` at the end or is deleted."""
+    """Create a temporary directory; rename it to `path` on success, delete it on any exception."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with _as_disk_error(path, 0):
         try:
@@ -219,7 +243,7 @@ def _temporary_directory(path: Path, ops: FileOps) -> Iterator[Path]:
 
 
 def set_symlink(link: Path, target: str, ops: FileOps = OPS) -> None:
-    """Make `link` a name of `target`, a neighbour in the same directory, all at once."""
+    """Atomically point the symlink `link` at `target`, a name in the same directory. Raises: DiskError."""
     temporary = link.with_name(f".{link.name}{TEMPORARY}")
     with _as_disk_error(link, 0):
         temporary.unlink(missing_ok=True)
@@ -235,7 +259,7 @@ def make_directory(path: Path) -> None:
 
 
 def remove_temporary_files(directory: Path) -> None:
-    """Delete what a killed process left unfinished in a directory of ours."""
+    """Delete the unfinished files that a killed process left in a directory."""
     for path in directory.glob(f".*{TEMPORARY}") if directory.is_dir() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -244,19 +268,23 @@ def remove_temporary_files(directory: Path) -> None:
 
 
 def sync_directory(path: Path, ops: FileOps = OPS) -> None:
-    """Make renames in this directory last."""
+    """Make renames in this directory durable."""
     _sync(path, ops)
 
 
 def sha256(content: bytes | memoryview) -> str:
-    """Hexadecimal SHA-256."""
+    """Hexadecimal SHA-256 digest."""
     return hashlib.sha256(content).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_same_file(a: Path, b: Path) -> bool:
+    return a.samefile(b) if a.exists() and b.exists() else a.resolve() == b.resolve()
 
 
 def _sync(path: Path, ops: FileOps) -> None:
@@ -268,7 +296,7 @@ def _sync(path: Path, ops: FileOps) -> None:
 
 
 def _copy_mode(new: Path, old: Path) -> None:
-    """Who may read a file is for its owner to say, and stays as it is when the file is replaced."""
+    """Give `new` the permissions of the file that it replaces."""
     if old.exists() and (mode := old.stat().st_mode & 0o777) != new.stat().st_mode & 0o777:
         new.chmod(mode)
 
@@ -291,9 +319,9 @@ def _as_disk_error(path: Path, size: int) -> Iterator[None]:
         yield
     except OSError as error:
         amount = f" ({size:,} bytes)" if size else ""
-        advice = {
+        hint = {
             errno.ENOSPC: "free some space, or write to another disk",
             errno.EACCES: "check the permissions of the directory",
             errno.EROFS: "this file system is read-only: choose another directory",
-        }.get(error.errno or 0, "nothing that was saved before has been changed")
-        raise DiskError(f"{path}{amount}: cannot be written: {error.strerror}", hint=advice) from error
+        }.get(error.errno or 0, "files that were saved before are unchanged")
+        raise DiskError(f"{path}{amount}: cannot be written: {error.strerror}", hint=hint) from error

@@ -1,14 +1,14 @@
-"""One exception tree for everything that a user can put right.
+"""Exceptions for everything that the user can correct.
 
-A `UserError` says what is wrong, where, and what to do about it. The command line prints it as one
-message and ends with its exit code; anything else that escapes is a defect of ours.
+A `UserError` states what is wrong, where, and what to do about it. The command line prints it as one
+message and exits with its exit code. Any other exception that escapes is a bug in this program.
 """
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A failure that the user can understand and act on (exit code 1)."""
+    """A failure that the user can understand and correct (exit code 1)."""
 
     exit_code = 1
 
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """Wrong option, unknown or contradictory configuration key (exit code 2)."""
+    """Invalid option, or unknown or contradictory configuration key (exit code 2)."""
 
     exit_code = 2
 
@@ -34,12 +34,12 @@ class DataError(UserError):
 
 
 class CheckpointError(UserError):
-    """A run directory or checkpoint that is missing, foreign, damaged or does not fit (exit 4)."""
+    """A run directory, bundle or checkpoint that is missing, damaged or incompatible (exit code 4)."""
 
     exit_code = 4
 
 
 class DiskError(UserError):
-    """The file system refused: full, read-only, no permission (exit code 5)."""
+    """A failed write: disk full, read-only file system, no permission (exit code 5)."""
 
     exit_code = 5

@@ -1,12 +1,12 @@
-"""How the sentences of a batch lie in a tensor.
+"""The layout of the sentences of a batch in a tensor.
 
-Shapes: B sentences, L longest sentence, N = sum of the lengths.
+Shapes: B sentences, L length of the longest sentence, N sum of the lengths.
 
-    padded   [B, L, ...]   one row a sentence, filled up with padding
-    packed   [N, ...]      sentences end to end, no padding
+    padded   [B, L, ...]   one row per sentence, filled with padding at the end
+    packed   [N, ...]      sentences concatenated without padding
 
-Pointwise modules work on `[..., D]` and never ask. Only `ops/` looks at the difference. Every index
-is computed once, when the batch is made.
+Pointwise modules work on `[..., D]` in either layout; only `ops/` distinguishes the two. All
+indices are computed once, when the batch is created.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ class Layout:
     """Lengths and boundaries of B sentences.
 
     Attributes:
-        lengths: `[B]` int64, tokens of each sentence.
-        longest: L, the largest of them.
-        tokens: N, their sum.
-        is_packed: packed `[N, ...]` or padded `[B, L, ...]`.
-        positions: place of each token in its sentence: `[L]` (padded, broadcasts) or `[N]` (packed).
-        cu_seqlens: `[B + 1]` int32, where each sentence begins in the flat order.
-        flat_index: `[N]` int64, row of each token in `[B * L]`; None if no row is padding.
-        mask: `[B, L]` bool, True = a token; None if no row is padding.
+        lengths: `[B]` int64, number of tokens of each sentence.
+        max_seqlen: L, the largest length.
+        tokens: N, the sum of the lengths.
+        is_packed: whether tensors are packed, `[N, ...]`, or padded, `[B, L, ...]`.
+        positions: position of each token in its sentence: `[L]` (padded, broadcasts) or `[N]`
+            (packed).
+        cu_seqlens: `[B + 1]` int32, cumulative lengths: the start of each sentence among the N
+            tokens.
+        flat_index: `[N]` int64, index of each token in `[B * L]`; None if there is no padding.
+        mask: `[B, L]` bool, True = a token; None if there is no padding.
     """
 
     lengths: Tensor
@@ -49,32 +51,39 @@ class Layout:
 
     @staticmethod
     def padded(lengths: Sequence[int] | NDArray[np.int64]) -> Layout:
-        """Layout of `[B, L, ...]`. `lengths` are positive."""
+        """Create the layout of `[B, L, ...]`. All lengths must be positive."""
         return _build(lengths, is_packed=False)
 
     @staticmethod
     def packed(lengths: Sequence[int] | NDArray[np.int64]) -> Layout:
-        """Layout of `[N, ...]`. `lengths` are positive."""
+        """Create the layout of `[N, ...]`. All lengths must be positive."""
         return _build(lengths, is_packed=True)
 
     @staticmethod
     def static(lengths: Tensor, *, sentences: int, tokens: int, max_seqlen: int) -> Layout:
-        """Layout of `[tokens, ...]` whose tensors have these shapes whatever the sentences: for a captured graph.
+        """Create a packed layout whose tensors have fixed shapes, for a captured CUDA graph.
 
-        Tokens that the sentences leave over make up sentences of their own, so that each token belongs to one and
-        every kernel writes its row; places of sentences left over then are empty. The work is done where `lengths`
-        lies, `[B]` int64, and asks it nothing: that they fit (see `TokenBudget.fits`) is for the caller to know.
+        Unused tokens form filler sentences, so that every token belongs to a sentence and kernels
+        write every row; the remaining sentences are empty. Everything is computed on the device of
+        `lengths` without synchronization. The caller must ensure that the sentences fit; see
+        `TokenBudget.fits`.
+
+        Args:
+            lengths: `[B]` int64.
+            sentences: number of sentences in the layout, including filler.
+            tokens: N, number of tokens including filler.
+            max_seqlen: L, upper limit of the lengths.
         """
-        device, left = lengths.device, sentences - len(lengths)
-        # One place stays empty, for the sake of a mask.
-        assert left > -(-tokens // max_seqlen), "more sentences than the shape holds"
-        rest = tokens - lengths.sum()
-        filler = (rest - max_seqlen * torch.arange(left, device=device)).clamp(0, max_seqlen)
+        device, unused = lengths.device, sentences - len(lengths)
+        # At least one sentence stays empty, so that the mask always has padding.
+        assert unused > -(-tokens // max_seqlen), "too many sentences for the static shape"
+        unused_tokens = tokens - lengths.sum()
+        filler = (unused_tokens - max_seqlen * torch.arange(unused, device=device)).clamp(0, max_seqlen)
         sizes = torch.cat([lengths, filler])
         cu_seqlens = F.pad(sizes.cumsum(0), (1, 0))
-        places = torch.arange(tokens, device=device)
-        sentence = torch.searchsorted(cu_seqlens, places, right=True) - 1  # of each token
-        positions = places - cu_seqlens.index_select(0, sentence)
+        indices = torch.arange(tokens, device=device)
+        sentence = torch.searchsorted(cu_seqlens, indices, right=True) - 1  # [N], the sentence of each token
+        positions = indices - cu_seqlens.index_select(0, sentence)
         return Layout(
             lengths=sizes,
             max_seqlen=max_seqlen,
@@ -91,16 +100,16 @@ class Layout:
         return len(self.lengths)
 
     def flatten(self, x: Tensor) -> Tensor:
-        """Any tensor in this layout -> `[N, ...]`, the tokens alone."""
+        """Tensor in this layout -> `[N, ...]`, without padding."""
         return x if self.is_packed else self.flatten_padded(x)
 
     def flatten_padded(self, x: Tensor) -> Tensor:
-        """`[B, L, ...]` -> `[N, ...]`, whichever layout this is."""
+        """`[B, L, ...]` -> `[N, ...]`, for packed layouts as well."""
         rows = x.reshape(-1, *x.shape[2:])
         return rows if self.flat_index is None else rows.index_select(0, self.flat_index)
 
     def pad(self, x: Tensor) -> Tensor:
-        """Any tensor in this layout -> `[B, L, ...]`, padding filled with zeros."""
+        """Tensor in this layout -> `[B, L, ...]`. The padding of a packed tensor is zero."""
         if not self.is_packed:
             return x
         if self.flat_index is not None:
@@ -109,28 +118,28 @@ class Layout:
         return x.view(self.sentences, self.max_seqlen, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
-        """`[B, L, ...]` -> this layout; the inverse of `pad`."""
+        """`[B, L, ...]` -> tensor in this layout; the inverse of `pad`."""
         return self.flatten_padded(x) if self.is_packed else x
 
     def to(self, device: torch.device) -> Layout:
-        """The same layout with its indices on `device`."""
+        """Move the tensors of the layout to `device`."""
         return tree_map(self, lambda x: x.to(device, non_blocking=True))
 
 
 def cat_padded(first: Tensor, second: Tensor, dim: int) -> Tensor:
-    """`[B, ..., L, ...]` and `[B', ..., L', ...]` -> `[B + B', ..., max(L, L'), ...]`, filled up with zeros.
+    """Concatenate along dimension 0 after padding dimension `dim` with zeros to the larger size.
 
-    `dim`: where L stands.
+    `[B, ..., L, ...]` and `[B', ..., L', ...]` -> `[B + B', ..., max(L, L'), ...]`.
     """
-    max_seqlen = max(first.shape[dim], second.shape[dim])
-    return torch.cat([pad_to(x, dim, max_seqlen) for x in (first, second)])
+    size = max(first.shape[dim], second.shape[dim])
+    return torch.cat([pad_to(x, dim, size) for x in (first, second)])
 
 
-def pad_to(x: Tensor, dim: int, max_seqlen: int) -> Tensor:
-    """Zeros (False) at the end of a dimension until it has this size."""
-    if x.shape[dim] == max_seqlen:
+def pad_to(x: Tensor, dim: int, size: int) -> Tensor:
+    """Append zeros (False) to dimension `dim` up to `size`."""
+    if x.shape[dim] == size:
         return x
-    return F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, max_seqlen - x.shape[dim]))
+    return F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, size - x.shape[dim]))
 
 
 def _build(lengths: Sequence[int] | NDArray[np.int64], *, is_packed: bool) -> Layout:

@@ -1,4 +1,4 @@
-"""What to do when a batch does not fit into memory: split it, retry, and remember the size that failed."""
+"""Recovery from out-of-memory errors: split the batch, retry, and avoid the size that failed from then on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch, on any device, or Python ran out of memory."""
+    """Whether the error means that torch, on any device, or Python ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_MESSAGES)
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The peak memory in bytes: torch's allocations on a CUDA device, else the resident size of the process."""
+    """Return the peak memory in bytes: allocated by torch on CUDA, otherwise the resident size of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -34,16 +34,16 @@ def peak_bytes(device: torch.device) -> int:
 
 
 class SplitOnOutOfMemory:
-    """Runs batches and splits those that do not fit into memory. A size that failed once is not tried again.
+    """Process batches and split those that do not fit into memory. A size that failed is not tried again.
 
-    The limit may be shared by several threads that run at the same time.
+    An instance may be used by several threads at the same time.
     """
 
     def __init__(self, notify: Callable[[int], object]) -> None:
         """`notify`: called with the new limit each time it is lowered."""
         self.notify = notify
         self.limit = sys.maxsize
-        """Batches of this size or more do not fit."""
+        """Batches of this size or larger are split before they are tried."""
 
     def __call__(
         self,
@@ -55,14 +55,16 @@ class SplitOnOutOfMemory:
         recover: Callable[[], object],
         too_large: Callable[[Batch], UserError],
     ) -> Result:
-        """The result of `work` on the batches, or on parts of them.
+        """Return the result of `work` on the batches, split as needed.
 
         Args:
-            work: computes all batches; called again, with smaller ones, after it has run out of memory.
-            size: what the memory of a batch grows with, such as its tokens with padding.
-            split: a batch -> its parts, each smaller; a single part if the batch cannot be split.
-            recover: undoes what a failed `work` has done and releases memory.
-            too_large: the error for a batch that cannot be split and does not fit.
+            work: processes all batches; called again with smaller batches after it has run out of
+                memory.
+            size: a measure of a batch's memory, such as its number of padded tokens.
+            split: splits a batch into smaller parts; returns a single part if the batch cannot be
+                split.
+            recover: undoes the effects of a failed `work` and releases memory.
+            too_large: creates the error for a batch that does not fit and cannot be split.
 
         Raises:
             UserError: from `too_large`.
@@ -74,19 +76,19 @@ class SplitOnOutOfMemory:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            # Outside of `except`: the error is gone by now, and so are the tensors that its traceback held.
+            # Outside of `except`, so that the error and the tensors that its traceback references are freed.
             recover()
             largest = max(parts, key=size)
             if len(split(largest)) < 2:
                 raise too_large(largest)
-            if size(largest) < self.limit:  # else another thread has lowered the limit meanwhile
+            if size(largest) < self.limit:  # otherwise another thread has lowered the limit in the meantime
                 self.limit = size(largest)
                 self.notify(self.limit)
 
     def _split_to_limit(
         self, batches: Sequence[Batch], size: Callable[[Batch], int], split: Callable[[Batch], Sequence[Batch]]
     ) -> list[Batch]:
-        """The same content in batches below the limit; a batch that cannot be split stays as it is."""
+        """Split batches to sizes below the limit; a batch that cannot be split is returned as it is."""
         parts: list[Batch] = []
         for batch in batches:
             halves = split(batch) if size(batch) >= self.limit else [batch]

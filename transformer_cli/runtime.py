@@ -1,4 +1,4 @@
-"""The machine under the program: device, precision, and the process settings that make a CPU fast."""
+"""Device selection, precision, process settings and CUDA graph capture."""
 
 from __future__ import annotations
 
@@ -20,70 +20,85 @@ from torch import Tensor
 from transformer_cli.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-BF16_WIDTH = 256
-"""`d_model` from which bf16 pays on a CPU: 1.8 times the speed at 256, at 128 too little for the lost digits."""
+BF16_MIN_D_MODEL = 256
+"""Smallest `d_model` for which `auto` selects bf16 on a CPU: at 256 it is 1.8 times as fast as
+fp32; at 128 the speed-up does not justify the loss of precision."""
 
 _failed_graphs: list[torch.cuda.CUDAGraph] = []
+"""Keeps graphs whose capture failed alive; see `capture_graph`."""
 _cpu_bf16: ContextVar[bool] = ContextVar("_cpu_bf16", default=False)
 
 
 def select_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` -> a device that is there.
+    """Return the device for `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; a CUDA device becomes the current one.
 
     Raises:
-        ConfigError: unknown name, or no such device on this machine.
+        ConfigError: unknown name, or the device is not available.
     """
     has_mps = torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun: each process its own
-    kind = name.partition(":")[0]
-    if kind not in DEVICES:
-        raise ConfigError(f"--device {name}: unknown", hint=f"known: {', '.join(DEVICES)}")
-    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not has_mps):
-        raise ConfigError(f"--device {name}: this machine or this torch has none", hint="use --device auto")
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun: one device per process
+    device_type = name.partition(":")[0]
+    if device_type not in DEVICES:
+        raise ConfigError(f"--device {name}: unknown device", hint=f"known: {', '.join(DEVICES)}")
+    if (device_type == "cuda" and not torch.cuda.is_available()) or (device_type == "mps" and not has_mps):
+        raise ConfigError(
+            f"--device {name}: not available on this machine or in this torch", hint="use --device auto"
+        )
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"--device {name}: not a device name") from None
-    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
-    if kind == "cuda":
-        torch.cuda.set_device(device)  # graphs, streams and events are those of the current device
+        raise ConfigError(f"--device {name}: invalid device name", hint="for example cpu or cuda:0") from None
+    if device_type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"--device {name}: no such device", hint=f"CUDA devices found: {count}, numbered from 0")
+    if device_type == "cuda":
+        torch.cuda.set_device(device)  # graphs, streams and events use the current device
     return device
 
 
 def resolve_precision(device: torch.device, precision: str, d_model: int) -> str:
-    """`auto` -> `bf16` where that is faster: CUDA that has it, a CPU that has it and a model not too narrow."""
+    """Replace `auto` by `bf16` where it is faster, otherwise by `fp32`.
+
+    bf16 is faster on CUDA devices that support it, and on CPUs with fast bf16 for models of at
+    least `BF16_MIN_D_MODEL`.
+    """
     if precision != "auto":
         return precision
     if device.type == "cuda":
         faster = torch.cuda.is_bf16_supported()
     else:
-        faster = device.type == "cpu" and has_fast_bf16() and d_model >= BF16_WIDTH
+        faster = device.type == "cpu" and has_fast_bf16() and d_model >= BF16_MIN_D_MODEL
     return "bf16" if faster else "fp32"
 
 
 def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bf16 faster than fp32: by AMX, or by AVX-512 BF16 if it is not Intel's.
+    """Whether this processor multiplies bf16 faster than fp32.
 
-    Intel's do the latter at half the speed of fp32 (180 and 350 GFLOP/s on two cores), AMD's at about twice.
+    True for AMX, and for AVX-512 BF16 unless the processor is made by Intel: AVX-512 BF16 runs at
+    half the speed of fp32 on Intel (180 against 350 GFLOP/s on two cores), and at about twice the
+    speed on AMD.
     """
     return torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and not is_intel())
 
 
 @functools.cache
 def is_intel() -> bool:
-    """Whether the processor is Intel's own."""
-    known = platform.processor()
+    """Whether the processor is made by Intel."""
+    description = platform.processor()
     with contextlib.suppress(OSError):
-        known += Path("/proc/cpuinfo").read_text(errors="replace")[:4096]
-    return "GenuineIntel" in known
+        description += Path("/proc/cpuinfo").read_text(errors="replace")[:4096]
+    return "GenuineIntel" in description
 
 
 def matmul_precision(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Matrix products in `fp32` or `bf16`; weights, sums and the optimizer stay fp32 in both."""
+    """Context manager that runs matrix products in `fp32` or `bf16`.
+
+    Weights, sums and optimizer state are fp32 in both. bf16 uses torch's autocast except on a CPU;
+    see `ops.matmul`.
+    """
     if precision == "fp32":
         return contextlib.nullcontext()
     return _cpu_bf16_context() if device.type == "cpu" else torch.autocast(device.type, dtype=torch.bfloat16)
@@ -91,36 +106,37 @@ def matmul_precision(device: torch.device, precision: str) -> AbstractContextMan
 
 @contextlib.contextmanager
 def _cpu_bf16_context() -> Iterator[None]:
-    before = _cpu_bf16.set(True)
+    token = _cpu_bf16.set(True)
     try:
         yield
     finally:
-        _cpu_bf16.reset(before)
+        _cpu_bf16.reset(token)
 
 
 def uses_cpu_bf16(x: Tensor) -> bool:
-    """Whether `matmul_precision` asks for products with x in bf16 where torch's autocast has no part in it."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():  # which cannot look into a ContextVar
+    """Whether products with `x` run in bf16 without torch's autocast, as set by `matmul_precision`."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # torch.compile cannot read a ContextVar
         return False
     return x.dtype == torch.float32 and _cpu_bf16.get()
 
 
 def matmul_dtype(x: Tensor) -> torch.dtype:
-    """The type that products with x are done in: that of x, or what `matmul_precision` asks for."""
-    kind = x.device.type
-    if torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind)
+    """Return the dtype of products with `x`: its own, or the one set by `matmul_precision` or autocast."""
+    device_type = x.device.type
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
     return torch.bfloat16 if uses_cpu_bf16(x) else x.dtype
 
 
 def tune_process() -> None:
-    """Settings of this process that cost nothing and change no result worth keeping.
+    """Configure this process for speed and reproducibility.
 
-    glibc returns each large block to the kernel when it is freed, and the kernel zeroes it page by page
-    when it comes back: a training step pays that for every activation. Keeping blocks in the heap avoids it.
-    Denormal numbers cost a hundred cycles each and mean nothing here. The first call of MKL's vector
-    functions chooses their accuracy; when two threads make it at once, one in a hundred processes computes
-    that call with fewer digits, and a resumed run would no longer equal the uninterrupted one bit for bit.
+    - glibc returns each freed large block to the kernel, which zeroes its pages when they are
+      allocated again, for every activation of every training step. Here blocks stay in the heap.
+    - Operations on denormal numbers take about a hundred cycles; they are flushed to zero.
+    - The first call of MKL's vector functions selects their accuracy. If two threads make it at the
+      same time, one process in a hundred computes that call less accurately, and a resumed run is
+      not bit-identical to an uninterrupted one. The first call is made here, from one thread.
     """
     torch.zeros(1).exp_()
     if sys.platform == "linux":
@@ -132,19 +148,27 @@ def tune_process() -> None:
     torch.set_flush_denormal(True)
 
 
-def capture_graph(work: Callable[[], object], pool: Any = None) -> tuple[torch.cuda.CUDAGraph | None, str]:
-    """One CUDA graph of all that `work` launches, or why there is none; computes nothing.
+def capture_graph(fn: Callable[[], object], pool: Any = None) -> tuple[torch.cuda.CUDAGraph | None, str]:
+    """Capture the kernels that `fn` launches as a CUDA graph, without running them.
 
-    `pool`: memory that graphs share of which no two run at once. Raises: torch.OutOfMemoryError.
+    Args:
+        pool: memory pool to share with other graphs; graphs of one pool must not run at the same
+            time.
+
+    Returns:
+        The graph and an empty string, or None and the reason why the capture failed.
+
+    Raises:
+        torch.OutOfMemoryError: the capture ran out of memory.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
         with torch.cuda.graph(graph, pool=pool):
-            work()
+            fn()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        # torch leaves a broken capture with its stream in force, and may still look at the graph.
+        # After a failed capture torch leaves the capture stream current and may still access the graph.
         torch.cuda.set_stream(stream)
         _failed_graphs.append(graph)
         return None, str(error).strip().partition("\n")[0]

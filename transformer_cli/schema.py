@@ -1,6 +1,7 @@
-"""The configuration: every key, its default, its range, and the checks between keys.
+"""The configuration: every key with its default, range and help text, and the checks between keys.
 
-This file is the one home of defaults; `config` reads the files that set them anew.
+This file is the one home of options: the options of the commands, `transformer-cli config` and docs/reference.md
+are generated from its fields (see `options`). `config` reads the files that override the defaults.
 """
 
 from __future__ import annotations
@@ -8,44 +9,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from transformer_cli.options import Section, key
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 
-
-class Section(BaseModel):
-    """Strict, frozen, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+SEARCH, SAMPLING, CONSTRAINTS, SPEED = "Search", "Sampling", "Constraints", "Speed and memory"
+"""Panels of the help screen."""
 
 
 class TokenizerConfig(Section):
-    vocab_size: Annotated[int, Field(ge=8, le=256_000)] = 8000
-    model_type: Literal["unigram", "bpe", "char"] = "unigram"
-    joint: bool = True
-    byte_fallback: bool = True
-    character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 0.9995
+    """The subword vocabulary (SentencePiece)."""
+
+    vocab_size: int = key(8000, "Size of the vocabulary, special tokens included.", ge=8, le=256_000)
+    model_type: Literal["unigram", "bpe", "char"] = key("unigram", "Segmentation model.")
+    joint: bool = key(True, "Share one vocabulary between source and target.")
+    byte_fallback: bool = key(True, "Encode unknown characters as bytes, so that every text can be represented.")
+    character_coverage: float = key(
+        0.9995, "Share of the characters of the text that the vocabulary covers.", gt=0.9, le=1.0
+    )
 
 
 class FiltersConfig(Section):
-    """Pairs that training leaves out (blank sides are always left out)."""
+    """Pairs to exclude from training. Pairs with a blank side are always excluded."""
 
-    length_ratio: Annotated[float, Field(ge=0.0)] = 9.0
-    """Longest side over shortest side, in pieces; 0 = keep all."""
-    duplicates: bool = False
-    """Leave out a pair that stood before, word for word."""
+    length_ratio: float = key(
+        9.0, "Maximum ratio of the longer to the shorter side, in tokens; 0 = no limit.", ge=0.0
+    )
+    duplicates: bool = key(False, "Exclude pairs that repeat an earlier pair word for word.")
 
 
 class DataConfig(Section):
-    max_length: Annotated[int, Field(ge=4, le=4096)] = 200
-    """Pieces of a sentence; training leaves longer pairs out, translation splits longer lines."""
-    batch_tokens: Annotated[int, Field(ge=16)] = 4096
-    """Tokens of the longer side of a batch, padding included."""
-    subword_sampling: Fraction = 0.0
-    """Train on segmentations drawn anew each epoch, with the α of Kudo 2018: .2 wild, .5 tame; 0 = the likeliest,
-    always. Needs a unigram vocabulary."""
+    """Batches and filters of the training data."""
+
+    max_length: int = key(
+        200,
+        "Maximum tokens of a sentence: training excludes longer pairs, translation splits longer lines.",
+        ge=4,
+        le=4096,
+    )
+    batch_tokens: int = key(4096, "Tokens of the longer side of a training batch, padding included.", ge=16)
+    subword_sampling: Fraction = key(
+        0.0,
+        "Sample a new segmentation each epoch, with this alpha (Kudo 2018): 0.2 is strong, 0.5 mild; 0 = off. "
+        "Requires tokenizer.model_type unigram.",
+    )
     filters: FiltersConfig = FiltersConfig()
 
 
@@ -58,37 +70,45 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class ModelConfig(Section):
-    preset: Literal["tiny", "small", "base", "big"] = "small"
-    """Sizes by name; any key beside it wins over the preset."""
-    encoder: str = "transformer"
-    decoder: str = "transformer"
-    d_model: Annotated[int, Field(ge=2, le=16_384)]
-    num_heads: Count
-    d_ff: Count
-    encoder_layers: Count
-    decoder_layers: Count
-    dropout: Fraction = 0.1
-    norm: Literal["pre", "post"] = "pre"
-    norm_type: Literal["layer", "rms"] = "layer"
-    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
-    activation: Literal["relu", "gelu", "swiglu"] = "relu"
-    tie_embeddings: Literal["none", "decoder", "all"] = "all"
-    attention: Literal["fused", "reference"] = "fused"
-    """`reference` computes softmax(QKᵀ/√d_k)V step by step, as the paper writes it."""
-    cell: Literal["tanh", "gru", "lstm"] = "gru"
-    """Of `rnn` encoders and decoders."""
-    rnn_attention: Literal["none", "additive", "multiplicative", "dot"] = "additive"
-    """Of `rnn` decoders, to the source; `none` leaves one vector of it."""
-    input_feeding: bool = True
-    """Of `rnn` decoders: a position reads what the one before attended to."""
-    kernel_size: Annotated[int, Field(ge=2, le=15)] = 3
-    """Of `tcn` encoders (odd) and decoders: positions that a convolution reads; layer n reads every 2ⁿ-th."""
-    window: CountOrZero = 0
-    """Of `gat` encoders: nodes attend to those so many positions away; 0 = to all."""
-    graph_attention: Literal["dynamic", "static"] = "dynamic"
-    """Of `gat` encoders: GATv2, or the older GAT, whose queries all rank the keys alike."""
-    max_positions: Count = 1024
-    """Rows of the table of learned positions; the other kinds have no bound."""
+    """The architecture and its size."""
+
+    preset: Literal["tiny", "small", "base", "big"] = key(
+        "small", "Sizes by name; any other key of this section overrides the preset."
+    )
+    encoder: str = key("transformer", "Encoder architecture: transformer, rnn, tcn or gat.")
+    decoder: str = key("transformer", "Decoder architecture: transformer, rnn or tcn.")
+    d_model: int = key(help="Width of the model.", ge=2, le=16_384)
+    num_heads: Count = key(help="Attention heads.")
+    d_ff: Count = key(help="Inner width of the feed-forward layers.")
+    encoder_layers: Count = key(help="Number of encoder layers.")
+    decoder_layers: Count = key(help="Number of decoder layers.")
+    dropout: Fraction = key(0.1, "Dropout on embeddings and residual branches.")
+    norm: Literal["pre", "post"] = key("pre", "Normalise before each residual branch, or after its addition.")
+    norm_type: Literal["layer", "rms"] = key("layer", "LayerNorm or RMSNorm.")
+    positions: Literal["sinusoidal", "learned", "rotary"] = key("sinusoidal", "Position encoding.")
+    activation: Literal["relu", "gelu", "swiglu"] = key("relu", "Activation of the feed-forward layers.")
+    tie_embeddings: Literal["none", "decoder", "all"] = key(
+        "all", "Share weights: between target embedding and output projection (decoder), or also the source (all)."
+    )
+    attention: Literal["fused", "reference"] = key(
+        "fused",
+        "Attention kernel: torch's fused implementation, or softmax(QKᵀ/√d_k)V step by step as in the paper.",
+    )
+    cell: Literal["tanh", "gru", "lstm"] = key("gru", "Cell of rnn encoders and decoders.")
+    rnn_attention: Literal["none", "additive", "multiplicative", "dot"] = key(
+        "additive", "Attention of rnn decoders to the source; none = a single source vector."
+    )
+    input_feeding: bool = key(
+        True, "Feed the attention output of rnn decoders into the next position (Luong 2015)."
+    )
+    kernel_size: int = key(
+        3, "Kernel width of tcn encoders (odd) and decoders; layer n is dilated by 2ⁿ.", ge=2, le=15
+    )
+    window: CountOrZero = key(0, "Attention of gat encoders reaches this many positions; 0 = the whole sentence.")
+    graph_attention: Literal["dynamic", "static"] = key(
+        "dynamic", "Scores of gat encoders: GATv2 (dynamic) or the original GAT (static)."
+    )
+    max_positions: Count = key(1024, "Maximum length with learned positions; the other kinds have no limit.")
 
     @model_validator(mode="before")
     @classmethod
@@ -106,9 +126,9 @@ class ModelConfig(Section):
         if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:
             raise ValueError("rotary positions need an even head size (d_model / num_heads)")
         if self.encoder == "rnn" and self.d_model % 2:
-            raise ValueError("an rnn encoder reads both ways with half of d_model each: it must be even")
+            raise ValueError("an rnn encoder is bidirectional, with d_model / 2 each way: d_model must be even")
         if self.encoder == "tcn" and not self.kernel_size % 2:
-            raise ValueError("a tcn encoder looks both ways equally far: model.kernel_size must be odd")
+            raise ValueError("a tcn encoder reads the same context on both sides: model.kernel_size must be odd")
         for side, layers in ((self.encoder, self.encoder_layers), (self.decoder, self.decoder_layers)):
             if side == "tcn" and (self.kernel_size - 1) * 2 ** (layers - 1) > 4096:
                 raise ValueError(
@@ -121,84 +141,144 @@ class ModelConfig(Section):
 
 
 class OptimConfig(Section):
-    algorithm: Literal["adamw", "muon"] = "adamw"
-    """`muon` orthogonalises the updates of the maps of attention, feed-forward and convolution; the rest
-    (embeddings, norms, recurrent cells) is AdamW's in both."""
-    lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
-    """Peak learning rate; for `noam` the factor of the paper's formula."""
-    schedule: Literal["inverse_sqrt", "noam", "linear", "cosine", "constant"] = "linear"
-    warmup_steps: CountOrZero = 400
-    min_lr_ratio: Fraction = 0.02
-    """Share of the peak that `linear` and `cosine` end at."""
-    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.98)
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    clip_norm: Annotated[float, Field(ge=0.0)] = 1.0
-    """Largest norm of the gradient; 0 = no clipping."""
+    """Optimizer and learning-rate schedule."""
+
+    algorithm: Literal["adamw", "muon"] = key(
+        "adamw",
+        "Optimizer. muon orthogonalises the updates of attention, feed-forward and convolution weights; the other "
+        "parameters use AdamW.",
+    )
+    lr: float = key(1e-3, "Peak learning rate; for noam the factor of the formula.", gt=0.0, le=10.0)
+    schedule: Literal["inverse_sqrt", "noam", "linear", "cosine", "constant"] = key(
+        "linear", "Learning-rate schedule after the warm-up."
+    )
+    warmup_steps: CountOrZero = key(400, "Steps of linear warm-up to the peak learning rate.")
+    min_lr_ratio: Fraction = key(0.02, "Final learning rate of linear and cosine, as a share of the peak.")
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = key((0.9, 0.98), "AdamW betas.")
+    weight_decay: float = key(0.01, "Decoupled weight decay of matrices.", ge=0.0, le=1.0)
+    clip_norm: float = key(1.0, "Maximum gradient norm; 0 = no clipping.", ge=0.0)
 
 
 class TrainingConfig(Section):
-    max_steps: Count = 20_000
-    max_minutes: Annotated[float, Field(gt=0.0)] | None = None
-    """Wall-clock limit, validation included; `linear` and `cosine` then end at whichever limit comes first."""
-    accumulate: Count = 1
-    """Batches whose gradients are summed in one step; equal to one batch of that size."""
-    label_smoothing: Fraction = 0.1
-    validate_every: Count = 1000
-    save_every: Count = 1000
-    keep_last: Count = 3
-    patience: CountOrZero = 0
-    """Validations without improvement before training stops; 0 = never stop early."""
-    metric: Literal["bleu", "chrf", "loss"] = "bleu"
-    ema: Fraction = 0.0
-    """Decay of the moving average of the weights; 0 = off. With it, validation and the model use the average."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of matrix products while training; `auto` is bf16 where it pays (on CUDA, and on a CPU that
-    multiplies it faster, where the model is wide enough), fp32 elsewhere."""
-    compile: bool = False
-    """On CUDA, let torch fuse the layers' kernels first: about a minute, for runs of many minutes."""
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
-    log_every: Count = 50
+    """Limits, validation, checkpoints."""
+
+    max_steps: Count = key(20_000, "Stop after this many updates.")
+    max_minutes: float | None = key(
+        None,
+        "Stop after this many minutes of training, validation included; linear and cosine schedules then end at "
+        "whichever limit comes first.",
+        gt=0.0,
+    )
+    accumulate: Count = key(1, "Batches whose gradients are summed into one update.")
+    label_smoothing: Fraction = key(0.1, "Label smoothing.")
+    validate_every: Count = key(1000, "Steps between validations.")
+    save_every: Count = key(1000, "Steps between checkpoints.")
+    keep_last: Count = key(3, "Checkpoints to keep, in addition to the best one.")
+    patience: CountOrZero = key(0, "Stop after this many validations without improvement; 0 = never.")
+    metric: Literal["bleu", "chrf", "loss"] = key("bleu", "Validation score that selects the best checkpoint.")
+    ema: Fraction = key(
+        0.0, "Decay of the moving average of the weights, which is then validated and deployed; 0 = off."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = key(
+        "auto",
+        "Precision of matrix products. auto = bf16 on CUDA, and on a CPU with fast bf16 for wide models.",
+    )
+    compile: bool = key(False, "On CUDA, compile the layers with torch.compile: about a minute at the start.")
+    seed: Seed = key(1, "Random seed of initialisation, data order, dropout and the held-out pairs.")
+    log_every: Count = key(50, "Steps between lines of metrics.jsonl.")
 
 
 class DecodingConfig(Section):
-    beam: Annotated[int, Field(ge=1, le=256)] = 5
-    """Beam width; 1 = greedy."""
-    length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
-    """GNMT alpha: scores are divided by ((5 + length) / 6) ** alpha."""
-    coverage_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
-    """GNMT beta: among the finished hypotheses, those that leave source pieces unattended lose."""
-    max_length_ratio: Annotated[float, Field(gt=0.0, le=100.0)] = 2.0
-    """A translation has at most this many pieces per source piece, and 10 more."""
-    min_length_ratio: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
-    """A translation has at least this many pieces per source piece."""
-    no_repeat_ngram: CountOrZero = 0
-    """No n pieces in a row are said twice; 0 = they may."""
-    repetition_penalty: Annotated[float, Field(ge=1.0, le=100.0)] = 1.0
-    """Log-probabilities of pieces already said are multiplied by this, in scores too; 1 = left alone."""
-    diversity_groups: Count = 1
-    """Diverse beam search: groups of beams that avoid each other's words."""
-    diversity_strength: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
-    """Log-probability that a piece loses for each beam of an earlier group that says it."""
-    sample: bool = False
-    """Draw translations at random instead of searching for the best."""
-    temperature: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
-    """Of sampling: below 1 safer, above 1 wilder."""
-    top_k: CountOrZero = 0
-    """Of sampling: only the k likeliest pieces; 0 = all."""
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Of sampling: only the likeliest pieces that together have this probability."""
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
-    """Of sampling: the same seed draws the same translations, however they are batched."""
-    mbr_samples: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Minimum Bayes risk: draw so many samples and choose the one most like the others by chrF; 0 = off."""
-    batch_tokens: CountOrZero = 0
-    """Source tokens of a decoding batch, padding included; 0 = 8,192 (on a GPU 16,384) shared by the beams."""
-    precision: Literal["fp32", "int8", "bf16", "fp64"] = "fp32"
-    """Of matrix products: int8 is for a CPU and rounds by the batch, bf16 is for a GPU, fp64 for proofs."""
-    shortlist: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Search among so many target pieces for each source piece, found in the training corpus; 0 = among all."""
-    threads: CountOrZero = 0
-    """CPU workers of one thread each; 0 = as many as there are cores."""
+    """Search, sampling and constraints of translation."""
+
+    beam: int = key(5, "Beam width; 1 = greedy search.", ge=1, le=256)
+    length_penalty: float = key(
+        1.0,
+        "GNMT length penalty alpha: scores are divided by ((5 + length) / 6) ** alpha.",
+        panel=SEARCH,
+        ge=0.0,
+        le=10.0,
+    )
+    coverage_penalty: float = key(
+        0.0,
+        "GNMT coverage penalty beta: rerank finished hypotheses by how well they attend to every source token; "
+        "0 = off.",
+        panel=SEARCH,
+        ge=0.0,
+        le=10.0,
+    )
+    max_length_ratio: float = key(
+        2.0, "Maximum tokens of a translation per source token, plus 10.", panel=CONSTRAINTS, gt=0.0, le=100.0
+    )
+    min_length_ratio: float = key(
+        0.0, "Minimum tokens of a translation per source token.", panel=CONSTRAINTS, ge=0.0, le=10.0
+    )
+    no_repeat_ngram: CountOrZero = key(
+        0, "Never generate the same n-gram of this order twice; 0 = off.", panel=CONSTRAINTS
+    )
+    repetition_penalty: float = key(
+        1.0,
+        "Multiply the log-probabilities of tokens generated before; 1 = off.",
+        panel=CONSTRAINTS,
+        ge=1.0,
+        le=100.0,
+    )
+    diversity_groups: Count = key(
+        1, "Diverse beam search: groups of beams that avoid each other's tokens; 1 = off.", panel=SEARCH
+    )
+    diversity_strength: float = key(
+        0.5,
+        "Penalty, in nats, on a token for each beam of an earlier group that generates it.",
+        panel=SEARCH,
+        ge=0.0,
+        le=100.0,
+    )
+    sample: bool = key(
+        False, "Sample translations instead of searching for the most probable one.", panel=SAMPLING
+    )
+    temperature: float = key(
+        1.0, "Temperature: below 1 more conservative, above 1 more random.", panel=SAMPLING, ge=0.01, le=100.0
+    )
+    top_k: CountOrZero = key(0, "Sample among the k most probable tokens only; 0 = all.", panel=SAMPLING)
+    top_p: float = key(
+        1.0,
+        "Nucleus sampling: sample among the most probable tokens with this total probability.",
+        panel=SAMPLING,
+        gt=0.0,
+        le=1.0,
+    )
+    seed: Seed = key(
+        1,
+        "Seed of sampling; a line's sample depends on the seed and its number, not on its batch.",
+        panel=SAMPLING,
+    )
+    mbr_samples: int = key(
+        0,
+        "Minimum Bayes risk decoding: of this many samples return the one most similar to the others (chrF); "
+        "0 = off.",
+        panel=SAMPLING,
+        ge=0,
+        le=1024,
+    )
+    batch_tokens: CountOrZero = key(
+        0,
+        "Source tokens of a batch, padding included; 0 = 8,192 (GPU: 16,384) divided by the beam width.",
+        panel=SPEED,
+    )
+    precision: Literal["fp32", "int8", "bf16", "fp64"] = key(
+        "fp32",
+        "Precision of matrix products: int8 for a CPU (rounding depends on the batch), bf16 for a GPU, fp64 for "
+        "exact comparisons.",
+        panel=SPEED,
+    )
+    shortlist: int = key(
+        0,
+        "Search only among this many target tokens per source token, learned from the training corpus; 0 = off.",
+        panel=SPEED,
+        ge=0,
+        le=10_000,
+    )
+    threads: CountOrZero = key(0, "CPU workers of one thread each; 0 = one per core.", panel=SPEED)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,4 +1,4 @@
-"""The tensors of a nested structure: dataclasses, lists and tuples of tensors and of what is not one."""
+"""Operations on the tensors of nested dataclasses, lists and tuples; other values are left unchanged."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ Tree = TypeVar("Tree")
 
 
 def tree_leaves(tree: Any) -> Iterator[Tensor]:
-    """All of them, always in the same order."""
+    """Iterate over the tensors of a structure in a deterministic order."""
     if isinstance(tree, Tensor):
         yield tree
-    for part in _parts(tree):
-        yield from tree_leaves(part)
+    for child in _children(tree):
+        yield from tree_leaves(child)
 
 
-def tree_map(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
-    """The same structure of other tensors."""
-    found: Any = tree
+def tree_map(tree: Tree, fn: Callable[[Tensor], Tensor]) -> Tree:
+    """Create a structure of the same form with `fn` applied to each tensor."""
+    result: Any = tree
     if isinstance(tree, Tensor):
-        found = change(tree)
+        result = fn(tree)
     elif is_dataclass(tree) and not isinstance(tree, type):
-        found = replace(tree, **{f.name: tree_map(getattr(tree, f.name), change) for f in fields(tree)})
+        result = replace(tree, **{f.name: tree_map(getattr(tree, f.name), fn) for f in fields(tree)})
     elif isinstance(tree, list | tuple):
-        found = type(tree)(tree_map(part, change) for part in tree)
-    return found
+        result = type(tree)(tree_map(child, fn) for child in tree)
+    return result
 
 
-def tree_copy_(held: Any, tree: Any) -> None:
-    """Write the tensors of `tree` into those of a structure of the same shapes; what is there already stays."""
-    for mine, other in zip(tree_leaves(held), tree_leaves(tree), strict=True):
-        if mine is not other:
-            mine.copy_(other)
+def tree_copy_(target: Any, source: Any) -> None:
+    """Copy the tensors of `source` into those of `target`, a structure of the same form and shapes."""
+    for target_leaf, source_leaf in zip(tree_leaves(target), tree_leaves(source), strict=True):
+        if target_leaf is not source_leaf:
+            target_leaf.copy_(source_leaf)
 
 
-def _parts(tree: Any) -> list[Any]:
+def _children(tree: Any) -> list[Any]:
     if is_dataclass(tree) and not isinstance(tree, type):
         return [getattr(tree, f.name) for f in fields(tree)]
     return list(tree) if isinstance(tree, list | tuple) else []

@@ -12,8 +12,8 @@ from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.experiment.recipe import choose_recipe
 
 
-def race(run: RunDirectory, start: int, result: int) -> None:
-    """In a process of its own: wait for the start, try to take the lock, tell, and hold it until killed."""
+def compete_for_lock(run: RunDirectory, start: int, result: int) -> None:
+    """In a child process: wait for the start, try to lock, report `w` (won) or `l` (lost), hold until killed."""
     os.read(start, 1)
     try:
         with run.locked():
@@ -25,34 +25,34 @@ def race(run: RunDirectory, start: int, result: int) -> None:
         os._exit(0)
 
 
-def test_one_winner_of_every_race_and_no_stale_lock(tmp_path: Path) -> None:
-    run, racers = RunDirectory(tmp_path / "run"), 3
+def test_lock_is_exclusive_and_never_stale(tmp_path: Path) -> None:
+    run, processes = RunDirectory(tmp_path / "run"), 3
     for _ in range(50):
         start_out, start_in = os.pipe()
         result_out, result_in = os.pipe()
         children = []
-        for _ in range(racers):
+        for _ in range(processes):
             child = os.fork()
             if child == 0:
-                race(run, start_out, result_in)
+                compete_for_lock(run, start_out, result_in)
             children.append(child)
         try:
-            os.write(start_in, b"." * racers)
-            told = b"".join(os.read(result_out, 1) for _ in range(racers))
-            assert sorted(told) == sorted(b"w" + b"l" * (racers - 1))
+            os.write(start_in, b"." * processes)
+            results = b"".join(os.read(result_out, 1) for _ in range(processes))
+            assert sorted(results) == sorted(b"w" + b"l" * (processes - 1))
             with pytest.raises(CheckpointError, match="another training"), run.locked():
                 pass
-        finally:  # whoever holds the lock waits to be killed, and would hold the output of the tests as well
+        finally:  # the winner waits until it is killed, and would keep the stdout of the tests open
             for child in children:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-        with run.locked():  # at once
+        with run.locked():  # the lock of a killed process is released immediately
             pass
         for descriptor in (start_out, start_in, result_out, result_in):
             os.close(descriptor)
 
 
-def test_a_run_may_change_its_limits_but_not_its_model(tmp_path: Path) -> None:
+def test_resuming_may_change_limits_but_not_the_model(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.write_config(load_config(None))
     run.require_same_config(load_config(None, ["training.max_steps=5", "decoding.beam=2", "training.patience=3"]))
@@ -61,10 +61,10 @@ def test_a_run_may_change_its_limits_but_not_its_model(tmp_path: Path) -> None:
     assert "model.dropout: 0.1 there, 0.5 now" in str(caught.value) and "training.seed" in str(caught.value)
 
 
-def test_an_empty_directory_is_no_stranger(tmp_path: Path) -> None:
+def test_empty_directories_are_accepted(tmp_path: Path) -> None:
     RunDirectory(tmp_path).require_run_or_empty()
     (tmp_path / "notes.tmp").touch()
-    with pytest.raises(CheckpointError, match="nothing in it was touched"):
+    with pytest.raises(CheckpointError, match="nothing in it was changed"):
         RunDirectory(tmp_path).require_run_or_empty()
 
 
@@ -77,15 +77,15 @@ def test_every_recipe_is_a_valid_config_with_reasons(pairs: int, on_gpu: bool) -
     assert len(recipe.reasons) >= 5
 
 
-def test_a_language_without_spaces_gets_as_many_updates() -> None:
-    """Split at spaces, a Chinese sentence would be one word and the run a tenth as long."""
+def test_languages_without_spaces_get_a_similar_number_of_updates() -> None:
+    """Split at spaces, a Chinese sentence would be one word, and the run ten times too short."""
     texts = ["Heute ist das Wetter sehr schön und alle gehen nach draußen."], ["今天天气很好,所有人都出去玩。"]
     steps = [choose_recipe(text * 30_000, on_gpu=False).values["training"]["max_steps"] for text in texts]
     assert 0.4 < steps[1] / steps[0] < 1.6
 
 
-def test_new_keys_of_other_architectures_do_not_rename_a_model() -> None:
-    """A run directory of the first version is still found to be its own."""
+def test_architecture_hash_ignores_keys_of_other_architectures() -> None:
+    """Run directories of the first version keep their hash."""
     first, model = "2a85380e6184395d3e29cdadae23e04105d10cc908975f41393e9f23c5f08210", ["model.dropout=0.15"]
     assert hash_architecture(load_config(None, model)) == first
     assert hash_architecture(load_config(None, [*model, "model.cell=lstm", "model.window=3"])) == first

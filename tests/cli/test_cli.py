@@ -100,7 +100,7 @@ def test_a_long_line_is_translated_in_pieces(run: Path) -> None:
     done = cli("translate", run, "--beam", 1, "--format", "jsonl", stdin=line.encode())
     answer = json.loads(done.stdout)
     assert answer["status"] == "split" and answer["translation"].count(".") >= 40
-    assert b"in pieces" in done.stderr
+    assert b"split into segments" in done.stderr
 
 
 def test_first_output_comes_before_stdin_closes(run: Path) -> None:
@@ -320,15 +320,15 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
             *ok(toy, run, "--max-steps", 700, "--set", "training.validate_every=100"), "--tokenizer", tmp / "other.model"]),
         "foreign tokenizer": (4, "not a SentencePiece", ok(toy, new, "--tokenizer", tmp / "junk.model")),
         "other model on resume": (2, "model.d_model: 32 there, 16 now", ok(toy, run, "--set", "model.d_model=16")),
-        "other corpus on resume": (4, "another training text", ["train", "--run", run, "--src", test, "--tgt", toy / "test.de",
+        "other corpus on resume": (4, "different training text", ["train", "--run", run, "--src", test, "--tgt", toy / "test.de",
             "--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de", *SETTINGS, "--max-steps", 700, "--set", "training.validate_every=100"]),
-        "no command": (2, "No such command", ["translat"]),
+        "no command": (2, "no such command 'translat'. Did you mean 'translate'", ["translat"]),
         "missing option": (2, "--run", ["train", "--src", train, "--tgt", train]),
         "translate nothing there": (4, "no such run", ["translate", tmp / "none"]),
         "translate no run": (4, "not a run directory", ["translate", tmp / "foreign"]),
         "translate missing input": (3, "no such file", ["translate", run, tmp / "none.txt"]),
         "translate bad beam": (2, "beam", ["translate", run, test, "--beam", 0]),
-        "translate bad format": (2, "text, jsonl", ["translate", run, test, "--format", "xml"]),
+        "translate bad format": (2, "choose text or jsonl", ["translate", run, test, "--format", "xml"]),
         "translate no checkpoint": (4, "step_000000700", ["translate", run, test, "--checkpoint", "step_9"]),
         "translate checkpoint elsewhere": (4, "no checkpoint", ["translate", run, test, "--checkpoint", "../.."]),
         "translate strict utf-8": (3, "not UTF-8", ["translate", run, tmp / "latin1", "--strict-utf8"]),
@@ -340,9 +340,9 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "evaluate without reference": (2, "--ref", ["evaluate", run, "--src", test]),
         "evaluate run and file": (2, "--hyp", ["evaluate", run, "--hyp", test, "--ref", test]),
         "a checkpoint as a run": (4, "--checkpoint best", ["translate", run / "checkpoints/best"]),
-        "a value for a section": (2, "is a section with keys of its own, such as model.", ok(toy, new, "--set", "model=tiny")),
-        "evaluate a file with a beam": (2, "--beam is for a run", ["evaluate", "--hyp", test, "--ref", test, "--beam", 5]),
-        "evaluate unknown tokenization": (2, "known: 13a", ["evaluate", "--hyp", test, "--ref", test, "--tokenize", "moses"]),
+        "a value for a section": (2, "is a section; set one of its keys, such as model.", ok(toy, new, "--set", "model=tiny")),
+        "evaluate a file with a beam": (2, "--beam needs a run", ["evaluate", "--hyp", test, "--ref", test, "--beam", 5]),
+        "evaluate unknown tokenization": (2, "choose from 13a", ["evaluate", "--hyp", test, "--ref", test, "--tokenize", "moses"]),
         "evaluate against nothing": (3, "no text to compare with", ["evaluate", "--hyp", tmp / "blank", "--ref", tmp / "blank"]),
         "evaluate unequal": (3, "20 lines", ["evaluate", "--hyp", test, "--ref", train]),
         "evaluate missing": (3, "no such file", ["evaluate", run, "--src", tmp / "none", "--ref", test]),
@@ -362,7 +362,12 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "export of nothing": (4, "no such run", ["export", tmp / "none", tmp / "out", "--to", "bundle"]),
         "score unequal": (3, "20 lines", ["score", run, "--src", test, "--tgt", train]),
         "config is a directory": (2, "directory", ok(toy, new, tmp)),
-        "check half of against": (2, "go together", ["check", "--src", train, "--tgt", train, "--against-src", test]),
+        "check half of against": (2, "must be given together", ["check", "--src", train, "--tgt", train, "--against-src", test]),
+        "another tool's option": (2, "did you mean --src?", ["train", "--run", new, "--source", train, "--tgt", train]),
+        "another tool's setting": (2, "did you mean --set optim.lr=RATE?", ok(toy, new, "--lr", 1e-3)),
+        "an option misspelt": (2, "did you mean --length-penalty?", ["translate", run, test, "--lenght-penalty", 1]),
+        "an option without value": (2, "requires an argument", ["translate", run, test, "--beam"]),
+        "config of nothing": (2, "no such section or key", ["config", "model.widht"]),
     }  # fmt: skip
 
 
@@ -487,8 +492,8 @@ def test_the_recipe_says_what_is_yours(toy: Path, tmp_path: Path) -> None:
     files = ["--src", toy / "train.en", "--tgt", toy / "train.de"]
     small = ["--set", "model.d_model=32", "--set", "model.d_ff=32", "--max-steps", 1]
     done = cli("train", "--run", tmp_path / "run", *files, *small)
-    assert b"training.max_steps 1: as you have set it" in done.stderr
-    assert b"model.dropout 0.3: the smaller" in done.stderr
+    assert b"training.max_steps 1: set on the command line" in done.stderr
+    assert b"model.dropout 0.3: smaller" in done.stderr
     again = cli("train", "--run", tmp_path / "run", *files, *small[:4])
     assert b"had already ended at step 1" in again.stderr, again.stderr.decode()
 
@@ -505,7 +510,7 @@ def test_all_checkpoints_damaged_changes_nothing(toy: Path, tmp_path: Path) -> N
     (run / "checkpoints/last/model.safetensors").write_bytes(b"")
     before = tree(run)
     done = cli(*train_arguments(toy, run, "--max-steps", 4))
-    assert done.returncode == 4 and b"no checkpoint is whole" in done.stderr
+    assert done.returncode == 4 and b"no intact checkpoint" in done.stderr
     assert tree(run) == before
 
 

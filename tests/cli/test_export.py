@@ -142,7 +142,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "no checkpoint": (4, "no checkpoint 'best2'", ["export", run, "--to", "bundle", new, "--checkpoint", "best2"]),
         "checkpoint elsewhere": (4, "no checkpoint", ["export", run, "--to", "bundle", new, "--checkpoint", "../.."]),
         "missing proof": (3, "no such file", ["export", run, "--to", "ctranslate2", new, "--proof", tmp / "none"]),
-        "blank proof": (3, "no text to prove", ["export", run, "--to", "ctranslate2", new, "--proof", tmp / "blank"]),
+        "blank proof": (3, "no text to verify", ["export", run, "--to", "ctranslate2", new, "--proof", tmp / "blank"]),
         "bundle without proof": (3, "--proof FILE", ["export", good, "--to", "ctranslate2", new]),
         "output below a file": (5, "cannot be written", ["export", run, "--to", "bundle", test / "model.zip"]),
         "truncated": (4, "truncated", ["translate", tmp / "cut.zip", test]),

@@ -271,9 +271,9 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
         3, "forbids", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--avoid", tmp / "words"],
     ),
     "prefix too short": (3, "has 1 lines", lambda run, tmp: ["translate", run, "--prefix", tmp / "words"]),
-    "term unsayable": (3, "cannot say", lambda run, tmp: ["translate", run, "--terms", tmp / "exotic"]),
+    "term unsayable": (3, "not in the vocabulary", lambda run, tmp: ["translate", run, "--terms", tmp / "exotic"]),
     "prefix to avoid": (
-        3, "to be avoided", lambda run, tmp: ["translate", run, "--prefix", tmp / "starts", "--avoid", tmp / "words"],
+        3, "which --avoid forbids", lambda run, tmp: ["translate", run, "--prefix", tmp / "starts", "--avoid", tmp / "words"],
     ),
     "terms in groups": (
         2, "exclude each other", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--diversity-groups", 5],
@@ -289,7 +289,7 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
         lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--sample"],
     ),
     "output is a directory": (5, "is a directory", lambda run, tmp: ["translate", run, "-o", tmp]),
-    "prefix unsayable": (3, "cannot say", lambda run, tmp: ["translate", run, "--prefix", tmp / "chinese"]),
+    "prefix unsayable": (3, "not in the vocabulary", lambda run, tmp: ["translate", run, "--prefix", tmp / "chinese"]),
     "groups": (2, "multiple", lambda run, tmp: ["translate", run, "--diversity-groups", 3]),
     "precision": (2, "precision", lambda run, tmp: ["translate", run, "--precision", "int3"]),
     "seed without sampling": (2, "--seed needs --sample", lambda run, tmp: ["translate", run, "--seed", 5]),

@@ -10,34 +10,34 @@ from conftest import toy_pairs, write_pairs
 from transformer_cli.data.corpus import (
     ParallelText,
     check_corpus,
+    find_shifted_blocks,
     first_suspicious_line,
     hold_out_validation,
     read_parallel,
-    find_shifted_blocks,
 )
 from transformer_cli.data.store import encode_corpus
 from transformer_cli.data.tokenizer import train_tokenizer
 from transformer_cli.errors import DataError
 from transformer_cli.schema import DataConfig, TokenizerConfig
 
-WORDS = "a bb ccc dddd eeeee".split()
-
 
 def text_of_lengths(*lengths: int) -> list[str]:
     return ["x" * n for n in lengths]
 
 
-def test_unequal_files_are_refused_with_both_counts(tmp_path: Path) -> None:
+def test_files_of_unequal_length_are_rejected_with_both_counts(tmp_path: Path) -> None:
     src, tgt = write_pairs(tmp_path, "t", toy_pairs(30))
     lines = tgt.read_text().split("\n")
     tgt.write_text("\n".join(lines[:10] + lines[11:]))
     with pytest.raises(DataError) as caught:
         read_parallel([src], [tgt])
-    assert "30 lines" in str(caught.value) and "29" in str(caught.value) and "first suspicious" in str(caught.value)
+    assert (
+        "30 lines" in str(caught.value) and "29" in str(caught.value) and "first suspicious" in str(caught.value)
+    )
     assert caught.value.exit_code == 3
 
 
-def test_first_suspicious_line_finds_the_missing_one() -> None:
+def test_first_suspicious_line_finds_the_missing_line() -> None:
     lengths = [10, 50, 20, 80, 5, 60, 33, 90, 12, 70]
     src, tgt = text_of_lengths(*lengths), text_of_lengths(*lengths)
     for missing in (2, 5, 7):
@@ -54,7 +54,7 @@ def test_blank_and_empty_corpora(tmp_path: Path) -> None:
             read_parallel([tmp_path / name], [tmp_path / name])
 
 
-def test_several_files_are_joined_in_order(tmp_path: Path) -> None:
+def test_several_files_are_concatenated_in_order(tmp_path: Path) -> None:
     a, b = write_pairs(tmp_path, "a", toy_pairs(3, 1)), write_pairs(tmp_path, "b", toy_pairs(2, 2))
     text = read_parallel([a[0], b[0]], [a[1], b[1]])
     assert list(zip(text.src, text.tgt, strict=True)) == toy_pairs(3, 1) + toy_pairs(2, 2)
@@ -73,20 +73,20 @@ def test_hold_out_is_seeded_disjoint_and_bounded(pairs: int, held: int) -> None:
     assert pairs < 40 or hold_out_validation(text, seed=2)[1].src != valid.src
 
 
-def test_a_pair_that_stands_there_twice_is_not_held_out() -> None:
+def test_repeated_pairs_are_not_held_out() -> None:
     src = [f"s{i // 3}" for i in range(900)] + [f"t{i}" for i in range(100)]
     train, valid = hold_out_validation(ParallelText(src, src), seed=1)
     assert len(valid) == 50 and not set(train.src) & set(valid.src)
-    assert len(hold_out_validation(ParallelText(["a"] * 40, ["b"] * 40), seed=1)[1]) == 2  # nothing else is there
+    assert len(hold_out_validation(ParallelText(["a"] * 40, ["b"] * 40), seed=1)[1]) == 2  # all pairs are repeated
 
 
-def test_doctor_counts_each_damage() -> None:
+def test_check_corpus_counts_each_problem() -> None:
     text = ParallelText(
         ["a b", "", "c", "a b", "same", "long " * 20, "", "bad \ufffd"],
         ["A B", "", "", "A B", "same", "short", "X", "ok"],
     )
-    found = {f.kind: (f.count, f.lines) for f in check_corpus(text, ParallelText(["c", "a b"], ["x", "A B"])).findings}
-    assert found == {
+    report = check_corpus(text, ParallelText(["c", "a b"], ["x", "A B"]))
+    assert {f.kind: (f.count, f.lines) for f in report.findings} == {
         "blank on both sides": (1, [2]),
         "blank on one side": (2, [3, 7]),
         "repeated pairs": (1, [4]),
@@ -98,15 +98,15 @@ def test_doctor_counts_each_damage() -> None:
     }
 
 
-def test_files_that_have_slipped_are_noticed_and_others_not() -> None:
+def test_shifted_files_are_detected() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(3, 40, 2000)
     src = ["x " * n for n in lengths]
     tgt = ["y " * max(1, n + rng.integers(-2, 3)) for n in lengths]
     assert find_shifted_blocks(ParallelText(src, tgt)) == []
-    slipped = find_shifted_blocks(ParallelText(src[:800] + src[801:], tgt[:-1]))
-    assert slipped == [800, 1200, 1600]
-    for length in range(1, 60):  # the deviation of equal logarithms is not always 0
+    shifted = find_shifted_blocks(ParallelText(src[:800] + src[801:], tgt[:-1]))
+    assert shifted == [800, 1200, 1600]
+    for length in range(1, 60):  # the standard deviation of equal logarithms may differ from 0 by rounding
         assert find_shifted_blocks(ParallelText(["x" * length] * 401, ["y" * (length + 3)] * 401)) == []
     assert find_shifted_blocks(ParallelText([], [])) == []
     finding = next(f for f in check_corpus(ParallelText(src[1:], tgt[:-1])).findings if "shifted" in f.kind)
@@ -120,32 +120,32 @@ def test_files_that_have_slipped_are_noticed_and_others_not() -> None:
         ("Straße\n".encode("utf-16"), "is in UTF-16"),
     ],
 )
-def test_text_in_another_form_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+def test_compressed_and_utf16_files_are_rejected(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(DataError, match=words):
         read_parallel([tmp_path / "a"], [tmp_path / "a"])
 
 
-def test_another_encoding_is_guessed_from_many_lines_only(tmp_path: Path) -> None:
+def test_another_encoding_is_suggested_only_for_many_invalid_lines(tmp_path: Path) -> None:
     (tmp_path / "many").write_bytes("Straße\n".encode("latin1") * 30)
     (tmp_path / "one").write_bytes(b"Stra\xdfe\n" + b"ok\n" * 29)
     notes = [read_parallel([tmp_path / name], [tmp_path / name]).notes[0] for name in ("many", "one")]
     assert "iconv -f latin1" in notes[0] and "iconv" not in notes[1]
 
 
-def test_what_python_calls_blank_is_not_trained_on(tmp_path: Path) -> None:
-    """An ideographic space or a tab has pieces and yet says nothing."""
+def test_lines_of_white_space_are_filtered(tmp_path: Path) -> None:
+    """An ideographic space or a tab may have tokens."""
     tokenizer, _ = train_tokenizer(["a b c", "\u3000 x"] * 10, TokenizerConfig(vocab_size=300))
     text = ParallelText(["a b", "\u3000", "a", "\t"], ["a b", "a", "\u00a0", "\t"])
     corpus = encode_corpus(text, tokenizer, tokenizer, DataConfig())
     assert corpus.lines.tolist() == [0] and corpus.left_out["blank"] == 3
 
 
-def test_a_pair_is_found_in_its_file_whatever_was_left_out(tmp_path: Path) -> None:
+def test_selected_pairs_keep_their_file_and_line(tmp_path: Path) -> None:
     pairs = [write_pairs(tmp_path, name, toy_pairs(n, n)) for name, n in (("a", 30), ("b", 20))]
     text = read_parallel([src for src, _ in pairs], [tgt for _, tgt in pairs])
     for part in (text, *hold_out_validation(text, 1), hold_out_validation(text, 1)[0].select([3, 20, 5])):
         for i, line in enumerate(part.src):
-            name, _, number = part.place(i).rpartition(", line ")
+            name, _, number = part.location(i).rpartition(", line ")
             assert Path(name).read_text().split("\n")[int(number) - 1] == line
-    assert ParallelText(["x"], ["y"]).place(0) == "line 1"
+    assert ParallelText(["x"], ["y"]).location(0) == "line 1"

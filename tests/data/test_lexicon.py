@@ -23,50 +23,50 @@ def corpus() -> tuple[Tokenizer, EncodedCorpus]:
     return tokenizer, encode_corpus(text, tokenizer, tokenizer, DataConfig())
 
 
-def lexicon_of(corpus: tuple[Tokenizer, EncodedCorpus], size: int) -> Lexicon:
+def make_lexicon(corpus: tuple[Tokenizer, EncodedCorpus], size: int) -> Lexicon:
     tokenizer, encoded = corpus
     return build_lexicon(encoded, tokenizer.vocab_size, tokenizer.vocab_size, size, joint=True)
 
 
-def test_each_word_becomes_its_translation_whatever_the_order() -> None:
+def test_translations_are_learned_independently_of_word_order() -> None:
     rng = np.random.default_rng(0)
     sources = [rng.integers(4, 24, rng.integers(1, 9)) for _ in range(200)]
-    targets = [rng.permutation(source) + 20 for source in sources]  # and one word that nothing explains
+    targets = [rng.permutation(source) + 20 for source in sources]  # below, each gets a word without a source word
     corpus = EncodedCorpus(
         Sentences.pack(sources), Sentences.pack([np.append(t, 45) for t in targets]), np.arange(200), {}
     )
     lexicon = build_lexicon(corpus, 50, 50, 2, joint=False)
     assert lexicon.table[4:24, 0].tolist() == list(range(24, 44))
-    assert (lexicon.table[24:, 0] == -1).all()  # never seen as sources
+    assert (lexicon.table[24:, 0] == -1).all()  # not in any source sentence
     assert lexicon.frequent[0] == 45
 
 
-def test_a_shortlist_holds_what_is_needed(corpus: tuple[Tokenizer, EncodedCorpus]) -> None:
+def test_shortlist_has_the_tokens_of_the_translation(corpus: tuple[Tokenizer, EncodedCorpus]) -> None:
     tokenizer, encoded = corpus
-    lexicon = lexicon_of(corpus, 4)
-    found = lexicon.shortlist(encoded.src[0][:-1])
-    assert found.tolist() == sorted(set(found.tolist()))
-    assert {PAD, UNK, BOS, EOS} <= set(found.tolist())
-    assert set(encoded.src[0].tolist()) | set(encoded.tgt[0].tolist()) <= set(found.tolist())
-    stranger = int(np.flatnonzero(lexicon.table[:, 0] < 0)[-1])
-    assert len(lexicon.shortlist(np.array([stranger]))) == tokenizer.vocab_size
+    lexicon = make_lexicon(corpus, 4)
+    shortlist = lexicon.shortlist(encoded.src[0][:-1])
+    assert shortlist.tolist() == sorted(set(shortlist.tolist()))
+    assert {PAD, UNK, BOS, EOS} <= set(shortlist.tolist())
+    assert set(encoded.src[0].tolist()) | set(encoded.tgt[0].tolist()) <= set(shortlist.tolist())
+    unseen = int(np.flatnonzero(lexicon.table[:, 0] < 0)[-1])
+    assert len(lexicon.shortlist(np.array([unseen]))) == tokenizer.vocab_size
 
 
-def test_of_a_large_corpus_a_part_is_counted(
+def test_large_corpora_are_subsampled(
     corpus: tuple[Tokenizer, EncodedCorpus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lexicon_of(corpus, 4)
+    full = make_lexicon(corpus, 4)
     monkeypatch.setattr(module, "ENTRIES", 5_000)
-    part = lexicon_of(corpus, 4)
-    assert not np.array_equal(whole.table, part.table)
-    assert (part.table[:, 0] >= 0).sum() > 20
+    subsampled = make_lexicon(corpus, 4)
+    assert not np.array_equal(full.table, subsampled.table)
+    assert (subsampled.table[:, 0] >= 0).sum() > 20
 
 
-def test_it_is_kept_for_its_corpus_only(corpus: tuple[Tokenizer, EncodedCorpus], tmp_path: Path) -> None:
-    lexicon, size = lexicon_of(corpus, 4), corpus[0].vocab_size
+def test_cache_is_used_only_for_the_same_corpus(corpus: tuple[Tokenizer, EncodedCorpus], tmp_path: Path) -> None:
+    lexicon, size = make_lexicon(corpus, 4), corpus[0].vocab_size
     save_lexicon(lexicon, tmp_path, "a")
-    kept = load_lexicon(tmp_path, "a", joint=True, tgt_vocab=size)
-    assert kept is not None and np.array_equal(kept.table, lexicon.table)
+    cached = load_lexicon(tmp_path, "a", joint=True, tgt_vocab=size)
+    assert cached is not None and np.array_equal(cached.table, lexicon.table)
     assert load_lexicon(tmp_path, "b", joint=True, tgt_vocab=size) is None
     assert load_lexicon(tmp_path, "a", joint=True, tgt_vocab=5) is None
     (tmp_path / module.FILE).write_bytes(b"junk")

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT, toy_pairs
 
 from transformer_cli.data.corpus import ParallelText
-from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.store import EncodedCorpus, encode_corpus
+from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import ConfigError
 from transformer_cli.schema import DataConfig, TokenizerConfig
@@ -30,41 +30,41 @@ def ids(corpus: EncodedCorpus) -> list[list[int]]:
     return [side[i].tolist() for side in (corpus.src, corpus.tgt) for i in range(len(corpus))]
 
 
-def test_other_pieces_each_epoch_and_the_same_text() -> None:
+def test_each_epoch_has_new_segmentations_of_the_same_text() -> None:
     corpora, tokenizer = sampled("unigram", 0.2)
     first, second = corpora(0), corpora(1)
     for corpus in (first, second):
-        said = tokenizer.decode([corpus.src[i][:-1] for i in range(len(corpus))])
-        assert said == [s for s, _ in PAIRS]
+        decoded = tokenizer.decode([corpus.src[i][:-1] for i in range(len(corpus))])
+        assert decoded == [s for s, _ in PAIRS]
         assert np.array_equal(corpus.lines, np.arange(60))
     assert ids(first) != ids(second) and ids(first) != ids(corpora.plain)
-    # A function of the epoch alone, whatever was drawn in between.
+    # The corpus depends only on the epoch, not on earlier draws.
     assert ids(corpora(0)) == ids(first) and ids(sampled("unigram", 0.2)[0](1)) == ids(second)
 
 
-def test_an_overlong_draw_becomes_the_likeliest_segmentation() -> None:
+def test_overlong_samples_are_replaced_by_the_best_segmentation() -> None:
     corpora, _ = sampled("unigram", 0.01)
     longest = int(corpora.plain.src.lengths.max())
     bounded, _ = sampled("unigram", 0.01, max_length=longest)
-    drawn = bounded(0)
-    assert corpora(0).src.lengths.max() > longest >= drawn.src.lengths.max()
-    assert any(np.array_equal(drawn.src[i], bounded.plain.src[i]) for i in range(len(drawn)))
+    corpus = bounded(0)
+    assert corpora(0).src.lengths.max() > longest >= corpus.src.lengths.max()
+    assert any(np.array_equal(corpus.src[i], bounded.plain.src[i]) for i in range(len(corpus)))
 
 
 @pytest.mark.parametrize("model_type", ["char", "bpe"])
-def test_other_vocabularies_draw_nothing(model_type: str) -> None:
+def test_sampling_needs_a_unigram_vocabulary(model_type: str) -> None:
     with pytest.raises(ConfigError, match="subword_sampling"):
         sampled(model_type, 0.2)[0](0)
 
 
-def test_segmentations_are_drawn_by_their_probability() -> None:
-    """alpha 0 draws evenly among the 16, a large one the likeliest."""
+def test_segmentations_are_sampled_by_probability() -> None:
+    """alpha 0 samples the 16 best segmentations uniformly, a large alpha only the best one."""
     _, tokenizer = sampled("unigram", 0.2)
     line = PAIRS[0][0]
-    drawn = [tokenizer.sample([line] * 400, alpha, seed=1) for alpha in (0.0, 100.0)]
-    kinds = [{tuple(s.tolist()) for s in sentences} for sentences in drawn]
-    assert len(kinds[0]) == 16
-    assert kinds[1] == {tuple(tokenizer.encode([line])[0].tolist())}
+    samples = [tokenizer.sample([line] * 400, alpha, seed=1) for alpha in (0.0, 100.0)]
+    distinct = [{tuple(s.tolist()) for s in sentences} for sentences in samples]
+    assert len(distinct[0]) == 16
+    assert distinct[1] == {tuple(tokenizer.encode([line])[0].tolist())}
     assert [len(s) for s in tokenizer.sample(["", " "], 0.2, 1)] == [0, 0]
 
 
@@ -80,6 +80,6 @@ def digest() -> str:
     return hashlib.sha256(repr(ids(sampled("unigram", 0.2)[0](3))).encode()).hexdigest()
 
 
-def test_another_process_draws_the_same() -> None:
-    said = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, check=True).stdout.decode()
-    assert said.strip() == digest()
+def test_samples_are_the_same_in_another_process() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == digest()

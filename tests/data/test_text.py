@@ -1,7 +1,8 @@
-"""The line contract, byte by byte."""
+"""Conversion between bytes and lines, byte by byte."""
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_cli.data.text import LineReport, encode_lines, iter_lines, read_lines
+from transformer_cli.data.text import LineReport, encode_lines, iter_lines, read_lines, read_text
 from transformer_cli.errors import DataError
 
 
@@ -40,7 +41,7 @@ def test_bytes_to_lines(content: bytes, lines: list[str]) -> None:
     assert lines_of(content)[0] == lines
 
 
-def test_damage_is_counted_with_line_numbers() -> None:
+def test_repairs_are_counted_with_line_numbers() -> None:
     _, report = lines_of(b"ok\n\xff\nok\na\x00b\n\xc3\n")
     assert (report.bad_utf8, report.bad_utf8_lines) == (2, [2, 5])
     assert (report.control, report.control_lines) == (1, [4])
@@ -52,14 +53,14 @@ def test_any_bytes_keep_their_number_of_lines(content: bytes) -> None:
     lines, _ = lines_of(content)
     expected = content.count(b"\n") + (bool(content) and not content.endswith(b"\n"))
     assert len(lines) == expected
-    again = encode_lines(lines)
-    assert again.count(b"\n") == len(lines) == len(again.decode().splitlines())
+    encoded = encode_lines(lines)
+    assert encoded.count(b"\n") == len(lines) == len(encoded.decode().splitlines())
 
 
 @given(st.lists(st.text(alphabet="ab\n\r\x00\x0b\x0c\x85\u2028\u2029\ud800", max_size=8), max_size=5))
-def test_whatever_a_model_says_is_one_line(said: list[str]) -> None:
-    written = encode_lines(said)
-    assert written.count(b"\n") == len(said) == len(written.decode().splitlines())
+def test_any_generated_text_is_one_line(texts: list[str]) -> None:
+    encoded = encode_lines(texts)
+    assert encoded.count(b"\n") == len(texts) == len(encoded.decode().splitlines())
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
@@ -71,3 +72,15 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2 is not UTF-8"):
         read_lines(tmp_path / "bad", strict_utf8=True)
     assert read_lines(tmp_path / "bad")[0] == ["ok", "\ufffd"]
+
+
+def test_read_text_reports_repairs_and_rejects_binary_files(tmp_path: Path) -> None:
+    messages: list[str] = []
+    (tmp_path / "bad").write_bytes(b"ok\n\xff\na\x00b\n")
+    assert read_text(tmp_path / "bad", messages.append) == ["ok", "\ufffd", "a b"]
+    assert [m.startswith(f"warning: {tmp_path / 'bad'}: 1 lines have") for m in messages] == [True, True]
+    with pytest.raises(DataError, match="line 2 is not UTF-8"):
+        read_text(tmp_path / "bad", messages.append, strict_utf8=True)
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"ok\n" * 50, mtime=0))
+    with pytest.raises(DataError, match="is compressed by gzip"):
+        read_text(tmp_path / "text.gz", messages.append)

@@ -1,4 +1,4 @@
-"""Attention weights are the model's own; alignments count words, not pieces."""
+"""Attention maps equal the weights of the model; alignments count words, not tokens."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def test_maps_of_other_architectures(
     for name, shape in names.items():
         assert maps[name].shape == shape
         torch.testing.assert_close(maps[name].sum(-1), torch.ones(shape[:-1]))
-    again = attention_maps(model, SOURCES, TARGETS)
-    assert all(torch.equal(maps[name], again[name]) for name in maps)
+    repeated = attention_maps(model, SOURCES, TARGETS)
+    assert all(torch.equal(maps[name], repeated[name]) for name in maps)
     (first, _) = cross_attention(model, SOURCES, TARGETS)
     assert first.shape == (7, 5)
-    if decoder == "rnn":  # its weights choose the piece that is said next, so they belong to that
-        own = maps["decoder.cross_attention"][0, 0].numpy()[:, :5]
-        np.testing.assert_array_equal(first[1:], own[:-1])
+    if decoder == "rnn":  # its weights select the next token, so they are assigned to that one
+        expected = maps["decoder.cross_attention"][0, 0].numpy()[:, :5]
+        np.testing.assert_array_equal(first[1:], expected[:-1])
 
 
-def test_maps_of_every_layer_and_nothing_is_left_behind() -> None:
+def test_maps_of_every_layer_and_the_model_is_restored() -> None:
     model = build_model(SIZES, 30, 30).eval()
     batch = collate([np.append(s, EOS) for s in SOURCES], [np.append(t, EOS) for t in TARGETS])
     kernels = [m.kernel for m in model.modules() if hasattr(m, "kernel")]
@@ -67,26 +67,26 @@ def test_maps_of_every_layer_and_nothing_is_left_behind() -> None:
         assert torch.equal(model(batch), before)
 
 
-def test_cross_attention_is_the_last_layer_but_one_without_padding() -> None:
+def test_cross_attention_is_the_penultimate_layer_without_padding() -> None:
     model = build_model(SIZES, 30, 30).eval()
     weights = attention_maps(model, SOURCES, TARGETS)["decoder.layers.1.cross_attention"].mean(1)
-    found = cross_attention(model, SOURCES, TARGETS)
-    assert [m.shape for m in found] == [(7, 5), (4, 8)]
-    np.testing.assert_allclose(found[1], weights[1, :4, :8])
+    unpadded = cross_attention(model, SOURCES, TARGETS)
+    assert [m.shape for m in unpadded] == [(7, 5), (4, 8)]
+    np.testing.assert_allclose(unpadded[1], weights[1, :4, :8])
 
 
-def test_an_ensemble_has_no_attention_of_its_own() -> None:
+def test_an_ensemble_has_no_attention_weights() -> None:
     with pytest.raises(ConfigError, match="ensemble"):
         attention_maps(Ensemble([build_model(SIZES, 30, 30)]), SOURCES, TARGETS)
 
 
-def test_links_join_words() -> None:
+def test_links_connect_words() -> None:
     src = [b" the", b" ", b"bl", b"ue", b" house"]  # the | blue | house
     tgt = [b" das", b" bla", b"ue", b" Ha", b"us"]
     weights = np.zeros((6, 6), dtype=np.float32)
-    for t, s in enumerate((0, 3, 3, 4, 2)):  # row t + 1 reads piece t
+    for t, s in enumerate((0, 3, 3, 4, 2)):  # row t + 1 reads token t
         weights[t + 1, s] = 0.6
-    weights[1:, 5] = 0.9  # EOS draws most attention and does not count
+    weights[1:, 5] = 0.9  # EOS has the largest weight and is ignored
     assert pharaoh(align_words(weights, src, tgt)) == "0-0 1-1 1-2 2-2"
     assert align_words(weights, [], tgt) == []
 

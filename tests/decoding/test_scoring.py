@@ -1,4 +1,4 @@
-"""Forced decoding agrees with search and does not depend on the batch."""
+"""Forced decoding gives the log-probabilities of search, in batches of any size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def test_search_and_scoring_agree() -> None:
     model = build_model(SIZES, 30, 30).double().eval()
     sources = [torch.randint(4, 30, (n,)).numpy() for n in (3, 9, 5, 1)]
     ids, layout = collate_sentences([np.append(s, EOS) for s in sources])
-    found = beam_search(model, model.encode(ids, layout), torch.full((4,), 9), beam=3)
-    best = [h[0] for h in found]
+    best = [h[0] for h in beam_search(model, model.encode(ids, layout), torch.full((4,), 9), beam=3)]
     targets = [np.array(h.tokens, dtype=np.int64) for h in best]
     for batch_tokens in (1, 12, 1000):
         scores = score_pairs(model, sources, targets, batch_tokens)

@@ -1,4 +1,4 @@
-"""Lines keep their number and order, whatever their length."""
+"""Every line yields one translation, in order, whatever its length."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from transformer_cli.batch import TokenIds
+from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.shortlist import Shortlist
-from transformer_cli.decoding.search.static import GraphPool
 from transformer_cli.decoding.segments import TranslationRequest, split_line
 from transformer_cli.decoding.strategy import StaticStrategy
 from transformer_cli.decoding.translator import Translator
@@ -20,7 +20,7 @@ from transformer_cli.schema import DecodingConfig, ModelConfig
 
 
 class Letters:
-    """One id a letter; id 4 is `a`."""
+    """A tokenizer with one id per letter; id 4 is `a`."""
 
     def encode(self, lines: Sequence[str]) -> list[TokenIds]:
         return [np.array([4 + (ord(c) - 97) % 26 for c in line.strip()], dtype=np.int64) for line in lines]
@@ -32,7 +32,7 @@ class Letters:
         return [b""] * 4 + [bytes([97 + i]) for i in range(26)]
 
 
-def translator(
+def build_translator(
     max_length: int = 50, request: TranslationRequest | None = None, graph_pool: bool = False, **options: float
 ) -> Translator:
     torch.manual_seed(0)
@@ -45,7 +45,7 @@ def translator(
         DecodingConfig(**options),  # type: ignore[arg-type]
         max_length=max_length,
         request=request,
-        graph_pool=GraphPool(captures=False) if graph_pool else None,
+        graph_pool=GraphPool(use_graphs=False) if graph_pool else None,
     )
 
 
@@ -53,84 +53,85 @@ LINES = ["abc", "", "hello", "z", "   ", "thequickbrownfox", "jumps", "overthela
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_order_batching_and_neighbours_change_nothing(beam: int) -> None:
-    whole = translator(beam=beam).translate(LINES)
-    assert [t.status for t in whole] == ["ok", "empty", "ok", "ok", "empty", "ok", "ok", "ok", "ok"]
+def test_order_and_batching_do_not_change_translations(beam: int) -> None:
+    expected = build_translator(beam=beam).translate(LINES)
+    assert [t.status for t in expected] == ["ok", "empty", "ok", "ok", "empty", "ok", "ok", "ok", "ok"]
     for tokens in (1, 20, 10_000):
-        assert [t.text for t in translator(beam=beam, batch_tokens=tokens).translate(LINES)] == [
-            t.text for t in whole
+        assert [t.text for t in build_translator(beam=beam, batch_tokens=tokens).translate(LINES)] == [
+            t.text for t in expected
         ]
-    backwards = translator(beam=beam).translate(LINES[::-1])[::-1]
-    assert [t.text for t in backwards] == [t.text for t in whole]
-    alone = [translator(beam=beam).translate([line])[0].text for line in LINES]
-    assert alone == [t.text for t in whole]
+    reversed_lines = build_translator(beam=beam).translate(LINES[::-1])[::-1]
+    assert [t.text for t in reversed_lines] == [t.text for t in expected]
+    one_by_one = [build_translator(beam=beam).translate([line])[0].text for line in LINES]
+    assert one_by_one == [t.text for t in expected]
 
 
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 4}, {"beam": 4, "no_repeat_ngram": 2}])
-def test_steps_in_stages_change_nothing(options: dict[str, Any]) -> None:
+def test_static_search_does_not_change_translations(options: dict[str, Any]) -> None:
     for request in (
         TranslationRequest(),
         TranslationRequest(scored=False),
         TranslationRequest(n_best=options["beam"]),
     ):
-        stepwise, staged = (
-            translator(request=request, **options),
-            translator(request=request, graph_pool=True, **options),
+        stepwise, static = (
+            build_translator(request=request, **options),
+            build_translator(request=request, graph_pool=True, **options),
         )
-        assert isinstance(staged.strategy, StaticStrategy)
-        for found, expected in zip(staged.translate(LINES), stepwise.translate(LINES), strict=True):
-            assert found.text == expected.text
-            assert [a.text for a in found.alternatives] == [a.text for a in expected.alternatives]
-            np.testing.assert_allclose(found.token_log_probs, expected.token_log_probs)
+        assert isinstance(static.strategy, StaticStrategy)
+        for actual, expected in zip(static.translate(LINES), stepwise.translate(LINES), strict=True):
+            assert actual.text == expected.text
+            assert [a.text for a in actual.alternatives] == [a.text for a in expected.alternatives]
+            np.testing.assert_allclose(actual.token_log_probs, expected.token_log_probs)
 
 
-def test_blank_lines_never_reach_the_model() -> None:
-    t = translator()
+def test_blank_lines_are_not_passed_to_the_model() -> None:
+    t = build_translator()
     t.model.encode = lambda *_: pytest.fail("the model was called")  # type: ignore[method-assign, assignment]
     assert [x.text for x in t.translate(["", " ", "\t"])] == ["", "", ""]
     assert t.translate([]) == []
 
 
 def test_long_lines_are_split_at_sentence_ends_and_nothing_is_dropped() -> None:
-    t = translator(max_length=12)
+    t = build_translator(max_length=12)
     line = "abcde fgh. ijkl mno. " + "x" * 40
-    pieces = split_line(line, t.src_tokenizer.encode([line])[0], t.src_tokenizer, 11)
-    parts = [p.ids for p in pieces]
+    segments = split_line(line, t.src_tokenizer.encode([line])[0], t.src_tokenizer, 11)
+    parts = [s.ids for s in segments]
     assert all(len(p) <= 11 for p in parts)
-    assert [p.is_truncated for p in pieces] == [False, False, True, True, True, True]
+    assert [s.is_truncated for s in segments] == [False, False, True, True, True, True]
     assert np.concatenate(parts).tolist() == [
         i for s in ("abcde fgh.", "ijkl mno.", "x" * 40) for i in Letters().encode([s])[0].tolist()
     ]
-    answer, split, other = t.translate([line, "abcde fgh. ijkl mno.", "abc"])
-    assert (answer.status, split.status, other.status) == ("cut", "split", "ok")
+    cut, split, short = t.translate([line, "abcde fgh. ijkl mno.", "abc"])
+    assert (cut.status, split.status, short.status) == ("cut", "split", "ok")
 
 
 def test_length_is_bounded() -> None:
-    limit = translator(max_length_ratio=1.0, beam=1)
-    for line, found in zip(LINES, limit.translate(LINES), strict=True):
-        assert len(found.text) < len(line.strip()) + 10
+    limited = build_translator(max_length_ratio=1.0, beam=1)
+    for line, translation in zip(LINES, limited.translate(LINES), strict=True):
+        assert len(translation.text) < len(line.strip()) + 10
 
 
-def test_progress_counts_every_piece() -> None:
+def test_progress_counts_every_segment() -> None:
     done: list[int] = []
-    translator(batch_tokens=20).translate(LINES, done.append)
+    build_translator(batch_tokens=20).translate(LINES, done.append)
     assert sum(done) == 7
 
 
-def test_risk_is_weighed_by_what_the_short_list_names() -> None:
-    """Search counts the pieces of the short list; texts are made of those of the vocabulary."""
+def test_minimum_bayes_risk_decodes_the_ids_of_the_shortlist() -> None:
+    """Search uses indices into the shortlist, texts are decoded from ids of the vocabulary."""
     allowed = np.array([0, 1, 2, 3, 20, 22, 25])
-    read: list[int] = []
+    decoded: list[int] = []
 
-    class Watched(Letters):
+    class Recorder(Letters):
         def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
-            read.extend(int(i) for ids in sentences for i in ids)
+            decoded.extend(int(i) for ids in sentences for i in ids)
             return super().decode(sentences)
 
-    plain = translator()
-    shortlist = Shortlist(lambda source: allowed, plain.model.output_weight.detach())
+    reference = build_translator()
+    shortlist = Shortlist(lambda source: allowed, reference.model.output_weight.detach())
     options = DecodingConfig(mbr_samples=8)
-    codec: Any = Watched()
-    found = Translator(plain.model, codec, codec, options, max_length=50, shortlist=shortlist).translate(LINES)
-    assert set(read) == {20, 22, 25}
-    assert {letter for t in found for letter in t.text} == {chr(93 + i) for i in (20, 22, 25)}
+    codec: Any = Recorder()
+    translator = Translator(reference.model, codec, codec, options, max_length=50, shortlist=shortlist)
+    translations = translator.translate(LINES)
+    assert set(decoded) == {20, 22, 25}
+    assert {letter for t in translations for letter in t.text} == {chr(93 + i) for i in (20, 22, 25)}

@@ -1,4 +1,4 @@
-"""The export to CTranslate2: the same numbers, the same words, or nothing."""
+"""Export to CTranslate2: equal log-probabilities and translations, or no output."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ LINES = [s for s, _ in toy_pairs(12, seed=5)]
 
 @cache
 def tokenizer(side: int | None) -> Tokenizer:
-    """Of one side of the toy language, or (None) of both."""
+    """A tokenizer of one side of the toy language, or (None) of both."""
     sentences = [text for pair in toy_pairs(200) for text in (pair if side is None else pair[side : side + 1])]
     return train_tokenizer(sentences, load_config(None, [*TINY_RUN, "tokenizer.vocab_size=90"]).tokenizer)[0]
 
 
 def random_model(*settings: str) -> LoadedModel:
-    """A model of these settings with random weights, norms included."""
+    """A model with these settings and random weights, including those of the norms."""
     base = ["model.encoder_layers=2", "model.decoder_layers=2", "data.max_length=60"]
     config = load_config(None, [*TINY_RUN, *base, *settings])
     joint = config.tokenizer.joint
@@ -84,7 +84,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_every_option_gives_the_same_numbers_and_words(options: str, tmp_path: Path) -> None:
+def test_every_option_gives_equal_log_probs_and_translations(options: str, tmp_path: Path) -> None:
     loaded = random_model(*options.split())
     engine = write_spec(loaded, tmp_path)
     src, tgt = loaded.vocabularies.src, loaded.vocabularies.tgt
@@ -94,45 +94,46 @@ def test_every_option_gives_the_same_numbers_and_words(options: str, tmp_path: P
     with torch.no_grad():
         logits = loaded.model.logits(loaded.model(batch))
     logits[:, [PAD, UNK, BOS]] = -torch.inf
-    ours = logits.log_softmax(-1).gather(1, batch.tgt_out[:, None])[:, 0].numpy()
+    expected = logits.log_softmax(-1).gather(1, batch.tgt_out[:, None])[:, 0].numpy()
     scores = engine.translator.score_batch(
         [[src.vocabulary[i] for i in ids] for ids in sources],
         [[tgt.vocabulary[i] for i in ids] for ids in targets],
     )
-    theirs = np.concatenate([score.log_probs for score in scores])
-    assert np.abs(ours - theirs).max() < 1e-4
+    actual = np.concatenate([score.log_probs for score in scores])
+    assert np.abs(expected - actual).max() < 1e-4
     assert ReferenceEngine(loaded).translate(LINES, 1, 0.0) == engine.translate(LINES, 1, 0.0)
 
 
-def test_special_pieces_are_never_said(tmp_path: Path) -> None:
+def test_special_tokens_are_never_generated(tmp_path: Path) -> None:
     loaded = random_model("model.tie_embeddings=none")
-    with torch.no_grad():  # a model that wants to say UNK above all, and then EOS
+    with torch.no_grad():  # UNK gets the highest logits, then EOS
         loaded.model.output.weight.mul_(0.1)
         loaded.model.output.weight[[PAD, UNK, BOS]] *= 1e3
     engine = write_spec(loaded, tmp_path)
-    sources = [[engine.src_pieces[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
+    sources = [[engine.src_tokens[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
     for beam in (1, 4):
         results = engine.translator.translate_batch(sources, beam_size=beam, max_decoding_length=9)
-        said = {engine.tgt_ids[piece] for result in results for piece in result.hypotheses[0]}
-        assert said and not {PAD, UNK, BOS} & said
+        generated = {engine.tgt_ids[token] for result in results for token in result.hypotheses[0]}
+        assert generated and not {PAD, UNK, BOS} & generated
 
 
-def test_empty_translations_are_empty_in_both(tmp_path: Path) -> None:
+def test_both_engines_give_the_same_empty_translations(tmp_path: Path) -> None:
     loaded = random_model("model.tie_embeddings=none")
     empty = 0
-    for factor in (50, -1):  # EOS is loved by one model or by the other, whatever the states are
+    for factor in (50, -1):  # EOS is likely with one of the two signs, whatever the hidden states are
         with torch.no_grad():
             loaded.model.output.weight[EOS] *= factor
         engine = write_spec(loaded, tmp_path)
         for beam in (1, 3):
-            ours, theirs = (e.translate(LINES, beam, parity.NO_PENALTY) for e in (ReferenceEngine(loaded), engine))
-            empty += ours.count("")
-            assert [text == "" for text in ours] == [text == "" for text in theirs]
+            engines = (ReferenceEngine(loaded), engine)
+            expected, actual = (e.translate(LINES, beam, parity.NO_PENALTY) for e in engines)
+            empty += expected.count("")
+            assert [text == "" for text in expected] == [text == "" for text in actual]
     assert empty
 
 
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
-def test_quantized_weights_load_and_ours_stay_as_they_were(quantization: str, tmp_path: Path) -> None:
+def test_quantized_export_loads_and_keeps_the_model_unchanged(quantization: str, tmp_path: Path) -> None:
     loaded = random_model()
     before = {name: p.clone() for name, p in loaded.model.named_parameters()}
     engine = write_spec(loaded, tmp_path, quantization)
@@ -141,13 +142,13 @@ def test_quantized_weights_load_and_ours_stay_as_they_were(quantization: str, tm
         assert torch.equal(parameter, before[name]), name
 
 
-def test_our_quantizations_are_all_of_theirs() -> None:
+def test_all_quantizations_of_ctranslate2_are_supported() -> None:
     from ctranslate2.specs import model_spec
 
     assert set(QUANTIZATIONS) == set(model_spec.ACCEPTED_MODEL_TYPES)
 
 
-def test_tied_matrices_are_written_once(tmp_path: Path) -> None:
+def test_tied_matrices_are_stored_once(tmp_path: Path) -> None:
     sizes = {}
     for tie in ("all", "decoder", "none"):
         directory = tmp_path / tie
@@ -162,47 +163,47 @@ def request(run: Path, output: Path, **options: Any) -> ExportRequest:
 
 
 def exported(run: Path, output: Path, **options: Any) -> tuple[dict[str, Any], list[str]]:
-    """(the notes in the export, what was said)."""
-    said: list[str] = []
-    export_model(request(run, output, **options), said.append)
-    return json.loads((output / NOTES).read_text()), said
+    """Export a run; returns (the metadata of the export, the messages)."""
+    messages: list[str] = []
+    export_model(request(run, output, **options), messages.append)
+    return json.loads((output / NOTES).read_text()), messages
 
 
-def test_an_export_is_proved_on_the_validation_text(toy_run: Path, tmp_path: Path) -> None:
+def test_export_is_verified_on_the_validation_text(toy_run: Path, tmp_path: Path) -> None:
     before = tree(toy_run)
-    notes, said = exported(toy_run, tmp_path / "model")
+    notes, messages = exported(toy_run, tmp_path / "model")
     assert tree(toy_run) == before
     names = {"model.bin", "config.json", "shared_vocabulary.json", "tokenizer.model"}
     assert set(notes["sha256"]) == names and set(tree(tmp_path)) == {f"model/{n}" for n in (*names, NOTES)}
     greedy, beam, deployed = notes["proof"]
     assert greedy["lines"] == greedy["identical"] == beam["identical"] == 20 and greedy["bleu"] == 100.0
     assert beam["setting"] == "beam 5" and deployed["bleu"] > 80
-    assert any("greedy: agreement 20/20, BLEU between the two 100.00" in line for line in said)
+    assert any("greedy: agreement 20/20, BLEU between the two 100.00" in line for line in messages)
     assert notes["metrics"]["metric"] == "bleu" and notes["metrics"]["best_score"] > 0
     assert notes["checkpoint"] == open_model_source(toy_run, "best").checkpoint.name
     assert notes["decoding"]["beam_size"] == 5 and 0.5 < notes["decoding"]["length_penalty"] < 1.0
     assert (tmp_path / "model/tokenizer.model").read_bytes() == (toy_run / "tokenizer.model").read_bytes()
 
 
-def test_the_directory_is_used_with_sentencepiece_alone(toy_run: Path, tmp_path: Path) -> None:
+def test_export_works_with_only_sentencepiece(toy_run: Path, tmp_path: Path) -> None:
     import sentencepiece
 
     exported(toy_run, tmp_path / "m")
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m/tokenizer.model"))
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m/tokenizer.model"))
     engine = ctranslate2.Translator(str(tmp_path / "m"))
-    results = engine.translate_batch([pieces.encode(line, out_type=str) for line in LINES], beam_size=1)
+    results = engine.translate_batch([processor.encode(line, out_type=str) for line in LINES], beam_size=1)
     loaded = load_model(toy_run, CPU)
-    ours = loaded.translator({"beam": 1}).translate(LINES)
-    assert [pieces.decode(r.hypotheses[0]) for r in results] == [t.text for t in ours]
+    expected = loaded.translator({"beam": 1}).translate(LINES)
+    assert [processor.decode(r.hypotheses[0]) for r in results] == [t.text for t in expected]
 
 
-def test_quantized_export_is_smaller_and_proved(toy_run: Path, tmp_path: Path) -> None:
+def test_quantized_export_is_smaller_and_verified(toy_run: Path, tmp_path: Path) -> None:
     exported(toy_run, tmp_path / "float")
-    notes, said = exported(toy_run, tmp_path / "int8", quantization="int8")
+    notes, messages = exported(toy_run, tmp_path / "int8", quantization="int8")
     assert notes["quantization"] == "int8" and notes["proof"][0]["bleu"] >= parity.MIN_BLEU
     sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("int8", "float")]
     assert sizes[0] < sizes[1]
-    assert any("computes in int8" in line for line in said)
+    assert any("computes in int8" in line for line in messages)
 
 
 def test_other_checkpoints_can_be_exported(toy_run: Path, tmp_path: Path) -> None:
@@ -212,18 +213,20 @@ def test_other_checkpoints_can_be_exported(toy_run: Path, tmp_path: Path) -> Non
         exported(toy_run, tmp_path / "n", checkpoint="average")
 
 
-def spoilt_spec(config: Any, weights: dict[str, torch.Tensor], vocabularies: Vocabularies, positions: int) -> Any:
-    """What an export with a mistake in it would write: query and key in the wrong order."""
+def incorrect_spec(
+    config: Any, weights: dict[str, torch.Tensor], vocabularies: Vocabularies, positions: int
+) -> Any:
+    """An incorrect export: keys and values of a cross-attention are swapped."""
     name = "decoder.layers.0.cross_attention.key_value.weight"
     key, value = weights[name].chunk(2)
     return build_spec(config, {**weights, name: torch.cat([value, key])}, vocabularies, positions)
 
 
 @pytest.mark.parametrize("quantization", [None, "int8"])
-def test_an_export_that_disagrees_is_not_written(
+def test_export_that_fails_the_parity_check_is_not_written(
     quantization: str | None, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "build_spec", spoilt_spec)
+    monkeypatch.setattr(export, "build_spec", incorrect_spec)
     with pytest.raises(UserError, match="does not translate as this model does: greedy: agreement") as caught:
         exported(toy_run, tmp_path / "m", quantization=quantization)
     assert caught.value.exit_code == 1 and "nothing was written" in str(caught.value)
@@ -231,55 +234,57 @@ def test_an_export_that_disagrees_is_not_written(
 
 
 @pytest.mark.parametrize("name", ["MIN_IDENTICAL", "MIN_BLEU"])
-def test_the_thresholds_decide(name: str, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thresholds_of_the_parity_check(
+    name: str, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parity, name, 1e9)
     other = {"MIN_IDENTICAL": "int8", "MIN_BLEU": "float32"}[name]
     exported(toy_run, tmp_path / "other", quantization=other)
-    with pytest.raises(UserError, match="is asked for"):
+    with pytest.raises(UserError, match="is required"):
         exported(toy_run, tmp_path / "m", quantization={"int8": "float32", "float32": "int8"}[other])
 
 
-def test_proof_lines_may_be_given(toy_run: Path, tmp_path: Path) -> None:
+def test_text_of_the_parity_check_can_be_given(toy_run: Path, tmp_path: Path) -> None:
     text = tmp_path / "lines"
     text.write_text("\n".join([*LINES[:4], "", "   ", " ".join(LINES * 20)]) + "\n")
     notes, _ = exported(toy_run, tmp_path / "m", proof=text)
-    assert [p["lines"] for p in notes["proof"]] == [4, 4, 4]  # blank and over-long lines prove nothing
+    assert [p["lines"] for p in notes["proof"]] == [4, 4, 4]  # blank and overlong lines are not used
     text.write_text("\n\n")
-    with pytest.raises(DataError, match="no text to prove"):
+    with pytest.raises(DataError, match="no text to verify"):
         exported(toy_run, tmp_path / "n", proof=text)
     with pytest.raises(DataError, match="no such file"):
         exported(toy_run, tmp_path / "n", proof=tmp_path / "none")
     assert not (tmp_path / "n").exists()
 
 
-def test_options_that_are_not_carried_over_are_named(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_options_missing_from_the_export_are_reported(tmp_path: Path) -> None:
+    messages: list[str] = []
     loaded = random_model("decoding.length_penalty=0.6")
     decoding = loaded.config.decoding
     write_spec(loaded, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parity, "MIN_IDENTICAL", 0.0)
-        parity.check_parity(tmp_path, loaded, LINES, exact=True, notify=said.append)
-        assert not [line for line in said if "not carried over" in line]
+        parity.check_parity(tmp_path, loaded, LINES, exact=True, notify=messages.append)
+        assert not [line for line in messages if "does not include" in line]
         other = next(key for key in type(decoding).model_fields if key not in parity.EXPORTED_OPTIONS)
         odd = loaded.config.model_copy(update={"decoding": decoding.model_copy(update={other: 3})})
         odd_run = LoadedModel(odd, loaded.vocabularies, loaded.model, loaded.checkpoint, loaded.evaluation)
-        parity.check_parity(tmp_path, odd_run, LINES, exact=True, notify=said.append)
-    assert any(f"not carried over, set it in translate_batch: decoding.{other}" in line for line in said)
+        parity.check_parity(tmp_path, odd_run, LINES, exact=True, notify=messages.append)
+    assert any(f"the export does not include decoding.{other}; set" in line for line in messages)
 
 
-def test_proof_lines_are_spread_over_the_text(toy_run: Path) -> None:
+def test_selected_lines_are_evenly_spaced(toy_run: Path) -> None:
     loaded = load_model(toy_run, CPU)
     lines = [f"{s} {i}" for i, (s, _) in enumerate(toy_pairs(250))]
-    chosen = select_lines(lines, loaded)
-    assert len(chosen) == 100 == len(set(chosen)) and chosen[0] == lines[0] and chosen[-1] in lines[245:]
+    selected = select_lines(lines, loaded)
+    assert len(selected) == 100 == len(set(selected)) and selected[0] == lines[0] and selected[-1] in lines[245:]
     assert select_lines(lines[:7], loaded) == lines[:7]
 
 
 def test_separate_vocabularies_and_learned_positions(tmp_path: Path) -> None:
     config = ["tokenizer.joint=false", "model.tie_embeddings=decoder", "model.positions=learned"]
     loaded = random_model(*config, "model.max_positions=64")
-    source = Kept(loaded)
+    source = InMemorySource(loaded)
     text = tmp_path / "lines"
     text.write_text("\n".join(LINES))
     notes = export_of(source, tmp_path / "m", text)
@@ -289,13 +294,15 @@ def test_separate_vocabularies_and_learned_positions(tmp_path: Path) -> None:
     settings = notes["decoding"] | {"beam_size": 1}
     engine = CTranslate2Engine(tmp_path / "m", loaded).translator
     longest = [loaded.vocabularies.src.vocabulary[4]] * 59
-    (result,) = engine.translate_batch([longest], **settings)  # the longest of both: no position is missing
+    (result,) = engine.translate_batch(
+        [longest], **settings
+    )  # maximum source and target length: all positions are in the table
     assert len(result.hypotheses[0]) <= 64
-    with pytest.raises(RuntimeError, match="position"):  # and a longer line is an error, not a shorter line
+    with pytest.raises(RuntimeError, match="position"):  # a longer line is an error and is not truncated
         engine.translate_batch([longest * 2], **settings)
 
 
-class Kept:
+class InMemorySource:
     """A `ModelSource` of a model in memory."""
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -318,10 +325,10 @@ class Kept:
         return None
 
 
-def export_of(source: Kept, output: Path, text: Path) -> dict[str, Any]:
+def export_of(source: InMemorySource, output: Path, text: Path) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "open_model_source", lambda path, checkpoint: source)
-        # A model that has learned nothing goes on to the limit, where the engines end in different ways.
+        # An untrained model generates up to the length limit, where the engines stop differently.
         patch.setattr(parity, "MIN_IDENTICAL", 0.0)
         return exported(output, output, proof=text)[0]
 
@@ -331,17 +338,17 @@ def export_of(source: Kept, output: Path, text: Path) -> dict[str, Any]:
     [("encoder", "graph"), ("decoder", "recurrent"), ("positions", "alibi"), ("activation", "maxout"),
      ("norm", "sandwich"), ("norm_type", "batch"), ("tie_embeddings", "some")],
 )  # fmt: skip
-def test_what_ctranslate2_cannot_compute_is_refused_by_key(key: str, value: str) -> None:
+def test_unsupported_features_are_reported_by_key(key: str, value: str) -> None:
     loaded = random_model()
     config = loaded.config.model.model_copy(update={key: value})
     with pytest.raises(ConfigError, match=f"model.{key} {value}: cannot be exported to CTranslate2"):
         build_spec(config, dict(loaded.model.named_parameters()), loaded.vocabularies, 64)
 
 
-def test_a_weight_without_a_place_is_refused() -> None:
+def test_unsupported_weight_is_rejected() -> None:
     loaded = random_model()
     weights = {**dict(loaded.model.named_parameters()), "encoder.layers.0.gate.weight": torch.zeros(1)}
-    with pytest.raises(ConfigError, match=r"no place for: encoder\.layers\.0\.gate\.weight"):
+    with pytest.raises(ConfigError, match=r"does not support: encoder\.layers\.0\.gate\.weight"):
         build_spec(loaded.config.model, weights, loaded.vocabularies, 64)
 
 
@@ -351,20 +358,20 @@ def test_length_penalties_have_equal_slopes() -> None:
     def slope(log_penalty: Any) -> float:
         return float((log_penalty(length + step) - log_penalty(length - step)) / (2 * step))
 
-    ours = slope(lambda n: alpha * np.log((5 + n) / 6))
-    theirs = slope(lambda n: ctranslate2_length_penalty(alpha, length) * np.log(n))
-    assert abs(ours - theirs) < 1e-6
+    expected = slope(lambda n: alpha * np.log((5 + n) / 6))
+    actual = slope(lambda n: ctranslate2_length_penalty(alpha, length) * np.log(n))
+    assert abs(expected - actual) < 1e-6
 
 
-def test_their_length_penalty_is_a_power_of_the_length_with_eos(toy_run: Path, tmp_path: Path) -> None:
-    """What `ctranslate2_length_penalty` rests on; a new CTranslate2 that changes it is found here."""
+def test_length_penalty_of_ctranslate2_is_a_power_of_the_length_with_eos(toy_run: Path, tmp_path: Path) -> None:
+    """`ctranslate2_length_penalty` assumes this; the test detects a change in a new version of CTranslate2."""
     loaded = load_model(toy_run, CPU)
     engine = write_spec(loaded, tmp_path)
-    pieces = [[engine.src_pieces[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
+    sources = [[engine.src_tokens[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
 
     def scores(exponent: float) -> Sequence[Any]:
         results = engine.translator.translate_batch(
-            pieces, beam_size=1, length_penalty=exponent, return_scores=True
+            sources, beam_size=1, length_penalty=exponent, return_scores=True
         )
         return [(len(r.hypotheses[0]) + 1, r.scores[0]) for r in results]
 
@@ -373,7 +380,7 @@ def test_their_length_penalty_is_a_power_of_the_length_with_eos(toy_run: Path, t
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "dangling link"])
-def test_what_exists_is_not_touched(kind: str, toy_run: Path, tmp_path: Path) -> None:
+def test_existing_output_is_not_changed(kind: str, toy_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     if kind == "directory":
         output.mkdir()
@@ -384,18 +391,18 @@ def test_what_exists_is_not_touched(kind: str, toy_run: Path, tmp_path: Path) ->
         output.symlink_to(tmp_path / "nowhere")
     before = tree(tmp_path)
     for to in ("ctranslate2", "bundle"):
-        with pytest.raises(ConfigError, match="exists already; nothing in it was touched"):
+        with pytest.raises(ConfigError, match="exists already; nothing in it was changed"):
             export_model(ExportRequest(toy_run, output, to), print)
     assert tree(tmp_path) == before and sorted(tmp_path.iterdir()) == [output]
 
 
-def test_an_empty_directory_is_taken(toy_run: Path, tmp_path: Path) -> None:
+def test_empty_directory_is_a_valid_output(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     exported(toy_run, tmp_path / "m")
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_full_disk_leaves_nothing(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_no_files(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(directory: Path, loaded: LoadedModel) -> dict[str, str]:
         raise OSError(28, "No space left on device")
 
@@ -405,7 +412,7 @@ def test_a_full_disk_leaves_nothing(toy_run: Path, tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.iterdir())
 
 
-def test_the_seam_loads_what_load_run_loads(toy_run: Path) -> None:
+def test_load_model_source_agrees_with_load_model(toy_run: Path) -> None:
     config: Config = load_model(toy_run, CPU).config
     loaded = load_model_source(open_model_source(toy_run, "last"), CPU)
     assert loaded.config == config and loaded.checkpoint.name == "step_000000500"

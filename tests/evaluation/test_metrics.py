@@ -11,7 +11,7 @@ from transformer_cli.evaluation.plots import draw_curves
 REFERENCES = ["Zwei junge Männer sind im Freien.", "Ein Hund läuft über die Wiese."]
 
 
-def test_scores_carry_their_signatures() -> None:
+def test_scores_have_signatures() -> None:
     scores = {s.name: s for s in corpus_scores(REFERENCES, REFERENCES)}
     assert [scores[n].value for n in ("BLEU", "chrF2", "TER")] == [100.0, 100.0, 0.0] or (
         abs(scores["BLEU"].value - 100) < 1e-6
@@ -20,10 +20,10 @@ def test_scores_carry_their_signatures() -> None:
     assert all("version:" in s.signature for s in scores.values())
 
 
-def test_known_value_and_case() -> None:
+def test_bleu_is_case_sensitive_and_equals_the_formula() -> None:
     hypotheses = ["Zwei junge Frauen sind im Freien.", "ein Hund läuft über die Wiese."]
     bleu, chrf = quick_scores(hypotheses, REFERENCES)
-    # 14 words and full stops: precisions 12/14, 9/12, 6/10, 4/8; no brevity penalty.
+    # 14 tokens, including full stops: precisions 12/14, 9/12, 6/10, 4/8; no brevity penalty.
     expected = 100 * (12 / 14 * 9 / 12 * 6 / 10 * 4 / 8) ** 0.25
     assert abs(bleu - expected) < 1e-6
     assert 0 < chrf < 100
@@ -41,26 +41,26 @@ def test_known_value_and_case() -> None:
         ("", "13a"),
     ],
 )
-def test_bleu_finds_words_where_no_space_stands(reference: str, tokenizer: str) -> None:
+def test_bleu_tokenizer_follows_the_script(reference: str, tokenizer: str) -> None:
     bleu = corpus_scores([reference], [reference])[0]
     assert f"tok:{tokenizer}" in bleu.signature
     assert "tok:intl" in corpus_scores([reference], [reference], tokenize="intl")[0].signature
 
 
-def test_several_references_are_one_score() -> None:
-    other = ["Zwei Frauen sind draußen.", REFERENCES[1]]
-    bleu = corpus_scores(other, REFERENCES, other)[0]
+def test_several_sets_of_references_give_one_score() -> None:
+    hypotheses = ["Zwei Frauen sind draußen.", REFERENCES[1]]
+    bleu = corpus_scores(hypotheses, REFERENCES, hypotheses)[0]
     assert abs(bleu.value - 100) < 1e-6 and "nrefs:2" in bleu.signature
 
 
-def test_curves_are_drawn_even_from_nothing(tmp_path: Path) -> None:
-    metrics, picture = tmp_path / "m.jsonl", tmp_path / "c.png"
+def test_curves_are_drawn_with_and_without_data(tmp_path: Path) -> None:
+    metrics, output = tmp_path / "m.jsonl", tmp_path / "c.png"
     metrics.write_text("")
-    draw_curves(metrics, picture)
+    draw_curves(metrics, output)
     lines = [
         {"kind": "train", "step": 5, "loss": 2.0, "lr": 0.1},
         {"kind": "validation", "step": 10, "loss": 1.5, "bleu": 20.0, "chrf": 40.0},
     ]
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    draw_curves(metrics, picture)
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    draw_curves(metrics, output)
+    assert output.read_bytes().startswith(b"\x89PNG")

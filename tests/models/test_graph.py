@@ -1,4 +1,4 @@
-"""What makes graph attention dynamic: Brody et al. 2022, section 3."""
+"""Static and dynamic graph attention (Brody et al. 2022, section 3)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from transformer_cli.schema import ModelConfig
 
 
 def rankings(scores: torch.Tensor) -> set[tuple[int, ...]]:
-    """The orders in which queries rank the keys, of `[1, 1, T, S]`."""
+    """The distinct rankings of the keys over all queries; scores `[1, 1, T, S]`."""
     return {tuple(row.argsort().tolist()) for row in scores[0, 0]}
 
 
-def test_static_attention_ranks_keys_alike_for_every_query() -> None:
+def test_static_attention_ranks_keys_identically_for_every_query() -> None:
     q, k, a = torch.randn(1, 1, 9, 8), torch.randn(1, 1, 6, 8), torch.randn(1, 8)
     assert len(rankings(static_scores(q, k, a))) == 1
     assert len(rankings(dynamic_scores(q, k, a))) > 1
 
 
 def fit(scores: object) -> float:
-    """The loss after learning that query i wants key i: the task of the paper's section 3.1."""
+    """Train query i to select key i, the task of section 3.1 of the paper, and return the loss."""
     torch.manual_seed(1)
     nodes, parameters = torch.randn(6, 8), []
     for shape in ((8, 32), (8, 32), (1, 32)):
@@ -36,24 +36,24 @@ def fit(scores: object) -> float:
     return float(loss.detach())
 
 
-def test_only_dynamic_attention_learns_to_look_up() -> None:
+def test_only_dynamic_attention_learns_to_select_keys() -> None:
     assert fit(dynamic_scores) < 0.05
-    assert fit(static_scores) > 1.0  # guessing among six keys costs 1.79
+    assert fit(static_scores) > 1.0  # chance level among six keys is log 6 = 1.79
 
 
-def test_a_window_bounds_who_is_seen() -> None:
-    sizes = ModelConfig(d_model=8, num_heads=2, d_ff=8, encoder_layers=1, decoder_layers=1, dropout=0.0, window=2)
-    encoder, layout = GraphEncoder(sizes).eval(), Layout.padded([9])
+def test_window_limits_the_neighbours() -> None:
+    config = ModelConfig(d_model=8, num_heads=2, d_ff=8, encoder_layers=1, decoder_layers=1, dropout=0.0, window=2)
+    encoder, layout = GraphEncoder(config).eval(), Layout.padded([9])
     x = torch.randn(1, 9, 8)
     changed = x.clone()
     changed[0, 0] += 1.0
-    differs = (encoder(changed, layout) != encoder(x, layout)).any(dim=-1)[0]
-    assert differs.tolist() == [True] * 3 + [False] * 6
+    is_different = (encoder(changed, layout) != encoder(x, layout)).any(dim=-1)[0]
+    assert is_different.tolist() == [True] * 3 + [False] * 6
 
 
-def test_padding_is_no_neighbour() -> None:
-    sizes = ModelConfig(d_model=8, num_heads=2, d_ff=8, encoder_layers=1, decoder_layers=1, window=1)
-    layer = GraphAttention(sizes, 1.0)
-    edges = layer._edges(Layout.padded([3, 5]))
-    assert edges is not None
-    assert not edges[0, 0, :3, 3:].any() and edges[0, 0].any(dim=-1).all()
+def test_tokens_do_not_attend_to_padding() -> None:
+    config = ModelConfig(d_model=8, num_heads=2, d_ff=8, encoder_layers=1, decoder_layers=1, window=1)
+    layer = GraphAttention(config, 1.0)
+    mask = layer._edge_mask(Layout.padded([3, 5]))
+    assert mask is not None
+    assert not mask[0, 0, :3, 3:].any() and mask[0, 0].any(dim=-1).all()

@@ -1,6 +1,6 @@
-"""The laws that every encoder, every decoder and every option obeys, in both layouts.
+"""Properties of every encoder, decoder and option, in both layouts.
 
-A new architecture adds nothing here: the registry is the list.
+The tests run over the registry, so a new architecture is tested without changes here.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ every_model = pytest.mark.parametrize(("encoder", "decoder", "variant"), CASES)
 both_layouts = pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 
 
-def model_of(encoder: str, decoder: str, variant: dict[str, Any], **more: Any) -> Seq2Seq:
+def tiny_model(encoder: str, decoder: str, variant: dict[str, Any], **overrides: Any) -> Seq2Seq:
     sizes = dict(d_model=16, num_heads=2, d_ff=24, encoder_layers=2, decoder_layers=2, dropout=0.0)
-    config = ModelConfig(**{**sizes, "encoder": encoder, "decoder": decoder, **variant, **more})
+    config = ModelConfig(**{**sizes, "encoder": encoder, "decoder": decoder, **variant, **overrides})
     return build_model(config, VOCAB, VOCAB).double().eval()
 
 
@@ -79,7 +79,7 @@ def memory_of(model: Seq2Seq, packed: bool) -> Memory:
 def test_1_stepwise_equals_teacher_forcing(
     encoder: str, decoder: str, variant: dict[str, Any], packed: bool
 ) -> None:
-    model, batch = model_of(encoder, decoder, variant), collate(*sentences())
+    model, batch = tiny_model(encoder, decoder, variant), collate(*sentences())
     width = 3
     state = model.init_state(memory_of(model, packed)).reorder(torch.zeros(len(LENGTHS), width, dtype=torch.int64))
     steps = []
@@ -93,7 +93,7 @@ def test_1_stepwise_equals_teacher_forcing(
 
 @every_model
 def test_2_packed_equals_padded_with_gradients(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
-    model = model_of(encoder, decoder, variant)
+    model = tiny_model(encoder, decoder, variant)
     results = []
     for packed in (False, True):
         model.zero_grad()
@@ -109,20 +109,22 @@ def test_2_packed_equals_padded_with_gradients(encoder: str, decoder: str, varia
 
 @both_layouts
 @every_model
-def test_3_neighbours_and_padding_change_nothing(
+def test_3_logits_do_not_depend_on_batch_and_padding(
     encoder: str, decoder: str, variant: dict[str, Any], packed: bool
 ) -> None:
-    model = model_of(encoder, decoder, variant)
+    model = tiny_model(encoder, decoder, variant)
     src, tgt = sentences()
-    together = logits_of(model, collate(src, tgt, packed=packed)).split([len(t) for t in tgt])
-    for s, t, expected in zip(src, tgt, together, strict=True):
+    batched = logits_of(model, collate(src, tgt, packed=packed)).split([len(t) for t in tgt])
+    for s, t, expected in zip(src, tgt, batched, strict=True):
         torch.testing.assert_close(logits_of(model, collate([s], [t], packed=packed)), expected)
 
 
 @both_layouts
 @every_model
-def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str, Any], packed: bool) -> None:
-    model = model_of(encoder, decoder, variant)
+def test_4_logits_do_not_depend_on_future_tokens(
+    encoder: str, decoder: str, variant: dict[str, Any], packed: bool
+) -> None:
+    model = tiny_model(encoder, decoder, variant)
     (src, *_), (tgt, *_) = sentences()
     before = logits_of(model, collate([src], [tgt], packed=packed))
     for t in range(len(tgt) - 1):
@@ -135,13 +137,13 @@ def test_4_the_future_is_not_seen(encoder: str, decoder: str, variant: dict[str,
 
 @both_layouts
 @every_model
-def test_5_reorder_keep_and_join_commute_with_steps(
+def test_5_reorder_select_and_cat_commute_with_steps(
     encoder: str, decoder: str, variant: dict[str, Any], packed: bool
 ) -> None:
-    """A search that branches, reorders, drops and takes in gives the logits of the histories that it ends up with."""
-    model, width = model_of(encoder, decoder, variant), 3
+    """After reordering, removing and adding sentences, logits equal those of the resulting histories (teacher forcing)."""
+    model, width = tiny_model(encoder, decoder, variant), 3
 
-    def begin(seed: int, lengths: list[tuple[int, int]]) -> tuple[list[Any], Any, Tensor]:
+    def start(seed: int, lengths: list[tuple[int, int]]) -> tuple[list[Any], Any, Tensor]:
         src, tgt = sentences(seed, lengths)
         batch = collate(src, tgt, packed=packed)
         return src, model.init_state(model.encode(batch.src, batch.src_layout)), torch.full((len(src), 1, 1), BOS)
@@ -150,51 +152,51 @@ def test_5_reorder_keep_and_join_commute_with_steps(
         _, state = model.decode_step(history[:, :, -1], state)
         parents = torch.randint(history.shape[1], (len(history), width))
         history = history.gather(1, parents[..., None].expand(-1, -1, history.shape[-1]))
-        said = torch.randint(4, VOCAB, (*history.shape[:2], 1))
-        return state.reorder(parents), torch.cat([history, said], dim=-1)
+        tokens = torch.randint(4, VOCAB, (*history.shape[:2], 1))
+        return state.reorder(parents), torch.cat([history, tokens], dim=-1)
 
-    src, state, history = begin(0, LENGTHS)
-    others, other_state, other_history = begin(1, [(2, 1), (19, 1)])
+    src, state, history = start(0, LENGTHS)
+    added_src, added_state, added_history = start(1, [(2, 1), (19, 1)])
     for t in range(4):
         state, history = step(state, history)
         if t == 1:
-            kept = torch.tensor([0, 2, 3])
-            state, src, history = state.select(kept), [src[i] for i in kept], history[kept]
+            rows = torch.tensor([0, 2, 3])
+            state, src, history = state.select(rows), [src[i] for i in rows], history[rows]
         if t < 3:
-            other_state, other_history = step(other_state, other_history)
+            added_state, added_history = step(added_state, added_history)
         if t == 2:
-            state, src = state.cat(other_state), src + others
-            history = torch.cat([history, other_history])
+            state, src = state.cat(added_state), src + added_src
+            history = torch.cat([history, added_history])
     logits, _ = model.decode_step(history[:, :, -1], state)
     for i, source in enumerate(src):
         for w in range(width):
-            said = np.append(history[i, w, 1:].numpy(), EOS)
-            forced = logits_of(model, collate([source], [said]))[-1]
-            torch.testing.assert_close(logits[i, w], forced)
+            target = np.append(history[i, w, 1:].numpy(), EOS)
+            expected = logits_of(model, collate([source], [target]))[-1]
+            torch.testing.assert_close(logits[i, w], expected)
 
 
 @both_layouts
 @every_model
-def test_9_a_fixed_state_is_the_same_and_keeps_its_tensors(
+def test_9_static_state_gives_the_same_logits_and_keeps_its_shapes(
     encoder: str, decoder: str, variant: dict[str, Any], packed: bool
 ) -> None:
-    """Fixed at the beginning or half way, and fixed anew with more room, logits are those of a state that grows."""
-    model, width = model_of(encoder, decoder, variant), 3
+    """States converted at the start or later, once or again with a larger capacity, match a growing state."""
+    model, width = tiny_model(encoder, decoder, variant), 3
     src, tgt = sentences(0, LENGTHS)
     batch = collate(src, tgt, packed=packed)
 
-    def begin() -> Any:
+    def start() -> Any:
         state = model.init_state(model.encode(batch.src, batch.src_layout))
         return state.reorder(torch.zeros(len(src), width, dtype=torch.int64))
 
-    states = [begin(), begin().to_static(5, 30), begin()]
+    states = [start(), start().to_static(5, 30), start()]
     tokens = torch.full((len(src), width), BOS)
     for t in range(9):
         if t == 3:
             states[1], states[2] = states[1].to_static(9, 31), states[2].to_static(9, 25)
         if t == 6:
-            kept = torch.tensor([0, 2, 3])
-            states, tokens = [s.select(kept) for s in states], tokens[kept]
+            rows = torch.tensor([0, 2, 3])
+            states, tokens = [s.select(rows) for s in states], tokens[rows]
         shapes = [x.shape for x in tree_leaves(states[1])]
         steps = [model.decode_step(tokens, s) for s in states]
         torch.testing.assert_close(steps[1][0], steps[0][0])
@@ -205,59 +207,59 @@ def test_9_a_fixed_state_is_the_same_and_keeps_its_tensors(
         tokens = torch.randint(4, VOCAB, tokens.shape)
 
 
-@pytest.mark.parametrize("place", ["GPU", "CPU"])
+@pytest.mark.parametrize("device", ["GPU", "CPU"])
 @pytest.mark.parametrize(("encoder", "decoder"), list(itertools.product(ENCODERS, DECODERS)))
-def test_half_precision_products_go_through(encoder: str, decoder: str, place: str) -> None:
-    """As training does it there."""
-    products = (
-        torch.autocast("cpu", torch.bfloat16) if place == "GPU" else matmul_precision(torch.device("cpu"), "bf16")
+def test_bf16_training_step_has_finite_gradients(encoder: str, decoder: str, device: str) -> None:
+    """With autocast, which training uses on a GPU, and with the bf16 products that it uses on a CPU."""
+    precision = (
+        torch.autocast("cpu", torch.bfloat16) if device == "GPU" else matmul_precision(torch.device("cpu"), "bf16")
     )
-    model, batch = model_of(encoder, decoder, {}).float().train(), collate(*sentences())
-    with products:
+    model, batch = tiny_model(encoder, decoder, {}).float().train(), collate(*sentences())
+    with precision:
         loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
     torch.autograd.backward(loss)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 @every_model
-def test_6_every_parameter_learns(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
-    model, batch = model_of(encoder, decoder, variant, dropout=0.1).train(), collate(*sentences())
+def test_6_every_parameter_has_a_gradient(encoder: str, decoder: str, variant: dict[str, Any]) -> None:
+    model, batch = tiny_model(encoder, decoder, variant, dropout=0.1).train(), collate(*sentences())
     loss, _ = label_smoothed_cross_entropy(model(batch), model.output_weight, batch.tgt_out, 0.1)
     torch.autograd.backward(loss)
-    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not still
+    without_gradient = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not without_gradient
 
 
 @both_layouts
 @every_model
-def test_7_beam_of_one_is_greedy(encoder: str, decoder: str, variant: dict[str, Any], packed: bool) -> None:
-    model, limits = model_of(encoder, decoder, variant), torch.tensor([9, 4, 12, 1])
+def test_7_beam_of_one_equals_greedy(encoder: str, decoder: str, variant: dict[str, Any], packed: bool) -> None:
+    model, limits = tiny_model(encoder, decoder, variant), torch.tensor([9, 4, 12, 1])
     memory = memory_of(model, packed)
     with torch.no_grad():
         greedy = [h for [h] in greedy_search(model, memory, limits)]
-        beam = [found[0] for found in beam_search(model, memory, limits, beam=1)]
+        beam = [hypotheses[0] for hypotheses in beam_search(model, memory, limits, beam=1)]
     assert [h.tokens for h in greedy] == [h.tokens for h in beam]
     np.testing.assert_allclose([h.score for h in greedy], [h.score for h in beam], rtol=1e-5)
 
 
-def learners() -> list[tuple[str, str, str]]:
-    """Each encoder and each decoder once; that they go together in all ways is for the laws above."""
-    longest = max(len(ENCODERS), len(DECODERS))
-    pairs = zip(itertools.islice(itertools.cycle(ENCODERS), longest), itertools.cycle(DECODERS), strict=False)
+def learning_cases() -> list[tuple[str, str, str]]:
+    """Each encoder and each decoder at least once; the tests above cover all pairs."""
+    count = max(len(ENCODERS), len(DECODERS))
+    pairs = zip(itertools.islice(itertools.cycle(ENCODERS), count), itertools.cycle(DECODERS), strict=False)
     return [("transformer", "transformer", "copy"), *((*pair, "reverse") for pair in pairs)]
 
 
-@pytest.mark.parametrize(("encoder", "decoder", "task"), learners())
+@pytest.mark.parametrize(("encoder", "decoder", "task"), learning_cases())
 def test_8_learns_to_copy_and_reverse(encoder: str, decoder: str, task: str) -> None:
     torch.manual_seed(1)
-    model = model_of(encoder, decoder, {}, d_model=32, d_ff=64, num_heads=4).float().train()
+    model = tiny_model(encoder, decoder, {}, d_model=32, d_ff=64, num_heads=4).float().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
     rng = np.random.default_rng(0)
 
     def pairs(count: int) -> tuple[list[Any], list[Any]]:
-        words = [rng.integers(4, VOCAB, rng.integers(2, 7)) for _ in range(count)]
-        said = words if task == "copy" else [w[::-1] for w in words]
-        return [np.append(w, EOS) for w in words], [np.append(w, EOS) for w in said]
+        sources = [rng.integers(4, VOCAB, rng.integers(2, 7)) for _ in range(count)]
+        targets = sources if task == "copy" else [s[::-1] for s in sources]
+        return [np.append(s, EOS) for s in sources], [np.append(t, EOS) for t in targets]
 
     for step in range(700):
         for group in optimizer.param_groups:
@@ -271,6 +273,6 @@ def test_8_learns_to_copy_and_reverse(encoder: str, decoder: str, task: str) -> 
     batch = collate(src, tgt)
     model.eval()
     with torch.no_grad():
-        found = greedy_search(model, model.encode(batch.src, batch.src_layout), torch.full((100,), 12))
-    right = sum(h.tokens == t[:-1].tolist() for [h], t in zip(found, tgt, strict=True))
-    assert right >= 95
+        results = greedy_search(model, model.encode(batch.src, batch.src_layout), torch.full((100,), 12))
+    correct = sum(h.tokens == t[:-1].tolist() for [h], t in zip(results, tgt, strict=True))
+    assert correct >= 95

@@ -7,7 +7,7 @@ from transformer_cli.models.registry import build_model
 from transformer_cli.schema import PRESETS, ModelConfig
 
 
-def test_unknown_architecture_names_the_nearest() -> None:
+def test_unknown_architecture_suggests_the_closest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'transformer'"):
         build_model(ModelConfig(encoder="transfomer"), 10, 10)
 

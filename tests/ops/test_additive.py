@@ -8,7 +8,7 @@ from transformer_cli.ops.additive import additive_scores
 from transformer_cli.ops.attention import masked_softmax
 
 
-def test_scores_as_bahdanau_writes_them() -> None:
+def test_scores_match_the_formula_of_bahdanau() -> None:
     q, k, v = torch.randn(2, 1, 3, 4), torch.randn(2, 1, 5, 4), torch.randn(1, 4)
     scores = additive_scores(q, k, v)
     for b, t, s in [(0, 0, 0), (1, 2, 4), (0, 1, 3)]:
@@ -16,7 +16,7 @@ def test_scores_as_bahdanau_writes_them() -> None:
         assert math.isclose(float(scores[b, 0, t, s]), expected, abs_tol=1e-5)
 
 
-def test_what_is_masked_has_no_weight() -> None:
+def test_masked_keys_have_zero_weight() -> None:
     mask = torch.tensor([True, False, True])
     weights = masked_softmax(torch.randn(1, 1, 2, 3), mask)
     assert not weights[..., 1].any()

@@ -25,8 +25,8 @@ def inputs(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tens
     return q, k, v
 
 
-def test_equation_1_by_hand() -> None:
-    """softmax(QKᵀ/√d_k)V, computed with loops and numbers only."""
+def test_reference_attention_matches_equation_1() -> None:
+    """softmax(QKᵀ/√d_k)V, computed with scalar loops."""
     q, k, v = (x.detach() for x in inputs())
     out = reference_attention(q, k, v, None, False)
     for b, h, t in [(0, 0, 0), (1, 1, 3), (2, 0, 4)]:
@@ -36,7 +36,7 @@ def test_equation_1_by_hand() -> None:
         torch.testing.assert_close(out[b, h, t], expected)
 
 
-def test_weights_are_a_distribution_and_obey_the_masks() -> None:
+def test_weights_sum_to_one_and_respect_the_masks() -> None:
     q, k, _ = inputs()
     mask = torch.ones(B, 1, 1, S, dtype=torch.bool)
     mask[1, ..., 4:] = False
@@ -69,21 +69,21 @@ def test_fused_equals_reference_forward_and_backward(masked: bool, causal: bool)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "none"),
+    ("first", "second", "is_none"),
     [([4, 4], [4], True), ([4, 4], [5, 5], False), ([4, 2], [3, 3], False), ([2, 2], [1, 6], False)],
 )
-def test_key_masks_of_two_batches(first: list[int], second: list[int], none: bool) -> None:
+def test_cat_key_masks(first: list[int], second: list[int], is_none: bool) -> None:
     batches = [(key_mask(Layout.padded(x)), torch.zeros(len(x), max(x))) for x in (first, second)]
-    joined = cat_key_masks(*batches)
-    assert (joined is None) == none
-    if joined is not None:
+    mask = cat_key_masks(*batches)
+    assert (mask is None) == is_none
+    if mask is not None:
         expected = torch.arange(max(first + second)) < torch.tensor(first + second)[:, None]
-        assert torch.equal(joined, expected[:, None, None])
+        assert torch.equal(mask, expected[:, None, None])
 
 
 @pytest.mark.parametrize("kernel", [reference_attention, fused_attention])
 @pytest.mark.parametrize("causal", [False, True])
-def test_packed_equals_padded_and_sentence_by_sentence(kernel: object, causal: bool) -> None:
+def test_packed_equals_padded_and_single_sentences(kernel: object, causal: bool) -> None:
     q_lengths = [4, 1, 3]
     k_lengths = q_lengths if causal else [2, 5, 1]
     q = torch.randn(sum(q_lengths), H, K, dtype=torch.float64)
@@ -103,5 +103,5 @@ def test_packed_equals_padded_and_sentence_by_sentence(kernel: object, causal: b
     torch.testing.assert_close(q_padded.flatten(padded), packed)
     for b in range(3):
         rows, keys = (slice(*x.cu_seqlens[b : b + 2].tolist()) for x in (q_packed, k_packed))
-        alone = reference_attention(*(x.transpose(0, 1)[None] for x in (q[rows], k[keys], v[keys])), None, causal)
-        torch.testing.assert_close(packed[rows], alone[0].transpose(0, 1))
+        single = reference_attention(*(x.transpose(0, 1)[None] for x in (q[rows], k[keys], v[keys])), None, causal)
+        torch.testing.assert_close(packed[rows], single[0].transpose(0, 1))

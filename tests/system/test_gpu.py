@@ -1,4 +1,4 @@
-"""The same results on a GPU; skipped where there is none."""
+"""Results on a GPU compared with the CPU and with eager execution; skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from conftest import TINY_RUN
 from transformer_cli.artifacts.loading import load_model
 from transformer_cli.batch import EOS, BatchPlan, Sentences, collate, collate_sentences
 from transformer_cli.config import load_config
+from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.search.base import run_to_end
 from transformer_cli.decoding.search.beam import beam_search
-from transformer_cli.decoding.search.static import GraphPool, StaticSearch
+from transformer_cli.decoding.search.static import StaticSearch
 from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.layout import Layout
 from transformer_cli.models.registry import build_model
@@ -26,7 +27,7 @@ from transformer_cli.training.state import TrainState
 from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason, token_budget
 from transformer_cli.training.update import EagerUpdate
 
-captured_search = run_to_end(StaticSearch)
+static_search = run_to_end(StaticSearch)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,7 +36,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_loss_and_gradient_equal_the_cpu(packed: bool) -> None:
+def test_loss_and_gradient_equal_those_on_the_cpu(packed: bool) -> None:
     config = ModelConfig(d_model=32, num_heads=4, d_ff=64, encoder_layers=2, decoder_layers=2, dropout=0.0)
     model = build_model(config, 50, 50)
     rng = np.random.default_rng(0)
@@ -51,16 +52,16 @@ def test_loss_and_gradient_equal_the_cpu(packed: bool) -> None:
         torch.testing.assert_close(cuda, cpu, rtol=1e-3, atol=1e-4)
 
 
-def test_attention_of_packed_sentences_equals_that_of_padded_ones() -> None:
-    lengths, other = [3, 30, 7], [5, 2, 61]
-    q_layout, k_layout = (Layout.packed(n).to(torch.device("cuda")) for n in (lengths, other))
+def test_packed_attention_equals_padded_attention() -> None:
+    q_lengths, k_lengths = [3, 30, 7], [5, 2, 61]
+    q_layout, k_layout = (Layout.packed(n).to(torch.device("cuda")) for n in (q_lengths, k_lengths))
     for causal, keys in ((True, q_layout), (False, k_layout)):
         q, k, v = (
             torch.randn(layout.tokens, 4, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
             for layout in (q_layout, keys, keys)
         )
         results = []
-        for kernel in (fused_attention, reference_attention):  # the second pads
+        for kernel in (fused_attention, reference_attention):  # the reference pads
             out = attend(q, k, v, q_layout, keys, causal=causal, kernel=kernel)
             results.append((out, *torch.autograd.grad(out.float().square().sum(), (q, k, v))))
         for packed, padded in zip(*results, strict=True):
@@ -70,28 +71,35 @@ def test_attention_of_packed_sentences_equals_that_of_padded_ones() -> None:
 @pytest.mark.parametrize(
     "settings", [[], ["training.ema=0.9"], ["optim.algorithm=muon"], ["training.compile=true"]]
 )
-def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) -> None:
-    small = ["model.preset=tiny", "model.dropout=0.0", "data.batch_tokens=600", "data.max_length=32", *settings]
-    config = load_config(None, small)
+def test_captured_updates_equal_eager_updates(tmp_path: Path, settings: list[str]) -> None:
+    overrides = [
+        "model.preset=tiny",
+        "model.dropout=0.0",
+        "data.batch_tokens=600",
+        "data.max_length=32",
+        *settings,
+    ]
+    config = load_config(None, overrides)
     states = []
     for _ in range(2):
         torch.manual_seed(1)
         model = build_model(config.model, 99, 99).to("cuda")
         states.append(TrainState(model, config.optim, config.training))
-    said: list[str] = []
-    eager = EagerUpdate(states[0], config, said.append)
-    captured = StaticUpdate(EagerUpdate(states[1], config, said.append), token_budget(config), said.append)
+    messages: list[str] = []
+    eager = EagerUpdate(states[0], config, messages.append)
+    captured = StaticUpdate(EagerUpdate(states[1], config, messages.append), token_budget(config), messages.append)
     assert static_unsupported_reason(states[1], config) == ""
     rng = np.random.default_rng(0)
     for _ in range(8):
         sides = (Sentences.pack([rng.integers(4, 99, n) for n in rng.integers(1, 25, 20)]) for _ in "st")
         pairs = BatchPlan(*sides, rows=np.arange(20), packed=True)
         for state, update in zip(states, (eager, captured), strict=True):
-            found = update([pairs], pairs.tokens, 1e-3, lambda nll: None)
-            assert found.done and torch.isfinite(found.nll)
+            result = update([pairs], pairs.tokens, 1e-3, lambda nll: None)
+            assert result.applied and torch.isfinite(result.nll)
             state.progress.step += 1
-    compiles = config.training.compile
-    assert captured.graph is not None and (captured.layers is not None) == compiles and len(said) == compiles
+    compiled = config.training.compile
+    assert captured.graph is not None and (captured.layers is not None) == compiled
+    assert len(messages) == compiled
     for (name, a), b in zip(states[0].model.named_parameters(), states[1].model.parameters(), strict=True):
         assert float((a - b).norm() / a.norm()) < 0.02, name
     if states[0].average is not None and states[1].average is not None:
@@ -100,59 +108,60 @@ def test_a_captured_update_equals_its_twin(tmp_path: Path, settings: list[str]) 
 
 
 def test_a_captured_run_resumes(toy: Path, tmp_path: Path) -> None:
-    """Not bit for bit: the gradient of the attention kernel is summed in an order that changes."""
+    """Not bit-exact: the attention kernel sums gradients in a nondeterministic order."""
     files = ([toy / "train.en"], [toy / "train.de"], toy / "valid.en", toy / "valid.de")
-    found = []
-    for name, stops in (("whole", [40]), ("parts", [25, 40])):
-        for steps in stops:
+    parameters = []
+    for name, limits in (("whole", [40]), ("resumed", [25, 40])):
+        for steps in limits:
             settings = [*TINY_RUN, f"training.max_steps={steps}", "optim.schedule=constant"]
-            said: list[str] = []
+            messages: list[str] = []
             request = TrainRequest(tmp_path / name, *files, settings=settings, device="cuda")
-            run_training(request, said.append, StopRequest())
-            assert not any("without a CUDA graph" in line or "captured" in line for line in said)
-        found.append(list(load_model(tmp_path / name, torch.device("cuda"), "last").model.parameters()))
-    for a, b in zip(*found, strict=True):
+            run_training(request, messages.append, StopRequest())
+            assert not any("without a CUDA graph" in line or "captured" in line for line in messages)
+        parameters.append(list(load_model(tmp_path / name, torch.device("cuda"), "last").model.parameters()))
+    for a, b in zip(*parameters, strict=True):
         assert float((a - b).norm() / a.norm()) < 0.05
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("decoder", ["transformer", "rnn", "tcn"])
-def test_captured_search_equals_its_twin(decoder: str, beam: int) -> None:
-    """In float64, where no rounding decides. The second and third batch replay what the first two have captured."""
+def test_captured_search_equals_eager_search(decoder: str, beam: int) -> None:
+    """In float64, so that rounding does not change a choice. Later batches replay graphs captured by earlier ones."""
     torch.manual_seed(5)
     sizes = {"d_model": 32, "num_heads": 4, "d_ff": 64, "encoder_layers": 1, "decoder_layers": 2, "dropout": 0.0}
     config = ModelConfig.model_validate({**sizes, "decoder": decoder})
     model = build_model(config, 64, 64).double().eval().to("cuda")
     model.output.weight.mul_(3.0)
-    captured, twin = GraphPool(), GraphPool(captures=False)
+    captured, eager = GraphPool(), GraphPool(use_graphs=False)
     for seed in (0, 1, 0):
         rng = np.random.default_rng(seed)
         ids, layout = collate_sentences([np.append(rng.integers(4, 64, n), EOS) for n in rng.integers(1, 30, 100)])
         memory = model.encode(ids.to("cuda"), layout.to(torch.device("cuda")))
         limits = torch.from_numpy(rng.integers(1, 70, 100)).to("cuda")
-        found = [
-            captured_search(
+        results = [
+            static_search(
                 model, memory, limits, source=layout.max_seqlen, graph_pool=graph_pool, beam=beam, n_best=beam
             )
-            for graph_pool in (captured, twin)
+            for graph_pool in (captured, eager)
         ]
-        found.append(beam_search(model, memory, limits, beam=beam, n_best=beam))
-        texts = [[[h.tokens for h in one] for one in search] for search in found]
-        assert texts[0] == texts[1] == texts[2]
-        for one, other in zip(found[0], found[2], strict=True):
-            np.testing.assert_allclose([h.score for h in one], [h.score for h in other], rtol=1e-5)
-    for half in (torch.bfloat16, torch.float32):  # the kernels of other types, and without log-probabilities
-        model = model.to(half)
+        results.append(beam_search(model, memory, limits, beam=beam, n_best=beam))
+        tokens = [[[h.tokens for h in n_best] for n_best in result] for result in results]
+        assert tokens[0] == tokens[1] == tokens[2]
+        for actual, expected in zip(results[0], results[2], strict=True):
+            np.testing.assert_allclose([h.score for h in actual], [h.score for h in expected], rtol=1e-5)
+    for dtype in (torch.bfloat16, torch.float32):  # other kernels, and greedy search without log-probabilities
+        model = model.to(dtype)
         memory = model.encode(ids.to("cuda"), layout.to(torch.device("cuda")))
         options = {"source": layout.max_seqlen, "beam": beam, "scored": beam > 1}
-        both = [
-            captured_search(model, memory, limits, graph_pool=graph_pool, **options)
-            for graph_pool in (captured, twin)
+        results = [
+            static_search(model, memory, limits, graph_pool=graph_pool, **options)
+            for graph_pool in (captured, eager)
         ]
-        assert [[h.tokens for h in one] for one in both[0]] == [[h.tokens for h in one] for one in both[1]]
-    assert captured.captures and any(stage.graph is not None for stage in captured.graph_pool.values())
-    assert not any(stage.graph is not None for stage in twin.graph_pool.values())
+        tokens = [[[h.tokens for h in n_best] for n_best in result] for result in results]
+        assert tokens[0] == tokens[1]
+    assert captured.use_graphs and any(stage.graph is not None for stage in captured.buckets.values())
+    assert not any(stage.graph is not None for stage in eager.buckets.values())
 
 
 def test_train_resume_and_translate_in_bf16(toy: Path, tmp_path: Path) -> None:
@@ -163,5 +172,5 @@ def test_train_resume_and_translate_in_bf16(toy: Path, tmp_path: Path) -> None:
         outcome = run_training(request, print, StopRequest())
         assert outcome.progress.step == steps
     translator = load_model(tmp_path / "run", torch.device("cuda")).translator()
-    (found,) = translator.translate(["The cat sees the book now."])
-    assert found.text and found.status == "ok"
+    (translation,) = translator.translate(["The cat sees the book now."])
+    assert translation.text and translation.status == "ok"

@@ -1,4 +1,4 @@
-"""Damage of every kind is detected and named; what is whole is found."""
+"""Checkpoints: exact round trips, detection of damage, and crash safety."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def store(tmp_path: Path) -> CheckpointStore:
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_everything_comes_back_bit_for_bit(store: CheckpointStore, ema: float) -> None:
+def test_round_trip_is_bit_exact(store: CheckpointStore, ema: float) -> None:
     state = make_state(ema=ema)
     for _ in range(3):
         advance(state)
@@ -65,18 +65,18 @@ def test_everything_comes_back_bit_for_bit(store: CheckpointStore, ema: float) -
     expected = [state.model_tensors(), state.optimizer_tensors(), state.progress.to_json()]
     expected = [{k: v.clone() for k, v in part.items()} for part in expected[:2]] + expected[2:]  # type: ignore[union-attr]
     advance(state)
-    other = make_state(seed=5, ema=ema)
-    load_training(path, other)
-    found = [other.model_tensors(), other.optimizer_tensors(), other.progress.to_json()]
-    assert found[2] == expected[2]
-    for a, b in zip(found[:2], expected[:2], strict=True):
+    restored = make_state(seed=5, ema=ema)
+    load_training(path, restored)
+    actual = [restored.model_tensors(), restored.optimizer_tensors(), restored.progress.to_json()]
+    assert actual[2] == expected[2]
+    for a, b in zip(actual[:2], expected[:2], strict=True):
         assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    advance(other)  # same random state, same moments: the same next step
-    for a, b in zip(other.model.parameters(), state.model.parameters(), strict=True):
+    advance(restored)  # equal random states and moments give an equal next step
+    for a, b in zip(restored.model.parameters(), state.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_layout_of_a_checkpoint(store: CheckpointStore) -> None:
+def test_files_of_a_checkpoint(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     assert path.name == "step_000000000"
     names = {"model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"}
@@ -84,7 +84,7 @@ def test_layout_of_a_checkpoint(store: CheckpointStore) -> None:
     assert os.readlink(store.directory / "best") == os.readlink(store.directory / "last") == path.name
 
 
-def test_best_and_last_k_are_kept(store: CheckpointStore) -> None:
+def test_pruning_keeps_the_best_and_the_last_checkpoints(store: CheckpointStore) -> None:
     state = make_state()
     for step in range(6):
         store.save(state, best=step == 1, keep_last=2)
@@ -93,37 +93,37 @@ def test_best_and_last_k_are_kept(store: CheckpointStore) -> None:
     assert [store.resolve_link(n).name[-1] for n in ("best", "last")] == ["1", "5"]  # type: ignore[union-attr]
 
 
-def test_pruning_spares_files_that_are_not_ours(store: CheckpointStore) -> None:
+def test_pruning_keeps_unknown_files(store: CheckpointStore) -> None:
     state = make_state()
     first = store.save(state, best=False, keep_last=1)
-    (first / "notes.txt").write_text("mine")
+    (first / "notes.txt").write_text("my notes")
     advance(state)
     store.save(state, best=True, keep_last=1)
-    assert (first / "notes.txt").read_text() == "mine"
+    assert (first / "notes.txt").read_text() == "my notes"
 
 
-def test_truncations_and_flips_are_all_detected(store: CheckpointStore) -> None:
+def test_every_truncation_and_bit_flip_is_detected(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     rng = random.Random(0)
     verify_checkpoint(path)
     for file in sorted(path.iterdir()):
-        whole = file.read_bytes()
+        content = file.read_bytes()
         for _ in range(12):
-            file.write_bytes(whole[: rng.randrange(len(whole))])
+            file.write_bytes(content[: rng.randrange(len(content))])
             with pytest.raises(CheckpointError):
                 verify_checkpoint(path)
         if file.name != MANIFEST:
             for _ in range(125):
-                flipped = bytearray(whole)
-                flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+                flipped = bytearray(content)
+                flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
                 file.write_bytes(flipped)
                 with pytest.raises(CheckpointError, match=file.name):
                     verify_checkpoint(path)
-        file.write_bytes(whole)
+        file.write_bytes(content)
         verify_checkpoint(path)
 
 
-def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: CheckpointStore) -> None:
+def test_newest_intact_skips_damaged_checkpoints(store: CheckpointStore) -> None:
     state = make_state()
     paths = []
     for _ in range(3):
@@ -131,12 +131,12 @@ def test_the_newest_whole_checkpoint_is_found_past_damaged_ones(store: Checkpoin
         advance(state)
     (paths[2] / MODEL).write_bytes(b"")
     (paths[1] / MANIFEST).unlink()
-    found, problems = store.newest_intact()
-    assert found == paths[0]
+    newest, problems = store.newest_intact()
+    assert newest == paths[0]
     assert len(problems) == 2 and MODEL in problems[0] and MANIFEST in problems[1]
 
 
-def test_a_checkpoint_that_cannot_be_read_is_passed_over(
+def test_newest_intact_skips_unreadable_checkpoints(
     store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = make_state()
@@ -144,12 +144,12 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over(
     for _ in range(2):
         advance(state)
         paths.append(store.save(state, best=False, keep_last=5))
-    hashed = durable.sha256_file
+    sha256_file = durable.sha256_file
 
     def failing(file: Path) -> str:
         if file.parent == paths[1]:
             raise OSError(errno.EIO, "Input/output error")
-        return hashed(file)
+        return sha256_file(file)
 
     monkeypatch.setattr(durable, "sha256_file", failing)
     newest, problems = store.newest_intact()
@@ -157,8 +157,11 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over(
     assert "cannot be read: Input/output error" in problems[0]
 
 
-def test_a_step_saved_at_a_signal_can_be_validated_later(tmp_path: Path) -> None:
-    """What was learned of a saved step lasts, whatever file operation fails, and costs the checkpoint nothing."""
+def test_validation_of_a_saved_step_is_added_atomically(tmp_path: Path) -> None:
+    """A checkpoint saved on a signal is validated later; the N-th file operation fails, for every N.
+
+    The checkpoint stays intact, and its best score is either the old or the new one.
+    """
     for n in range(1, 30):
         directory = tmp_path / str(n)
         directory.mkdir()
@@ -184,8 +187,8 @@ def test_a_step_saved_at_a_signal_can_be_validated_later(tmp_path: Path) -> None
     assert not newest.exists()
 
 
-def test_a_step_that_was_validated_is_not_written_again(store: CheckpointStore) -> None:
-    """A skipped update moves the position in the data, and not the weights: the two belong together."""
+def test_a_validated_step_is_not_overwritten(store: CheckpointStore) -> None:
+    """A skipped update advances the data position but not the step; the saved pair must stay consistent."""
     state = make_state()
     advance(state)
     state.progress.validated_step = 1
@@ -196,8 +199,8 @@ def test_a_step_that_was_validated_is_not_written_again(store: CheckpointStore) 
     assert {p.name: p.read_bytes() for p in path.iterdir()} == before
 
 
-def test_where_the_best_is_gone_the_newest_takes_its_place(store: CheckpointStore) -> None:
-    """The better one was damaged, and the older best pruned for it: `best` must not point at nothing."""
+def test_a_dangling_best_link_is_set_to_the_newest_checkpoint(store: CheckpointStore) -> None:
+    """The best checkpoint was damaged, and the previous best had been pruned in favor of it."""
     state = make_state()
     advance(state)
     state.progress.best_score, state.progress.best_step = 9.0, 0  # step 0 is pruned
@@ -209,8 +212,8 @@ def test_where_the_best_is_gone_the_newest_takes_its_place(store: CheckpointStor
     assert state.progress.best_score is None
 
 
-def test_a_crash_at_any_point_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    """Every file operation of a save fails in turn; names left behind are repaired from the state."""
+def test_a_crash_at_any_point_of_a_save_leaves_an_intact_checkpoint(tmp_path: Path) -> None:
+    """The N-th file operation of a save fails, for every N; outdated links are repaired from the state."""
     for n in range(1, 60):
         directory = tmp_path / str(n)
         directory.mkdir()
@@ -229,32 +232,32 @@ def test_a_crash_at_any_point_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path
         assert newest is not None and not problems
         restored = make_state(seed=3)
         load_training(newest, restored)
-        whole = CheckpointStore(directory, IDENTITY)
-        whole.repair_links(newest, restored.progress)
+        working_store = CheckpointStore(directory, IDENTITY)
+        working_store.repair_links(newest, restored.progress)
         assert newest in (first, directory / "step_000000001")
-        assert whole.resolve_link("last") == whole.resolve_link("best") == newest
+        assert working_store.resolve_link("last") == working_store.resolve_link("best") == newest
     else:
-        pytest.fail("the save never came through")
+        pytest.fail("no save succeeded")
     assert n > 12
 
 
-def test_another_identity_is_refused(store: CheckpointStore) -> None:
+def test_a_different_identity_is_rejected(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     check_identity(path, verify_checkpoint(path), IDENTITY)
-    with pytest.raises(CheckpointError, match="another tokenizer"):
+    with pytest.raises(CheckpointError, match="different tokenizer"):
         check_identity(path, verify_checkpoint(path), {"tokenizer": "xyz"})
 
 
-def test_another_model_is_refused_before_anything_is_loaded(store: CheckpointStore) -> None:
+def test_a_different_model_is_rejected_before_loading(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
-    other = make_state(d_model=16)
-    before = [p.clone() for p in other.model.parameters()]
-    with pytest.raises(CheckpointError, match="another model"):
-        load_weights(path, other.model)
-    assert all(torch.equal(a, b) for a, b in zip(before, other.model.parameters(), strict=True))
+    larger = make_state(d_model=16)
+    before = [p.clone() for p in larger.model.parameters()]
+    with pytest.raises(CheckpointError, match="different model"):
+        load_weights(path, larger.model)
+    assert all(torch.equal(a, b) for a, b in zip(before, larger.model.parameters(), strict=True))
 
 
-def test_a_future_format_is_named(store: CheckpointStore) -> None:
+def test_an_unsupported_format_is_rejected(store: CheckpointStore) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     manifest = json.loads((path / MANIFEST).read_text())
     (path / MANIFEST).write_text(json.dumps({**manifest, "format": 99}))
@@ -263,7 +266,7 @@ def test_a_future_format_is_named(store: CheckpointStore) -> None:
 
 
 class Payload:
-    """Pickled, it would create a file when it is loaded."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -272,25 +275,25 @@ class Payload:
         return (Path.touch, (self.marker,))
 
 
-def test_a_malicious_pickle_is_refused_and_never_run(store: CheckpointStore, tmp_path: Path) -> None:
+def test_a_malicious_pickle_is_rejected_and_never_executed(store: CheckpointStore, tmp_path: Path) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     marker = tmp_path / "marker"
     for name in [p.name for p in path.iterdir()]:
-        whole = (path / name).read_bytes()
+        content = (path / name).read_bytes()
         (path / name).write_bytes(pickle.dumps(Payload(marker)))
         with pytest.raises(CheckpointError):
             verify_checkpoint(path)
         with pytest.raises(CheckpointError):
             load_training(path, make_state()) if name != MANIFEST else verify_checkpoint(path)
-        (path / name).write_bytes(whole)
+        (path / name).write_bytes(content)
     assert not marker.exists()
 
 
-def test_a_linked_file_is_refused(store: CheckpointStore, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_rejected(store: CheckpointStore, tmp_path: Path) -> None:
     path = store.save(make_state(), best=True, keep_last=3)
     (path / MODEL).rename(tmp_path / "elsewhere")
     (path / MODEL).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CheckpointError, match="plain file"):
+    with pytest.raises(CheckpointError, match="not a regular file"):
         verify_checkpoint(path)
 
 
@@ -300,8 +303,8 @@ def test_tied_weights_are_saved_once() -> None:
     assert saved == sum(p.numel() for p in state.model.parameters())
 
 
-def test_a_limit_on_the_size_of_files_costs_no_older_checkpoint(store: CheckpointStore) -> None:
-    """The kernel refuses, in the middle of a file: as a full disk or a quota does."""
+def test_a_failed_write_keeps_older_checkpoints(store: CheckpointStore) -> None:
+    """A file size limit makes a write fail in the middle of a file, as a full disk or a quota would."""
     state = make_state()
     advance(state)
     older = store.save(state, best=True, keep_last=2)

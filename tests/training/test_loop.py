@@ -1,4 +1,4 @@
-"""The loop alone, with batches and validation made up."""
+"""The training loop with random batches and fake validation scores."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ VOCAB = 15
 START = DataPosition()
 
 
-class Numbers:
-    """Endless random batches; each depends on its position alone."""
+class RandomBatches:
+    """An infinite stream of random batches; each depends only on its position."""
 
     def __init__(self, position: DataPosition = START, pairs: int = 6) -> None:
         self.position = position
@@ -52,11 +52,11 @@ class Numbers:
 
 
 def pairs_of(src: Sequence[Any], tgt: Sequence[Any], *, packed: bool = False) -> BatchPlan:
-    """These ids, without EOS, as a corpus of its own."""
+    """All pairs of a new corpus; the ids have no EOS."""
     return BatchPlan(Sentences.pack(src), Sentences.pack(tgt), np.arange(len(src)), packed)
 
 
-def trainer(
+def make_trainer(
     tmp_path: Path, *settings: str, scores: Any = None, stream: Any = None, resume: bool = False
 ) -> Trainer:
     config: Config = load_config(None, [*SMALL, *settings])
@@ -68,7 +68,7 @@ def trainer(
         newest, _ = store.newest_intact()
         assert newest is not None
         load_training(newest, state)
-    stream = stream or Numbers(state.progress.position)
+    stream = stream or RandomBatches(state.progress.position)
     log = MetricsLog(tmp_path / "metrics.jsonl", state.progress.step, state.progress.validated_step)
     scores = scores or (lambda step: Validation(1.0, float(step), 0.0))
     return Trainer(
@@ -83,7 +83,7 @@ def last_state(t: Trainer) -> dict[str, Any]:
 
 
 def silent(message: str) -> None:
-    """What a test does not look at."""
+    """Ignores a message."""
 
 
 def eager(t: Trainer) -> EagerUpdate:
@@ -95,24 +95,24 @@ def weights(t: Trainer) -> list[torch.Tensor]:
     return [p.detach().clone() for p in t.state.model.parameters()]
 
 
-def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+def all_equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("dropout", ["0.0", "0.3"])
 def test_accumulation_equals_the_large_batch(tmp_path: Path, dropout: str) -> None:
-    """With dropout the masks differ, so only without it are the gradients equal."""
-    one = trainer(tmp_path / "a", f"model.dropout={dropout}", "training.accumulate=3")
-    batches = [Numbers().make(i) for i in range(3)]
+    """With dropout the masks differ, so the gradients are equal only without it."""
+    t = make_trainer(tmp_path / "a", f"model.dropout={dropout}", "training.accumulate=3")
+    batches = [RandomBatches().make(i) for i in range(3)]
     tokens = sum(b.tokens for b in batches)
-    eager(one).gradient(batches, tokens)
-    split = [p.grad.clone() for p in one.state.model.parameters() if p.grad is not None]
+    eager(t).gradient(batches, tokens)
+    accumulated = [p.grad.clone() for p in t.state.model.parameters() if p.grad is not None]
 
     src, tgt = ([side(b)[i][:-1] for b in batches for i in b.rows] for side in (lambda b: b.src, lambda b: b.tgt))
-    one.state.model.zero_grad()
-    eager(one).gradient([pairs_of(src, tgt)], tokens)
-    whole = [p.grad for p in one.state.model.parameters() if p.grad is not None]
-    close = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(split, whole, strict=True))
+    t.state.model.zero_grad()
+    eager(t).gradient([pairs_of(src, tgt)], tokens)
+    expected = [p.grad for p in t.state.model.parameters() if p.grad is not None]
+    close = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(accumulated, expected, strict=True))
     assert close == (dropout == "0.0")
 
 
@@ -134,49 +134,48 @@ def test_resume_is_exact_from_any_step(tmp_path: Path, settings: list[str], stop
         "model.dropout=0.3",
         *settings,
     ]
-    whole = trainer(tmp_path / "whole", *common)
+    whole = make_trainer(tmp_path / "whole", *common)
     whole.run()
 
-    part = trainer(tmp_path / "part", *common)
-    step = part._step
+    stopped = make_trainer(tmp_path / "resumed", *common)
+    step = stopped._step
 
-    def stopping() -> bool:
+    def step_and_stop() -> bool:
         updated = step()
-        if part.state.progress.step == stop_at:
-            part.stop.signal = 15
+        if stopped.state.progress.step == stop_at:
+            stopped.stop.signal = 15
         return updated
 
-    part._step = stopping  # type: ignore[method-assign]
-    assert part.run() == "signal 15"
-    torch.manual_seed(999)  # nothing may depend on what the process did before
-    rest = trainer(tmp_path / "part", *common, resume=True)
-    assert rest.state.progress.step == stop_at
-    rest.run()
+    stopped._step = step_and_stop  # type: ignore[method-assign]
+    assert stopped.run() == "signal 15"
+    torch.manual_seed(999)  # the result must not depend on the random state of the process
+    resumed = make_trainer(tmp_path / "resumed", *common, resume=True)
+    assert resumed.state.progress.step == stop_at
+    resumed.run()
 
-    assert same(weights(rest), weights(whole))
-    for a, b in ((rest, whole),):
-        left, right = a.state.optimizer_tensors(), b.state.optimizer_tensors()
-        assert left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
-        left, right = a.state.model_tensors(), b.state.model_tensors()
-        assert all(torch.equal(left[k], right[k]) for k in left)
-    ignore = {"seconds", "reserve"}
-    facts = [{k: v for k, v in t.state.progress.to_json().items() if k not in ignore} for t in (rest, whole)]
-    facts += [{k: v for k, v in last_state(t).items() if k not in ignore} for t in (rest, whole)]
-    assert facts[0] == facts[1] == facts[2] == facts[3]
-    assert rest.store.resolve_link("best").name == whole.store.resolve_link("best").name  # type: ignore[union-attr]
-    lines = [
+    assert all_equal(weights(resumed), weights(whole))
+    actual, expected = resumed.state.optimizer_tensors(), whole.state.optimizer_tensors()
+    assert actual.keys() == expected.keys() and all(torch.equal(actual[k], expected[k]) for k in actual)
+    actual, expected = resumed.state.model_tensors(), whole.state.model_tensors()
+    assert all(torch.equal(actual[k], expected[k]) for k in actual)
+    clock_keys = {"seconds", "reserve"}
+    states = [t.state.progress.to_json() for t in (resumed, whole)] + [last_state(t) for t in (resumed, whole)]
+    states = [{k: v for k, v in state.items() if k not in clock_keys} for state in states]
+    assert states[0] == states[1] == states[2] == states[3]
+    assert resumed.store.resolve_link("best").name == whole.store.resolve_link("best").name  # type: ignore[union-attr]
+    logs = [
         [
-            {k: v for k, v in json.loads(x).items() if "second" not in k}
-            for x in (tmp_path / d / "metrics.jsonl").open()
+            {k: v for k, v in json.loads(line).items() if "second" not in k}
+            for line in (tmp_path / name / "metrics.jsonl").open()
         ]
-        for d in ("part", "whole")
+        for name in ("resumed", "whole")
     ]
-    assert lines[0] == lines[1]
+    assert logs[0] == logs[1]
 
 
 def test_early_stopping_and_best(tmp_path: Path) -> None:
     bleu = {2: 5.0, 4: 9.0, 6: 7.0, 8: 8.0, 10: 99.0}
-    t = trainer(
+    t = make_trainer(
         tmp_path,
         "training.validate_every=2",
         "training.patience=2",
@@ -188,9 +187,9 @@ def test_early_stopping_and_best(tmp_path: Path) -> None:
     assert best is not None and best.name == "step_000000004"
 
 
-def test_of_equal_scores_the_later_is_the_best(tmp_path: Path) -> None:
-    """Early in training BLEU is 0 for long; yet what is not better does not put off early stopping."""
-    t = trainer(
+def test_the_later_of_equal_scores_is_the_best(tmp_path: Path) -> None:
+    """BLEU is 0 early in training. An equal score still counts towards early stopping."""
+    t = make_trainer(
         tmp_path, "training.validate_every=1", "training.patience=3", scores=lambda s: Validation(1.0, 0.0, 0.0)
     )
     assert t.run() == "no better bleu in 3 validations"
@@ -199,7 +198,7 @@ def test_of_equal_scores_the_later_is_the_best(tmp_path: Path) -> None:
 
 def test_loss_as_metric_and_nan_is_never_best(tmp_path: Path) -> None:
     loss = {1: math.nan, 2: 3.0, 3: math.nan, 4: 2.0, 5: 2.5}
-    t = trainer(
+    t = make_trainer(
         tmp_path, "training.validate_every=1", "training.metric=loss", "training.max_steps=5",
         scores=lambda s: Validation(loss[s], 0.0, 0.0),
     )  # fmt: skip
@@ -207,57 +206,57 @@ def test_loss_as_metric_and_nan_is_never_best(tmp_path: Path) -> None:
     assert (t.state.progress.best_step, t.state.progress.best_score) == (4, -2.0)
 
 
-def test_a_step_without_finite_gradient_changes_nothing(tmp_path: Path) -> None:
-    t = trainer(tmp_path, "training.max_steps=3", "model.dropout=0.0")
-    t._started, t._reserve, t._skipped = 0.0, 0.0, 0
+def test_an_update_with_a_non_finite_gradient_is_skipped(tmp_path: Path) -> None:
+    t = make_trainer(tmp_path, "training.max_steps=3", "model.dropout=0.0")
+    t._start_time, t._skipped = 0.0, 0
     before = weights(t)
     gradient = eager(t).gradient
 
-    def poisoned(batches: Sequence[BatchPlan], tokens: int) -> torch.Tensor:
+    def non_finite(batches: Sequence[BatchPlan], tokens: int) -> torch.Tensor:
         nll = gradient(batches, tokens)
         next(t.state.model.parameters()).grad.fill_(math.nan)  # type: ignore[union-attr]
         return nll
 
-    eager(t).gradient = poisoned  # type: ignore[method-assign]
+    eager(t).gradient = non_finite  # type: ignore[method-assign]
     assert t._step() is False
-    assert same(before, weights(t)) and t.state.progress.step == 0
+    assert all_equal(before, weights(t)) and t.state.progress.step == 0
     assert not any(t.state.optimizer.state_of(p) for p in t.state.model.parameters())
     with pytest.raises(UserError, match="diverged"):
         t.run()
 
 
-def test_a_time_limit_ends_the_run_and_the_schedule(tmp_path: Path) -> None:
-    t = trainer(tmp_path, "training.max_minutes=0.03", "training.log_every=1", "optim.warmup_steps=1")
+def test_a_time_limit_stops_the_run_and_shortens_the_schedule(tmp_path: Path) -> None:
+    t = make_trainer(tmp_path, "training.max_minutes=0.03", "training.log_every=1", "optim.warmup_steps=1")
     assert t.run() == "max_minutes 0.03"
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     rates = [line["lr"] for line in lines if line["kind"] == "train"]
-    assert rates[-1] < 0.5 * max(rates)  # without the time limit it would hardly have moved
+    assert rates[-1] < 0.5 * max(rates)  # without the time limit it would be almost constant
     assert t.state.progress.seconds < 5
 
 
-def test_one_line_of_metrics_a_logged_step(tmp_path: Path) -> None:
-    t = trainer(tmp_path, "training.max_steps=4", "training.log_every=2", "training.validate_every=4")
+def test_metrics_have_one_line_per_logged_step(tmp_path: Path) -> None:
+    t = make_trainer(tmp_path, "training.max_steps=4", "training.log_every=2", "training.validate_every=4")
     t.run()
     kinds = [(line["kind"], line["step"]) for line in map(json.loads, (tmp_path / "metrics.jsonl").open())]
     assert kinds == [("train", 2), ("train", 4), ("validation", 4)]
 
 
 @pytest.mark.parametrize("settings", [[], ["training.ema=0.9"]])
-def test_a_validation_that_fails_loses_no_update(tmp_path: Path, settings: list[str]) -> None:
+def test_a_failed_validation_loses_no_update(tmp_path: Path, settings: list[str]) -> None:
     def failing(step: int) -> Validation:
         if step == 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return Validation(1.0, float(step), 0.0)
 
     common = ["training.max_steps=6", "training.validate_every=2", "model.dropout=0.3", *settings]
-    t = trainer(tmp_path / "part", *common, scores=failing)
+    t = make_trainer(tmp_path / "resumed", *common, scores=failing)
     with pytest.raises(torch.OutOfMemoryError):
         t.run()
-    whole = trainer(tmp_path / "whole", *common)
+    whole = make_trainer(tmp_path / "whole", *common)
     whole.run()
-    rest = trainer(tmp_path / "part", *common, resume=True)
-    assert rest.state.progress.step == 4
-    rest.run()
-    assert same(weights(rest), weights(whole))
-    left, right = rest.state.model_tensors(), whole.state.model_tensors()
-    assert all(torch.equal(left[k], right[k]) for k in left)
+    resumed = make_trainer(tmp_path / "resumed", *common, resume=True)
+    assert resumed.state.progress.step == 4
+    resumed.run()
+    assert all_equal(weights(resumed), weights(whole))
+    actual, expected = resumed.state.model_tensors(), whole.state.model_tensors()
+    assert all(torch.equal(actual[k], expected[k]) for k in actual)

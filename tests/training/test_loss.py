@@ -9,22 +9,22 @@ from transformer_cli.training.loss import label_smoothed_cross_entropy, referenc
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("tokens", [1, 256, 700])
-@pytest.mark.parametrize("filler", [False, True])
-def test_chunked_loss_equals_torch(smoothing: float, tokens: int, filler: bool) -> None:
+@pytest.mark.parametrize("padding", [False, True])
+def test_chunked_loss_equals_the_reference(smoothing: float, tokens: int, padding: bool) -> None:
     h = torch.randn(tokens, 16, dtype=torch.float64, requires_grad=True)
     w = torch.randn(37, 16, dtype=torch.float64, requires_grad=True)
     y = torch.randint(0, 37, (tokens,))
-    token_weights = torch.randint(0, 2, (tokens,)).double() if filler else None
+    token_weights = torch.randint(0, 2, (tokens,)).double() if padding else None
     results = []
     for function in (reference_cross_entropy, label_smoothed_cross_entropy):
         loss, nll = function(h, w, y, smoothing, token_weights)
         results.append((loss, nll, *torch.autograd.grad(loss * 0.3, (h, w))))
-    for reference, fast in zip(*results, strict=True):
-        torch.testing.assert_close(fast, reference)
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
-def test_formula_by_hand() -> None:
-    """(1 - ε) on the reference and ε / V on every word."""
+def test_loss_equals_the_formula() -> None:
+    """The target distribution is (1 - ε) onehot(y) + ε / V."""
     h, w = torch.randn(4, 8, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64)
     y = torch.tensor([0, 4, 2, 2])
     loss, _ = label_smoothed_cross_entropy(h, w, y, 0.2)
@@ -40,7 +40,7 @@ def test_gradient_passes_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda a, b: label_smoothed_cross_entropy(a, b, y, 0.1)[0], (h, w))
 
 
-def test_no_gradient_is_computed_when_none_is_wanted() -> None:
+def test_no_gradient_is_computed_unless_required() -> None:
     h, w = torch.randn(3, 4), torch.randn(6, 4)
     loss, nll = label_smoothed_cross_entropy(h, w, torch.tensor([1, 5, 0]), 0.0)
     assert not loss.requires_grad
@@ -48,7 +48,7 @@ def test_no_gradient_is_computed_when_none_is_wanted() -> None:
 
 
 @pytest.mark.parametrize("tokens", [50, 1200])
-def test_products_in_bf16_and_sums_in_fp32(tokens: int) -> None:
+def test_bf16_products_are_summed_in_fp32(tokens: int) -> None:
     h, w = torch.randn(tokens, 16, requires_grad=True), torch.randn(40, 16, requires_grad=True)
     y = torch.randint(0, 40, (tokens,))
     exact, _ = label_smoothed_cross_entropy(h, w, y, 0.1)
@@ -61,7 +61,7 @@ def test_products_in_bf16_and_sums_in_fp32(tokens: int) -> None:
         assert float((a - b).norm() / a.norm()) < 0.02
 
 
-def test_filler_has_no_gradient() -> None:
+def test_padding_has_no_gradient() -> None:
     h = torch.randn(300, 8, requires_grad=True)
     w, y = torch.randn(20, 8), torch.randint(0, 20, (300,))
     token_weights = (torch.arange(300) < 290).float()

@@ -1,4 +1,4 @@
-"""The log of a run says what could not be written."""
+"""The metrics log: write errors and resuming."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_under_the_log_is_named() -> None:
+def test_a_full_disk_is_reported_with_the_file_name() -> None:
     log = MetricsLog(None, 0, 0)
     log._stream = FullDisk()
     with pytest.raises(DiskError, match=r"metrics.jsonl: cannot be written: No space left"):
         log.write("train", step=1)
 
 
-def test_a_validation_that_no_save_knows_is_dropped(tmp_path: Path) -> None:
-    """A crash came between its line and its save; it will be done again."""
+def test_a_validation_after_the_checkpoint_is_dropped(tmp_path: Path) -> None:
+    """After a crash between the log line and the save, the validation runs again."""
     path = tmp_path / "metrics.jsonl"
     for validated in (4, 2):
         log = MetricsLog(path, 0, 0)
@@ -37,8 +37,6 @@ def test_a_validation_that_no_save_knows_is_dropped(tmp_path: Path) -> None:
             log.write("validation", step=step)
         log.close()
         MetricsLog(path, 4, validated).close()
-        kept = [(line["kind"], line["step"]) for line in map(json.loads, path.read_text().splitlines())]
-        assert (
-            kept
-            == [("train", 2), ("validation", 2), ("train", 4), ("validation", 4)][: 4 if validated == 4 else 3]
-        )
+        lines = [(line["kind"], line["step"]) for line in map(json.loads, path.read_text().splitlines())]
+        expected = [("train", 2), ("validation", 2), ("train", 4), ("validation", 4)]
+        assert lines == expected[: 4 if validated == 4 else 3]

@@ -1,1 +1,1 @@
-"""Models on disk: run directories and bundles, and how they become translators."""
+"""Models on disk: run directories and bundles, and loading them for translation."""

@@ -1,10 +1,10 @@
-"""A bundle: one model in one zip file (or directory), to be handed on.
+"""Bundles: one model in one zip file (or directory), for distribution.
 
     MANIFEST.json  config.yaml  model.safetensors  tokenizer.model (or tokenizer.src.model, tokenizer.tgt.model)
 
-What a stranger hands over is read in memory and never unpacked: the members have these names and no others, are
-not compressed (so none is larger than the file), and match the SHA-256 of the manifest before they are used.
-The same checkpoint always gives the same bytes.
+A bundle may come from an untrusted source, so it is read in memory and never extracted. Its members have only
+these names, are uncompressed (so that none is larger than the file), and are used only after their SHA-256
+matches the manifest. Exporting the same checkpoint again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from transformer_cli.training.checkpoint import (
 
 KIND = "transformer-cli bundle"
 FORMAT = 1
-"""Version of what stands in a bundle."""
+"""Version of the bundle format."""
 CONFIG = "config.yaml"
 MAX_BYTES = (1 << 32) - 1
-"""Of a whole bundle: what a plain zip can hold, and a billion weights."""
+"""Size limit of a bundle: that of a zip file without zip64 extensions, enough for a billion float32 weights."""
 LIMITS = {
     MANIFEST: 1 << 20,
     CONFIG: MAX_CONFIG_BYTES,
@@ -58,16 +58,17 @@ LIMITS = {
     "tokenizer.src.model": MAX_MODEL_BYTES,
     "tokenizer.tgt.model": MAX_MODEL_BYTES,
 }
-"""Every name that a bundle may hold, and the bytes that it may have."""
+"""Allowed member names and their maximum sizes in bytes."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every member: the earliest that a zip can say."""
+"""Date of every member: the earliest that the zip format can represent."""
 END = struct.Struct("<4s4H2LH")
-"""A zip's last record: signature, disks, entries here and in all, size and place of the directory, comment."""
+"""End of central directory record of a zip file: signature, disk numbers, entries on this disk and in total, size
+and offset of the central directory, comment length."""
 
 
 @dataclass(frozen=True)
 class BundleSource:
-    """The model of a bundle; see `source.ModelSource`."""
+    """The model of a bundle; see `model_source.ModelSource`."""
 
     path: Path
     config: Config
@@ -77,18 +78,22 @@ class BundleSource:
 
     @staticmethod
     def open(path: Path, checkpoint: str) -> BundleSource:
-        """Raises: CheckpointError: damaged, foreign or oversized, or of another checkpoint than asked for."""
+        """Read and verify a bundle.
+
+        Raises:
+            CheckpointError: damaged, foreign or oversized bundle, or it does not have the requested checkpoint.
+        """
         members = _read_zip(path) if path.is_file() else _read_directory(path)
         manifest = _verify(members, path)
         if checkpoint not in (BEST, manifest["checkpoint"]):
             raise CheckpointError(
                 f"{path}: no checkpoint '{checkpoint}'",
-                hint=f"a bundle holds one model, here {manifest['checkpoint']}: leave --checkpoint out",
+                hint=f"a bundle holds one model, here {manifest['checkpoint']}: omit --checkpoint",
             )
         config = parse_config(members[CONFIG].decode("utf-8", errors="replace"), f"{path}: {CONFIG}")
         names = _tokenizer_names(joint=config.tokenizer.joint)
         if set(members) != {MANIFEST, CONFIG, MODEL, *names}:
-            raise CheckpointError(f"{path}: does not hold the tokenizers that its {CONFIG} asks for")
+            raise CheckpointError(f"{path}: does not hold the tokenizers that its {CONFIG} requires")
         tokenizers = [Tokenizer(members[name], f"{path}: {name}") for name in names]
         vocabularies = Vocabularies(tokenizers[0], tokenizers[-1])
         tensors = _read_tensors(members[MODEL], path)
@@ -101,7 +106,7 @@ class BundleSource:
 
     @property
     def evaluation(self) -> Path:
-        """Beside the bundle: nothing is added to what was handed over."""
+        """A directory next to the bundle; a bundle is never modified."""
         path = self.path.resolve()
         return path.with_name(f"{path.name}.evaluation")
 
@@ -117,7 +122,7 @@ class BundleSource:
         return serialize_tensors(self.tensors)
 
     def load_into(self, model: nn.Module) -> None:
-        """The names and shapes are those of the configuration: `open` has compared them."""
+        """Copy the weights; `open` has already checked their names and shapes."""
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(self.tensors[name])
@@ -130,17 +135,18 @@ class BundleSource:
 
 
 def write_bundle(source: ModelSource, output: Path) -> int:
-    """Write the model to `output`, a zip file if it is called *.zip and else a directory, all at once.
+    """Write the model to `output` atomically: a zip file if the name is *.zip, otherwise a directory.
 
     Returns:
-        The bytes of its members.
+        Total size of the members in bytes.
 
     Raises:
-        CheckpointError: the model is too large for a bundle. DiskError.
+        CheckpointError: the model is too large for a bundle.
+        DiskError: the write failed.
     """
     vocabularies = source.vocabularies
     joint = vocabularies.src is vocabularies.tgt
-    # A shortlist is drawn from the training text, which stays behind.
+    # A shortlist needs the training text, which is not in the bundle.
     config = source.config.model_copy(
         update={"decoding": source.config.decoding.model_copy(update={"shortlist": 0})}
     )
@@ -158,7 +164,7 @@ def write_bundle(source: ModelSource, output: Path) -> int:
     }
     members = {MANIFEST: serialize_json(manifest), **files}
     total = sum(map(len, members.values()))
-    if total > MAX_BYTES - (1 << 20):  # the zip's own records want room
+    if total > MAX_BYTES - (1 << 20):  # leaves space for the zip records
         raise CheckpointError(f"{source.checkpoint}: {total:,} bytes; a bundle holds {MAX_BYTES:,}")
     durable.make_directory(output.parent)
     if output.suffix.lower() == ".zip":
@@ -171,7 +177,7 @@ def write_bundle(source: ModelSource, output: Path) -> int:
 
 
 def zip_bytes(members: Mapping[str, bytes]) -> bytes:
-    """The one zip file of these members: uncompressed, without dates, the same on every machine."""
+    """A reproducible zip file of these members: uncompressed, with fixed dates and permissions."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
         for name, content in members.items():
@@ -182,12 +188,12 @@ def zip_bytes(members: Mapping[str, bytes]) -> bytes:
 
 
 def _tokenizer_names(*, joint: bool) -> list[str]:
-    """One name, or those of source and target."""
+    """The tokenizer file names: one if the vocabulary is joint, otherwise source and target."""
     return list(dict.fromkeys(path.name for path in RunDirectory(Path()).tokenizer_paths(joint=joint)))
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
-    """The members of a zip file by name. Nothing is decompressed, and nothing written."""
+    """Read the members of a zip file by name, without decompressing or writing anything."""
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -199,40 +205,43 @@ def _read_zip(path: Path) -> dict[str, bytes]:
     except (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path}: damaged, or not a bundle: {error}",
-            hint="a bundle is made by: transformer-cli export RUN --to bundle model.zip",
+            hint="create a bundle with: transformer-cli export RUN --to bundle model.zip",
         ) from None
 
 
 def _check_end(stream: BinaryIO, size: int, path: Path) -> None:
-    """Raises: CheckpointError unless the file ends as a small plain zip does.
+    """Check the end record, before `zipfile` reads a central directory that may list millions of members.
 
-    The last record says how many members there are; without this check a zip of millions would be listed first.
+    Raises:
+        CheckpointError: the file does not end like a small zip file without extensions.
     """
     if not END.size <= size <= MAX_BYTES:
-        raise CheckpointError(f"{path}: has {size:,} bytes: not a bundle")
+        raise CheckpointError(f"{path}: has {size:,} bytes; not a bundle")
     stream.seek(size - END.size)
     signature, _, _, _, entries, directory, _, comment = END.unpack(stream.read(END.size))
     if signature != b"PK\x05\x06" or comment or entries > len(LIMITS) or directory > 1 << 16:
         raise CheckpointError(
             f"{path}: truncated, or not a bundle",
-            hint="a bundle is made by: transformer-cli export RUN --to bundle model.zip",
+            hint="create a bundle with: transformer-cli export RUN --to bundle model.zip",
         )
     stream.seek(max(0, size - END.size - 20))
-    if stream.read(4) == b"PK\x06\x07":  # a second, 64-bit record would be believed instead
+    if stream.read(4) == b"PK\x06\x07":  # `zipfile` would use the 64-bit record instead of the one checked here
         raise CheckpointError(f"{path}: is a zip64 file, not a bundle")
 
 
 def _check_members(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    """Raises: CheckpointError before anything is read, if a member is not what `zip_bytes` writes."""
+    """Check all members before reading any. Raises: CheckpointError for a member unlike those of `zip_bytes`."""
     names = [member.orig_filename for member in members]
     for member in members:
         name = member.orig_filename
         if name not in LIMITS or names.count(name) > 1:
-            raise CheckpointError(f"{path}: holds {name[:80]!r}, which has no place in a bundle; nothing was read")
+            raise CheckpointError(
+                f"{path}: holds {name[:80]!r}, which is not allowed in a bundle; nothing was read"
+            )
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
             raise CheckpointError(
                 f"{path}: {name} is compressed or encrypted: not written by transformer-cli export",
-                hint="unpack it into a directory and give that directory instead",
+                hint="extract it into a directory and use that directory instead",
             )
         if member.file_size != member.compress_size or member.file_size > LIMITS[name]:
             raise CheckpointError(f"{path}: {name} declares {member.file_size:,} bytes; nothing was read")
@@ -241,12 +250,12 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, path: Path) -> Non
 
 
 def _read_directory(path: Path) -> dict[str, bytes]:
-    """The files of a bundle's names in a directory; others are not touched."""
+    """Read the files with allowed names from a directory; others are ignored."""
     members = {}
     for name, limit in LIMITS.items():
         file = path / name
         if file.is_symlink():
-            raise CheckpointError(f"{file}: is a link, not a plain file")
+            raise CheckpointError(f"{file}: is a symlink, not a regular file")
         if file.is_file():
             try:
                 with file.open("rb") as stream:
@@ -260,23 +269,23 @@ def _read_directory(path: Path) -> dict[str, bytes]:
 
 
 def _verify(members: Mapping[str, bytes], path: Path) -> dict[str, Any]:
-    """The manifest, if all members are there and match it. Raises: CheckpointError."""
+    """Parse the manifest and compare it with the members. Raises: CheckpointError."""
     try:
         manifest = json.loads(members[MANIFEST])
         kind, version, files = manifest["kind"], manifest["format"], manifest["files"]
         assert re.fullmatch(r"\w{1,80}", manifest["checkpoint"]) and isinstance(manifest["identity"], dict)
-        hashes = {name: str(facts["sha256"]) for name, facts in files.items()}
+        hashes = {name: str(record["sha256"]) for name, record in files.items()}
         dict(manifest["metrics"])
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise CheckpointError(f"{path}: {MANIFEST} is missing or damaged") from None
     if kind != KIND or version != FORMAT:
         raise UnsupportedFormatError(
-            f"{path}: {str(kind)[:80]!r} of format {str(version)[:80]}; this program reads format {FORMAT}",
+            f"{path}: {str(kind)[:80]!r} has format {str(version)[:80]}; this program reads format {FORMAT}",
             hint=f"it was written by transformer-cli {str(manifest.get('version', '?'))[:80]}",
         )
     if set(hashes) != set(members) - {MANIFEST} or not {CONFIG, MODEL} <= set(hashes):
-        differ = sorted(set(hashes) ^ (set(members) - {MANIFEST})) or [CONFIG, MODEL]
-        raise CheckpointError(f"{path}: {differ[0][:80]!r} is missing, or not in its {MANIFEST}")
+        mismatched = sorted(set(hashes) ^ (set(members) - {MANIFEST})) or [CONFIG, MODEL]
+        raise CheckpointError(f"{path}: {mismatched[0][:80]!r} is missing, or not in its {MANIFEST}")
     for name, digest in hashes.items():
         if durable.sha256(members[name]) != digest:
             raise CheckpointError(f"{path}: {name} does not match its SHA-256: damaged or changed")
@@ -292,17 +301,17 @@ def _read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
 def _check_fit(config: Config, vocabularies: Vocabularies, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Compare the weights with the configuration before a model is allocated. Raises: CheckpointError."""
-    found = {name: (DTYPES.get(t.dtype), *t.shape) for name, t in tensors.items()}
-    wanted: dict[str, tuple[object, ...]] = {}
-    # A configuration may ask for more layers than there are atoms; each has a tensor, and those are counted.
+    actual = {name: (DTYPES.get(t.dtype), *t.shape) for name, t in tensors.items()}
+    expected: dict[str, tuple[object, ...]] = {}
+    # A hostile configuration may have any number of layers. Each layer has a tensor, which bounds their number.
     if config.model.encoder_layers + config.model.decoder_layers <= len(tensors):
         try:
             with torch.device("meta"):  # shapes without memory
                 sizes = vocabularies.src.vocab_size, vocabularies.tgt.vocab_size
                 model = build_model(config.model, *sizes)
-            wanted = {name: (DTYPES.get(p.dtype), *p.shape) for name, p in model.named_parameters()}
-        except (RuntimeError, OverflowError, TypeError):  # a size beyond any machine
-            wanted = {}
-    if found != wanted:
-        differ = sorted({name for name, _ in set(found.items()) ^ set(wanted.items())})
-        raise CheckpointError(f"{path}: the weights are not those of its {CONFIG}: {differ[0][:80]} differs")
+            expected = {name: (DTYPES.get(p.dtype), *p.shape) for name, p in model.named_parameters()}
+        except (RuntimeError, OverflowError, TypeError):  # a size that cannot be represented
+            expected = {}
+    if actual != expected:
+        mismatched = sorted({name for name, _ in set(actual.items()) ^ set(expected.items())})
+        raise CheckpointError(f"{path}: the weights do not match its {CONFIG}: {mismatched[0][:80]} differs")

@@ -1,4 +1,4 @@
-"""From a run directory or a bundle to a translator."""
+"""Load models from run directories and bundles, and build translators from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from transformer_cli.artifacts.model_source import ModelSource, RunSource
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies
 from transformer_cli.config import validate_config
 from transformer_cli.data.lexicon import Lexicon
+from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax
 from transformer_cli.decoding.execution.shortlist import Shortlist
 from transformer_cli.decoding.search.ensemble import Ensemble
-from transformer_cli.decoding.search.static import GraphPool
 from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.errors import CheckpointError, ConfigError
@@ -26,13 +26,16 @@ from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import Config, DecodingConfig
 
-Notify = Callable[[str], object]
-"""Takes what a person is to be told while a model works."""
-
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to translate; translations of test sets go to `evaluation`."""
+    """A model in memory.
+
+    Attributes:
+        checkpoint: path of the checkpoint that the weights are from.
+        evaluation: directory for translations of test sets.
+        lexicon: returns the likeliest target tokens, `size` per source token; None without the training text.
+    """
 
     config: Config
     vocabularies: Vocabularies
@@ -40,12 +43,11 @@ class LoadedModel:
     checkpoint: Path
     evaluation: Path
     lexicon: Callable[[int], Lexicon | None] = lambda size: None
-    """So many target pieces for each source piece; None where the training text is not kept."""
 
     def translator(
         self, overrides: Mapping[str, Any] | None = None, request: TranslationRequest | None = None
     ) -> Translator:
-        """A translator with the run's decoding options, some of them replaced. Raises: ConfigError."""
+        """Build a translator with the run's decoding options, updated with `overrides`. Raises: ConfigError."""
         given = {k: v for k, v in (overrides or {}).items() if v is not None}
         values = {**self.config.decoding.model_dump(), **given}
         options = validate_config({"decoding": values}, "decoding options").decoding
@@ -60,14 +62,16 @@ class LoadedModel:
         if not options.shortlist:
             return None
         if request.terms or request.avoid:
-            raise ConfigError("--shortlist excludes --terms and --avoid: they may name pieces that it leaves out")
+            raise ConfigError(
+                "--shortlist excludes --terms and --avoid: they may need tokens that are not in the list"
+            )
         if not isinstance(self.model, Seq2Seq):
             raise ConfigError("--shortlist and --ensemble exclude each other")
         lexicon = self.lexicon(options.shortlist)
         if lexicon is None:
             raise ConfigError(
-                f"{self.checkpoint}: there is no training text to draw a shortlist from",
-                hint="--shortlist works on a run directory that has its data folder",
+                f"{self.checkpoint}: there is no training text to build a shortlist from",
+                hint="--shortlist needs a run directory with its data/ directory",
             )
         return Shortlist(lexicon.shortlist, self.model.output_weight.detach())
 
@@ -82,18 +86,18 @@ def build_translator(
     *,
     graphs: bool = True,
 ) -> Translator:
-    """The translator of a model that `config` describes.
+    """Build a translator for a model with the configuration `config`.
 
-    `graphs`: on CUDA, capture the steps of plain search, which pays for one that sees more than a few batches.
+    `graphs`: on CUDA, capture the steps of plain search as CUDA graphs, which pays off after a few batches.
     """
-    fast = prepare_for_inference(model, options.precision)
-    screens = (
+    inference_model = prepare_for_inference(model, options.precision)
+    uses_int8_argmax = (
         options.beam == 1 and options.precision == "fp32" and shortlist is None and isinstance(model, Seq2Seq)
     )
-    on_cuda = next(fast.parameters()).device.type == "cuda"
-    weight = model.output_weight.detach() if screens else torch.empty(0, 0)
+    on_cuda = next(inference_model.parameters()).device.type == "cuda"
+    weight = model.output_weight.detach() if uses_int8_argmax else torch.empty(0, 0)
     return Translator(
-        fast,
+        inference_model,
         vocabularies.src,
         vocabularies.tgt,
         options,
@@ -101,14 +105,14 @@ def build_translator(
         max_target=_longest_target(config),
         request=request,
         shortlist=shortlist,
-        output=Int8Argmax(weight, fast.logits) if Int8Argmax.supports(weight) else None,
+        output=Int8Argmax(weight, inference_model.logits) if Int8Argmax.supports(weight) else None,
         graph_pool=GraphPool() if graphs and on_cuda and shortlist is None else None,
     )
 
 
 def _check_overrides(given: Mapping[str, Any], options: DecodingConfig) -> None:
-    """Raises: ConfigError for an option that nothing would look at."""
-    for names, heeded, needed in (
+    """Raises: ConfigError for an option that would be ignored."""
+    for names, is_used, required in (
         (
             ("temperature", "top_k", "top_p", "seed"),
             options.sample or options.mbr_samples,
@@ -117,33 +121,33 @@ def _check_overrides(given: Mapping[str, Any], options: DecodingConfig) -> None:
         (("diversity_strength",), options.diversity_groups > 1, "--diversity-groups"),
     ):
         for name in names:
-            if name in given and not heeded:
-                raise ConfigError(f"--{name.replace('_', '-')} needs {needed}")
+            if name in given and not is_used:
+                raise ConfigError(f"--{name.replace('_', '-')} needs {required}")
 
 
 def _check_request(options: DecodingConfig, request: TranslationRequest) -> None:
-    """Raises: ConfigError where options and wishes exclude each other."""
-    searched = options.beam > 1 and not options.sample and not options.mbr_samples
-    if request.terms and not searched:
+    """Raises: ConfigError if the request is not supported with these options."""
+    beam_search = options.beam > 1 and not options.sample and not options.mbr_samples
+    if request.terms and not beam_search:
         raise ConfigError(
             "--terms needs beam search", hint="give --beam 5 or more, without --sample and --mbr-samples"
         )
     if request.terms and options.diversity_groups > 1:
-        raise ConfigError("--terms and --diversity-groups exclude each other: both share out the beam")
+        raise ConfigError("--terms and --diversity-groups exclude each other: both partition the beam")
     name = "mbr_samples" if options.mbr_samples else "beam"
-    most = getattr(options, name)
-    if request.n_best > most and not (options.sample and not options.mbr_samples):
+    maximum = getattr(options, name)
+    if request.n_best > maximum and not (options.sample and not options.mbr_samples):
         option = f"--{name.replace('_', '-')}"
         raise ConfigError(
-            f"--n-best {request.n_best} is more than {option} {most}", hint=f"add {option} {request.n_best}"
+            f"--n-best {request.n_best} is more than {option} {maximum}", hint=f"add {option} {request.n_best}"
         )
 
 
 def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: torch.device) -> LoadedModel:
-    """`load_model`, and `others` (RUN or RUN@CHECKPOINT) as members of an ensemble with it.
+    """Load a model, or an ensemble of it and `others` (RUN or RUN@CHECKPOINT).
 
     Raises:
-        CheckpointError: as `load_model`, or a member with other vocabularies.
+        CheckpointError: as in `load_model`, or a member has different vocabularies.
     """
     first = load_model(path, device, checkpoint)
     members = [first]
@@ -152,7 +156,8 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
         member = load_model(Path(name if at else other), device, chosen if at else "best")
         if member.vocabularies.hash != first.vocabularies.hash:
             raise CheckpointError(
-                f"{other}: has other vocabularies than {path}", hint="members of an ensemble share their tokenizer"
+                f"{other}: has other vocabularies than {path}",
+                hint="members of an ensemble must share a tokenizer",
             )
         members.append(member)
     if len(members) == 1:
@@ -160,7 +165,7 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
     model: Any = Ensemble([m.model for m in members])
     config = min((m.config for m in members), key=lambda c: _longest_target(c) or float("inf"))
     bound = {"positions": config.model.positions, "max_positions": config.model.max_positions}
-    shape = first.config.model.model_copy(update=bound)  # the shortest table of positions binds all
+    shape = first.config.model.model_copy(update=bound)  # the shortest position table limits the ensemble
     longest = min(m.config.data.max_length for m in members)
     data = first.config.data.model_copy(update={"max_length": longest})
     joint = first.config.model_copy(update={"model": shape, "data": data})
@@ -168,14 +173,14 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
 
 
 def _longest_target(config: Config) -> int | None:
-    """Target positions that the model has a table for; None = no bound."""
+    """Size of the table of learned positions; None if positions are unbounded."""
     return config.model.max_positions if config.model.positions == "learned" else None
 
 
 def load_model(path: Path, device: torch.device, checkpoint: str = "best") -> LoadedModel:
-    """Load a checkpoint of a run (`best`, `last`, `average` or a step's name), or the model of a bundle.
+    """Load a checkpoint of a run (`best`, `last`, `average` or a step directory), or the model of a bundle.
 
-    Every hash is verified first.
+    All hashes are verified first.
 
     Raises:
         CheckpointError: no run or bundle, no such checkpoint, damaged files, another tokenizer or model.
@@ -184,14 +189,14 @@ def load_model(path: Path, device: torch.device, checkpoint: str = "best") -> Lo
 
 
 def open_model_source(path: Path, checkpoint: str) -> ModelSource:
-    """A run directory or a bundle, verified. Raises: CheckpointError."""
+    """Open and verify a run directory or a bundle. Raises: CheckpointError."""
     if path.is_file() or RunDirectory(path).is_bundle:
         return BundleSource.open(path, checkpoint)
     return RunSource.open(path, checkpoint)
 
 
 def load_model_source(source: ModelSource, device: torch.device) -> LoadedModel:
-    """Build the model of a source. Raises: CheckpointError if its weights do not fit."""
+    """Build the model of a source. Raises: CheckpointError if its weights do not match."""
     vocabularies = source.vocabularies
     model = build_model(source.config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size)
     source.load_into(model)

@@ -1,4 +1,4 @@
-"""Where a model lies, and what it takes to read it: a run directory here, a bundle in `bundle`."""
+"""Sources of trained models: the protocol, and its implementation for run directories (for bundles: `bundle`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import MODEL, check_identity, load_weights, read_state, verify_checkpoint
 
 METRICS = ("step", "best_step", "best_score", "average_of")
-"""What a checkpoint's state says of its quality."""
+"""Keys of a checkpoint's state that describe its quality."""
 
 
 class ModelSource(Protocol):
-    """A model as it is kept: every hash verified, nothing built yet."""
+    """A stored model: all hashes are verified, no module is built yet."""
 
     @property
     def config(self) -> Config: ...
@@ -33,21 +33,21 @@ class ModelSource(Protocol):
 
     @property
     def checkpoint(self) -> Path:
-        """Where the weights are from; its last part is the checkpoint's name."""
+        """Path of the weights' checkpoint; its last component is the checkpoint's name."""
         ...
 
     @property
     def evaluation(self) -> Path:
-        """Where translations of test sets go."""
+        """Directory for translations of test sets."""
         ...
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Hashes of what the model was made from."""
+        """Hashes of the tokenizer, the architecture and the texts that the model was trained with."""
         ...
 
     def metrics(self) -> dict[str, Any]:
-        """Step and score. Raises: CheckpointError."""
+        """Step and validation score. Raises: CheckpointError."""
         ...
 
     def weights(self) -> bytes:
@@ -55,15 +55,15 @@ class ModelSource(Protocol):
         ...
 
     def load_into(self, model: nn.Module) -> None:
-        """Give a model of this configuration its weights. Raises: CheckpointError if they do not fit."""
+        """Copy the weights into a model of this configuration. Raises: CheckpointError if they do not match."""
         ...
 
     def validation_lines(self) -> list[str]:
-        """Source text that the model was validated on; empty where it is not kept. Raises: CheckpointError."""
+        """Source side of the validation text; empty if it is not stored. Raises: CheckpointError."""
         ...
 
     def lexicon(self, size: int) -> Lexicon | None:
-        """`size` target pieces for each source piece; None where the training text is not kept."""
+        """The `size` likeliest target tokens of each source token; None if the training text is not stored."""
         ...
 
 
@@ -79,21 +79,27 @@ class RunSource:
 
     @staticmethod
     def open(path: Path, checkpoint: str) -> RunSource:
-        """Raises: CheckpointError: no run, no such checkpoint, damaged files, another tokenizer or model."""
+        """Open and verify a checkpoint.
+
+        Raises:
+            CheckpointError: no run, no such checkpoint, damaged files, another tokenizer or model.
+        """
         run = RunDirectory(path)
         config = run.load_config()
-        chosen = run.checkpoints / checkpoint
-        if Path(checkpoint).name != checkpoint or not chosen.is_dir():
-            known = sorted(p.name for p in run.checkpoints.glob("*")) if run.checkpoints.is_dir() else []
+        directory = run.checkpoints / checkpoint
+        if Path(checkpoint).name != checkpoint or not directory.is_dir():
+            available = sorted(p.name for p in run.checkpoints.glob("*")) if run.checkpoints.is_dir() else []
             raise CheckpointError(
                 f"{path}: no checkpoint '{checkpoint}'",
-                hint=f"there are: {', '.join(known)}" if known else "train it first: transformer-cli train",
+                hint=f"available: {', '.join(available)}"
+                if available
+                else "train it first: transformer-cli train",
             )
-        chosen = chosen.resolve()
-        manifest = verify_checkpoint(chosen)
+        directory = directory.resolve()
+        manifest = verify_checkpoint(directory)
         vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
-        check_identity(chosen, manifest, {"tokenizer": vocabularies.hash, "model": hash_architecture(config)})
-        return RunSource(run, chosen, config, vocabularies, manifest["identity"])
+        check_identity(directory, manifest, {"tokenizer": vocabularies.hash, "model": hash_architecture(config)})
+        return RunSource(run, directory, config, vocabularies, manifest["identity"])
 
     @property
     def evaluation(self) -> Path:
@@ -116,18 +122,18 @@ class RunSource:
         return self.vocabularies.src.decode([corpus.src[i] for i in range(len(corpus))])
 
     def lexicon(self, size: int) -> Lexicon | None:
-        """Counted the first time, then kept beside the encoded corpus. Raises: CheckpointError."""
+        """Build the lexicon on first use and cache it next to the encoded corpus. Raises: CheckpointError."""
         index = index_path(self.run.data, "train")
         if not index.is_file():
             return None
         v, joint = self.vocabularies, self.config.tokenizer.joint
         key = f"{durable.sha256_file(index)} {size}"
-        if (kept := load_lexicon(self.run.data, key, joint=joint, tgt_vocab=v.tgt.vocab_size)) is not None:
-            return kept
+        if (cached := load_lexicon(self.run.data, key, joint=joint, tgt_vocab=v.tgt.vocab_size)) is not None:
+            return cached
         corpus = load_corpus(self.run.data, "train", None)
         if corpus is None:
             return None
         lexicon = build_lexicon(corpus, v.src.vocab_size, v.tgt.vocab_size, size, joint=joint)
-        with contextlib.suppress(DiskError):  # without it the next start counts again
+        with contextlib.suppress(DiskError):  # without the cache the next start builds it again
             save_lexicon(lexicon, self.run.data, key)
         return lexicon

@@ -1,4 +1,4 @@
-"""The run directory: where things lie in it, who may write to it, and what may change between two starts."""
+"""The run directory: its layout, its lock, and the configuration keys that a resumed run may change."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ CHANGEABLE_KEYS = (
     "training.compile",
     "decoding.",
 )
-"""Keys that a resumed run may set anew; every other one would make it another run."""
+"""Key prefixes that may change when a run is resumed; all other keys define the run."""
 
 ARCHITECTURE_KEYS = {
     "rnn": ("cell", "rnn_attention", "input_feeding"),
     "tcn": ("kernel_size",),
     "gat": ("window", "graph_attention"),
 }
-"""Keys under `model` that only this architecture reads."""
+"""Architecture -> the keys under `model` that only it reads."""
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths of a run."""
+    """A run directory: paths, configuration and lock."""
 
     path: Path
 
@@ -74,7 +74,7 @@ class RunDirectory:
 
     @property
     def is_bundle(self) -> bool:
-        """Whether this is a directory that `export --to bundle` wrote: no run, though it has a configuration."""
+        """Whether `export --to bundle` wrote this directory; it has a configuration but is not a run."""
         return self.config.is_file() and (self.path / MANIFEST).is_file()
 
     @property
@@ -82,45 +82,50 @@ class RunDirectory:
         return self.config.is_file() and not self.is_bundle
 
     def tokenizer_paths(self, *, joint: bool) -> tuple[Path, Path]:
-        """(source, target); one file for both when the vocabulary is joint."""
+        """(source, target); the same file for both if the vocabulary is joint."""
         if joint:
             return self.path / "tokenizer.model", self.path / "tokenizer.model"
         return self.path / "tokenizer.src.model", self.path / "tokenizer.tgt.model"
 
     def load_config(self) -> Config:
-        """Raises: CheckpointError if this is no run directory; ConfigError if its config is damaged."""
+        """Read the configuration.
+
+        Raises:
+            CheckpointError: not a run directory.
+            ConfigError: its configuration is damaged.
+        """
         if not self.exists:
             what = "is not a run directory (no config.yaml)" if self.path.exists() else "no such run directory"
             what = "is a bundle, not a run directory" if self.is_bundle else what
-            above = RunDirectory(self.path.parent.parent)
-            hint = "a run is made by: transformer-cli train ... --run DIR"
-            if self.path.parent.name == "checkpoints" and above.exists:
-                hint = f"give the run and name the checkpoint: {above.path} --checkpoint {self.path.name}"
+            enclosing = RunDirectory(self.path.parent.parent)
+            hint = "create a run with: transformer-cli train ... --run DIR"
+            if self.path.parent.name == "checkpoints" and enclosing.exists:
+                hint = f"give the run and the checkpoint: {enclosing.path} --checkpoint {self.path.name}"
             raise CheckpointError(f"{self.path}: {what}", hint=hint)
         return load_config(self.config)
 
     def require_run_or_empty(self) -> None:
-        """Raises: CheckpointError if something that is not a run is in the way; nothing is touched."""
+        """Raises: CheckpointError if the path has anything other than a run; it is not modified."""
         if self.path.is_symlink() and not self.path.exists():
-            raise CheckpointError(f"{self.path}: is a dangling link")
+            raise CheckpointError(f"{self.path}: is a dangling symlink")
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.path}: is a file, not a run directory", hint="choose another --run")
         if self.path.is_dir() and not self.exists and any(self._entries()):
             raise CheckpointError(
                 f"{self.path}: holds files but no run{'' if self.is_bundle else ' (no config.yaml)'}; "
-                "nothing in it was touched",
+                "nothing in it was changed",
                 hint="choose another --run",
             )
 
     def require_same_config(self, config: Config) -> None:
-        """Raises: ConfigError naming the keys that differ from the run's and may not."""
+        """Raises: ConfigError if keys that define the run differ (see `CHANGEABLE_KEYS`)."""
         old, new = flatten_config(self.load_config()), flatten_config(config)
         changed = [k for k in new if old.get(k) != new[k] and not k.startswith(CHANGEABLE_KEYS)]
         if changed:
             lines = "\n  ".join(f"{key}: {old.get(key)!r} there, {new[key]!r} now" for key in changed)
             raise ConfigError(
                 f"{self.path} was started with another configuration:\n  {lines}",
-                hint="give the same values to resume it, or choose another --run",
+                hint="use the same values to resume it, or choose another --run",
             )
 
     def write_config(self, config: Config) -> None:
@@ -128,10 +133,11 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory alone. The lock ends with the process, however it ends.
+        """Hold an exclusive lock on the directory. The system releases it when the process ends or is killed.
 
         Raises:
-            CheckpointError: another process trains in it.
+            CheckpointError: another process is training in the directory.
+            DiskError: the directory is not writable.
         """
         durable.make_directory(self.path)
         try:
@@ -151,13 +157,14 @@ class RunDirectory:
             os.close(descriptor)
 
     def _entries(self) -> Iterator[Path]:
-        ours = (".lock", durable.TEMPORARY)
-        return (p for p in self.path.iterdir() if not (p.name.startswith(".") and p.name.endswith(ours)))
+        """Directory entries, without the lock and temporary files."""
+        ignored = (".lock", durable.TEMPORARY)
+        return (p for p in self.path.iterdir() if not (p.name.startswith(".") and p.name.endswith(ignored)))
 
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Tokenizers of source and target; the same object when the vocabulary is joint."""
+    """Tokenizers of source and target; the same object if the vocabulary is joint."""
 
     src: Tokenizer
     tgt: Tokenizer
@@ -180,14 +187,14 @@ class Vocabularies:
 
 
 def hash_architecture(config: Config) -> str:
-    """Name of the architecture: hash of everything under `model` but the keys of other architectures."""
-    used = (config.model.encoder, config.model.decoder)
-    foreign = {key for kind, keys in ARCHITECTURE_KEYS.items() if kind not in used for key in keys}
-    return durable.sha256(repr(sorted(config.model.model_dump(exclude=foreign).items())).encode())
+    """Hash of all keys under `model`, without those that only other architectures read."""
+    architectures = (config.model.encoder, config.model.decoder)
+    unused = {key for kind, keys in ARCHITECTURE_KEYS.items() if kind not in architectures for key in keys}
+    return durable.sha256(repr(sorted(config.model.model_dump(exclude=unused).items())).encode())
 
 
 def hash_text(*sides: list[str]) -> str:
-    """Name of a text: hash of its lines."""
+    """SHA-256 of the lines of a text."""
     digest = hashlib.sha256()
     for side in sides:
         for line in side:

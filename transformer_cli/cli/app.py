@@ -1,42 +1,71 @@
-"""The command line: one Typer application, one file a command, errors as one message and an exit code.
+"""The command line: one Typer application, one file per command, errors as one message and an exit code.
 
-torch and everything that needs it are imported inside the commands, so that `--help` answers at once.
+torch and everything that depends on it are imported inside the commands, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from transformer_cli import __version__
-from transformer_cli.cli import average, check, evaluate, export, inspect, score, tokenizer, train, translate
-from transformer_cli.errors import DiskError, UserError
+from transformer_cli.cli import (
+    average,
+    check,
+    config,
+    evaluate,
+    export,
+    inspect,
+    score,
+    tokenizer,
+    train,
+    translate,
+)
+from transformer_cli.cli.arguments import equivalent_option, expand_multi_value_options
+from transformer_cli.cli.options import examples
+from transformer_cli.errors import ConfigError, DiskError, UserError
+
+TRAIN, USE, DEPLOY = "Train", "Translate and evaluate", "Deploy"
+"""Panels of the help screen."""
 
 app = typer.Typer(
     name="transformer-cli",
-    help="Two text files in, a translator out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "transformer-cli train --src my.en --tgt my.de --run runs/mine",
+        "transformer-cli translate runs/mine < new.en > new.de",
+        "transformer-cli evaluate runs/mine --src test.en --ref test.de",
+    ),
 )
-app.add_typer(tokenizer.app, name="tokenizer")
-app.command("check")(check.check)
-app.command("train")(train.train)
-app.command("translate")(translate.translate)
-app.command("evaluate")(evaluate.evaluate)
-app.command("score")(score.score)
-app.command("inspect")(inspect.inspect)
-app.command("average")(average.average)
-app.command("export")(export.export)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _add(command: Callable[..., None], panel: str, lines: Sequence[str]) -> None:
+    app.command(command.__name__, epilog=examples(*lines), rich_help_panel=panel)(command)
+
+
+_add(train.train, TRAIN, train.EXAMPLES)
+_add(check.check, TRAIN, check.EXAMPLES)
+app.add_typer(tokenizer.app, name="tokenizer", rich_help_panel=TRAIN)
+_add(average.average, TRAIN, average.EXAMPLES)
+_add(config.config, TRAIN, config.EXAMPLES)
+_add(translate.translate, USE, translate.EXAMPLES)
+_add(evaluate.evaluate, USE, evaluate.EXAMPLES)
+_add(score.score, USE, score.EXAMPLES)
+_add(inspect.inspect, USE, inspect.EXAMPLES)
+_add(export.export, DEPLOY, export.EXAMPLES)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"transformer-cli {__version__}")
         raise typer.Exit
 
@@ -46,48 +75,22 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end."),
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Two text files in, a translator out."""
-
-
-MAX_CANDIDATES = ("--src", "--tgt", "--input")
-"""Options that take several files, as a shell's `--src part*.en` gives them."""
-
-
-def expand_multi_value_options(arguments: list[str]) -> list[str]:
-    """`--src a b` -> `--src a --src b`, for the commands that read several files.
-
-    A configuration (`*.yaml`) is an argument of its own wherever it stands.
-    """
-    commands = [a for a in arguments if not a.startswith("-")]
-    if commands[:1] not in (["train"], ["check"], ["tokenizer"]):
-        return arguments
-    found: list[str] = []
-    option, values = "", 0
-    for argument in arguments:
-        if argument.startswith("-"):
-            option, values = argument if argument in MAX_CANDIDATES else "", 0
-        elif option:
-            values += 1
-            if argument.endswith((".yaml", ".yml")) and values > 1:
-                option = ""
-            elif values > 1:
-                found.append(option)
-        found.append(argument)
-    return found
+    """Train a translator on two text files, translate with it, and measure it."""
 
 
 def main() -> NoReturn:
-    """Run the command line; every way out has its exit code.
+    """Run the command line and exit.
 
-    0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 129, 130 and 143 signals.
+    Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 129, 130 and 143 signals.
     """
-    if sys.stderr is None:  # closed by the shell: what is said goes nowhere
+    if sys.stderr is None:  # closed by the shell: messages are discarded
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    arguments = sys.argv[1:]
     try:
-        app(args=expand_multi_value_options(sys.argv[1:]))
+        code = app(args=expand_multi_value_options(arguments), standalone_mode=False)
     except UserError as error:
         _fail(f"error: {error}", error.exit_code)
     except OSError as error:
@@ -95,13 +98,31 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's usage errors
+            _fail_usage(error)
         if _is_out_of_memory(error):
             _fail("error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)", 1)
         _fail(
-            f"error: this is a defect: {type(error).__name__}: {error}\n  run again with --debug for details",
+            f"error: unexpected {type(error).__name__}: {error}\n"
+            "  this is a defect of transformer-cli: run again with --debug and report the traceback",
             1,
         )
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    """Report a usage error of Typer in the format of the other errors."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help screen has been printed
+        sys.exit(ConfigError.exit_code)
+    message, context = str(error.format_message()), getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "transformer-cli"
+    option = getattr(error, "option_name", "")
+    if option and getattr(error, "possibilities", None) is not None:
+        similar = equivalent_option(option, path.split()[-1]) or "".join(
+            difflib.get_close_matches(option, error.possibilities, n=1)
+        )
+        message = f"no such option: {option}" + (f"; did you mean {similar}?" if similar else "")
+    _fail(f"error: {message[:1].lower()}{message[1:]}\n  see: {path} --help", ConfigError.exit_code)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -9,15 +9,22 @@ import typer
 
 from transformer_cli.cli.terminal import notify
 
+EXAMPLES = (
+    "transformer-cli average runs/mine",
+    "transformer-cli translate runs/mine --checkpoint average < new.en > new.de",
+)
+
 
 def average(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     last: Annotated[
         int | None,
-        typer.Option("--last", min=1, help="How many of the newest checkpoints. Default: all kept."),
+        typer.Option(
+            "--last", min=1, metavar="N", help="Number of newest checkpoints to average. Default: all kept."
+        ),
     ] = None,
 ) -> None:
-    """Average the weights of the newest checkpoints; use it with: translate RUN --checkpoint average."""
+    """Average the weights of the newest checkpoints into checkpoints/average."""
     from transformer_cli.experiment.averaging import average_checkpoints
 
     used, path = average_checkpoints(run, last)

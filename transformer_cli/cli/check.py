@@ -9,34 +9,37 @@ from typing import Annotated
 
 import typer
 
+from transformer_cli.cli.options import Json
 from transformer_cli.cli.terminal import exit_on_signal, print_json, print_line
+
+EXAMPLES = (
+    "transformer-cli check --src my.en --tgt my.de",
+    "transformer-cli check --src my.en --tgt my.de --against-src test.en --against-tgt test.de",
+)
 
 
 def check(
     src: Annotated[
-        list[Path],
-        typer.Option("--src", metavar="FILE", help="Source text; may be given several times."),
+        list[Path], typer.Option("--src", metavar="FILE", help="Source text; several files may be given.")
     ],
     tgt: Annotated[list[Path], typer.Option("--tgt", metavar="FILE", help="Target text, in the same order.")],
     against_src: Annotated[
         Path | None,
         typer.Option(
-            "--against-src",
-            metavar="FILE",
-            help="Source text that must not occur here (a test set).",
+            "--against-src", metavar="FILE", help="Source of a test set, whose text must not occur in the corpus."
         ),
     ] = None,
     against_tgt: Annotated[
-        Path | None, typer.Option("--against-tgt", metavar="FILE", help="Its target text.")
+        Path | None, typer.Option("--against-tgt", metavar="FILE", help="Target of that test set.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
-    """Look for what spoils training: misaligned, blank, repeated or damaged lines, test text in training text."""
+    """Check a corpus: misaligned, blank, repeated or damaged lines, and test text in the training text."""
     from transformer_cli.data.corpus import CorpusReport, check_corpus, read_parallel
     from transformer_cli.errors import ConfigError
 
     if (against_src is None) != (against_tgt is None):
-        raise ConfigError("--against-src and --against-tgt go together")
+        raise ConfigError("--against-src and --against-tgt must be given together")
     exit_on_signal(signal.SIGINT)
     other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
     text = read_parallel(src, tgt)
@@ -48,12 +51,12 @@ def check(
     for side, words, types, longest in zip(
         ("source", "target"), report.words, report.types, report.longest, strict=True
     ):
-        print_line(f"{side}: {words:,} words, {types:,} different, longest in line {longest}")
+        print_line(f"{side}: {words:,} words, {types:,} different; longest: line {longest}")
     for note in report.notes:
         print_line(f"- {note}")
     for finding in report.findings:
-        places = finding.lines if len(src) == 1 else [text.place(line - 1) for line in finding.lines]
+        places = finding.lines if len(src) == 1 else [text.location(line - 1) for line in finding.lines]
         lines = ", ".join(map(str, places)) + (", ..." if finding.count > len(finding.lines) else "")
         print_line(f"- {finding.kind}: {finding.count:,} (lines {lines}): {finding.advice}")
     if not report.findings and not report.notes:
-        print_line("nothing wrong was found")
+        print_line("no problems found")

@@ -1,67 +1,66 @@
-"""`evaluate`: BLEU, chrF and TER that can be trusted."""
+"""`evaluate`: BLEU, chrF and TER with signatures."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from transformer_cli.cli.terminal import check_output, exit_on_signal, notify, print_json, print_line
+from transformer_cli import durable
+from transformer_cli.cli.options import OUTPUT, Checkpoint, Device, Json, schema_options
+from transformer_cli.cli.terminal import exit_on_signal, notify, print_json, print_line
+from transformer_cli.schema import DecodingConfig
+
+EXAMPLES = (
+    "transformer-cli evaluate runs/mine --src test.en --ref test.de",
+    "transformer-cli evaluate --hyp translations.de --ref test.de",
+)
 
 
+@schema_options(DecodingConfig, "beam", "length_penalty", "precision", "batch_tokens")
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="The run directory or a bundle (or give --hyp).")
+        Path | None, typer.Argument(metavar="RUN", help="Run directory, or a bundle; not with --hyp.")
     ] = None,
     src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text of the test set.")] = None,
     ref: Annotated[
         list[Path] | None,
-        typer.Option("--ref", metavar="FILE", help="Reference translation; may be given several times."),
+        typer.Option("--ref", metavar="FILE", help="Reference translation; repeat it for several references."),
     ] = None,
     hyp: Annotated[
         Path | None,
         typer.Option("--hyp", metavar="FILE", help="Score this file of translations instead of a run."),
     ] = None,
+    overrides: dict[str, Any] | None = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where the translations go. Default: RUN/evaluation/NAME.beamN.txt, with the scores beside it.",
+            help="Translations to write. Default: RUN/evaluation/NAME.beamN.txt, with the scores next to it.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    beam: Annotated[int | None, typer.Option("--beam", help="Beam width; 1 = greedy. Default: the run's.")] = None,
-    length_penalty: Annotated[
-        float | None, typer.Option("--length-penalty", help="GNMT alpha, 0 to 10. Default: the run's.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32 (default), int8 (CPU), bf16 (GPU), fp64.")
-    ] = None,
-    batch_tokens: Annotated[
-        int | None,
-        typer.Option("--batch-tokens", help="Source tokens of a batch. Default: the run's."),
-    ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="best, last, average, or a step's directory name.")
-    ] = "best",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     tokenize: Annotated[
         str | None,
         typer.Option(
             "--tokenize",
-            help="sacreBLEU's 13a, intl, zh, char or none. Default: 13a; zh for Chinese, char for other scripts "
-            "without spaces.",
+            metavar="13a|intl|zh|char|none",
+            help="sacreBLEU's tokenizer. Default: 13a; zh for Chinese, char for other scripts without spaces.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    json: Json = False,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
 ) -> None:
-    """Translate a test set and score it, or score a file of translations; sacreBLEU, with signatures."""
+    """Translate a test set and score it, or score a file of translations: BLEU, chrF, TER (sacreBLEU)."""
     from transformer_cli.errors import ConfigError
     from transformer_cli.evaluation.metrics import TOKENIZERS
-    from transformer_cli.experiment.evaluation import evaluate_file, evaluate_run
+    from transformer_cli.experiment.evaluation import EvaluationRequest, evaluate_file, evaluate_run
 
     if not ref or (run is None) == (hyp is None) or (run is not None and src is None):
         raise ConfigError(
@@ -69,29 +68,25 @@ def evaluate(
             hint="transformer-cli evaluate RUN --src test.en --ref test.de",
         )
     if tokenize is not None and tokenize not in TOKENIZERS:
-        raise ConfigError(f"--tokenize {tokenize}: unknown; known: {', '.join(TOKENIZERS)}")
-    options = {
-        "beam": beam,
-        "length_penalty": length_penalty,
-        "precision": precision,
-        "batch_tokens": batch_tokens,
-    }
+        raise ConfigError(f"--tokenize {tokenize}: unknown tokenizer", hint=f"choose from {', '.join(TOKENIZERS)}")
+    given = overrides or {}
     exit_on_signal(signal.SIGINT)
     if hyp is not None:
-        unused = [key for key, value in {"src": src, "output": output, **options}.items() if value is not None]
+        unused = [name for name, value in {"src": src, "output": output, **given}.items() if value is not None]
         if unused:
-            raise ConfigError(f"--{unused[0].replace('_', '-')} is for a run; --hyp is scored as it is")
+            raise ConfigError(f"--{unused[0].replace('_', '-')} needs a run; --hyp only scores translations")
         if not hyp.name:
             raise ConfigError("--hyp needs a file")
-        found = evaluate_file(hyp, ref, tokenize, notify)
+        evaluation = evaluate_file(hyp, ref, tokenize, notify)
     else:
         assert run is not None and src is not None
-        check_output(output, run, src, *ref, makes_directory=True)
-        found = evaluate_run(run, src, ref, options, output, checkpoint, device, tokenize, notify)
+        durable.check_writable(output, run, src, *ref, create_parents=True)
+        request = EvaluationRequest(run, src, ref, given, output, checkpoint, device, tokenize)
+        evaluation = evaluate_run(request, notify)
     if json:
-        print_json(found.to_json())
+        print_json(evaluation.to_json())
         return
-    for score in found.scores:
+    for score in evaluation.scores:
         print_line(str(score))
-    for key, value in found.facts.items():
+    for key, value in evaluation.facts.items():
         print_line(f"{key}: {value}")

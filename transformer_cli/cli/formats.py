@@ -1,4 +1,4 @@
-"""Translations as text, as JSON, as a list of the n best, as alignments: what `translate` writes."""
+"""The output formats of `translate`: text, JSON lines, n-best lists, word alignments."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from transformer_cli.data.text import encode_lines, one_line
+from transformer_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transformer_cli.decoding.translator import Translation
+    from transformer_cli.decoding.translation import Translation
 
 FORMATS = ("text", "jsonl")
+
+
+def check_format(name: str) -> None:
+    """Raises: ConfigError if there is no output format of this name."""
+    if name not in FORMATS:
+        raise ConfigError(f"--format {name}: unknown format", hint=f"choose {' or '.join(FORMATS)}")
 
 
 def render(
     sources: list[str], translations: list[Translation], form: str, n_best: int = 1, first: int = 0
 ) -> bytes:
-    """One line for each source line; with `n_best` > 1 as text, a line for each of its translations.
+    """Encode translations: one line per source line, or with `n_best` > 1 as text, one line per alternative.
 
-    `form` is `text`, `jsonl` or `pharaoh`; `first` is the number of the first source line, from 0.
+    Args:
+        form: `text`, `jsonl` or `pharaoh`.
+        first: number of the first source line, from 0.
     """
     if form == "jsonl":
         pairs = zip(sources, translations, strict=True)

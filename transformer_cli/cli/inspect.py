@@ -1,4 +1,4 @@
-"""`inspect`: a picture of where a model looks."""
+"""`inspect`: the attention weights of a sentence as a picture."""
 
 from __future__ import annotations
 
@@ -7,34 +7,44 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.terminal import check_output, notify, print_line
+from transformer_cli import durable
+from transformer_cli.cli.options import Checkpoint, Device, Run
+from transformer_cli.cli.terminal import notify, print_line
+
+EXAMPLES = (
+    'transformer-cli inspect runs/mine "A dog is running." -o attention.png',
+    'transformer-cli inspect runs/mine "A dog is running." --kind encoder -o encoder.svg',
+)
 
 
 def inspect(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a bundle.")],
+    run: Run,
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="A source sentence.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="The picture: .png, .svg or .pdf.")
     ] = Path("attention.png"),
     target: Annotated[
         str | None,
-        typer.Option("--target", help="Its translation. Default: the model's own."),
+        typer.Option("--target", metavar="TEXT", help="Its translation. Default: the model's own."),
     ] = None,
     kind: Annotated[
-        str, typer.Option("--kind", help="cross (target to source), encoder or decoder (self-attention).")
+        str,
+        typer.Option(
+            "--kind",
+            metavar="cross|encoder|decoder",
+            help="Attention from target to source, or self-attention of the encoder or decoder.",
+        ),
     ] = "cross",
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="best, last, average, or a step's directory name.")
-    ] = "best",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
 ) -> None:
-    """Attention weights of one sentence as heat maps: a row for each layer, a column for each head."""
+    """Draw the attention weights of a sentence as heat maps: a row per layer, a column per head."""
     from transformer_cli.data.text import decode_argument
     from transformer_cli.experiment.inspection import KINDS, draw_attention
 
-    check_output(output)
+    durable.check_writable(output)
     given = None if target is None else decode_argument(target)
-    facts = draw_attention(run, decode_argument(sentence), output, given, kind, checkpoint, device)
-    print_line(f"translation: {facts.translation}")
-    print_line(f"alignment: {facts.alignment}")
-    notify(f"{KINDS[kind]}, {facts.layers} layers x {facts.heads} heads: {output}")
+    drawn = draw_attention(run, decode_argument(sentence), output, given, kind, checkpoint, device)
+    print_line(f"translation: {drawn.translation}")
+    print_line(f"alignment: {drawn.alignment}")
+    notify(f"{KINDS[kind]}, {drawn.layers} layers x {drawn.heads} heads: {output}")

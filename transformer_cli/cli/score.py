@@ -1,4 +1,4 @@
-"""`score`: how likely a model finds given translations."""
+"""`score`: the probability of given translations."""
 
 from __future__ import annotations
 
@@ -8,37 +8,46 @@ from typing import Annotated
 
 import typer
 
+from transformer_cli.cli.options import Checkpoint, Device, Run
 from transformer_cli.cli.terminal import exit_on_signal, notify, print_line
+
+EXAMPLES = (
+    "transformer-cli score runs/mine --src test.en --tgt test.de",
+    "transformer-cli score runs/mine --src test.en --tgt test.de --format jsonl > scores.jsonl",
+)
 
 
 def score(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a bundle.")],
+    run: Run,
     src: Annotated[Path, typer.Option("--src", metavar="FILE", help="Source text.")],
     tgt: Annotated[Path, typer.Option("--tgt", metavar="FILE", help="Its translations, line by line.")],
     format: Annotated[
         str,
-        typer.Option("--format", help="text (log-probability in nats, a line each) or jsonl (with each piece)."),
+        typer.Option(
+            "--format",
+            metavar="text|jsonl",
+            help="text: the log-probability of each line, in nats. jsonl: also that of each token.",
+        ),
     ] = "text",
     batch_tokens: Annotated[
-        int | None, typer.Option("--batch-tokens", help="Tokens of a batch. Default: the run's data.batch_tokens.")
+        int | None,
+        typer.Option(
+            "--batch-tokens", metavar="N", help="Tokens of a batch. Default: the run's data.batch_tokens."
+        ),
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="best, last, average, or a step's directory name.")
-    ] = "best",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
 ) -> None:
-    """Log-probability and perplexity of given pairs (forced decoding): one line for each pair."""
+    """Score given translations: log-probability and perplexity of each pair (forced decoding)."""
     import json
 
-    from transformer_cli.errors import ConfigError
+    from transformer_cli.cli.formats import check_format
     from transformer_cli.experiment.scoring import score_files
 
-    if format not in ("text", "jsonl"):
-        raise ConfigError(f"--format {format}: unknown; known: text, jsonl")
+    check_format(format)
     exit_on_signal(signal.SIGINT)
-    found = score_files(run, src, tgt, batch_tokens, checkpoint, device, notify)
-    for pair in found.pairs:
-        print_line(
-            json.dumps(pair.fields(), ensure_ascii=False) if format == "jsonl" else f"{pair.score.log_prob:.6f}"
-        )
-    notify(f"{len(found.pairs)} pairs, {found.pieces} pieces, perplexity {found.perplexity:.3f} a piece")
+    scored = score_files(run, src, tgt, batch_tokens, checkpoint, device, notify)
+    for pair in scored.pairs:
+        as_json = format == "jsonl"
+        print_line(json.dumps(pair.fields(), ensure_ascii=False) if as_json else f"{pair.score.log_prob:.6f}")
+    notify(f"{len(scored.pairs)} pairs, {scored.pieces} tokens, perplexity {scored.perplexity:.3f} per token")

@@ -11,81 +11,70 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transformer_cli.cli.options import INPUT, Device, StrictUtf8, schema_options, value
 from transformer_cli.cli.terminal import exit_on_signal, finish_step_on_signal, notify
+from transformer_cli.schema import Config, TrainingConfig
 
 if TYPE_CHECKING:
     from transformer_cli.experiment.training import TrainingOutcome
     from transformer_cli.training.loop import StopRequest
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask for an end, the last when a terminal goes away."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that stop a training; SIGHUP arrives when its terminal is closed."""
+EXAMPLES = (
+    "transformer-cli train --src my.en --tgt my.de --run runs/mine",
+    "transformer-cli train --src my.en --tgt my.de --run runs/short --max-minutes 30 --set model.dropout=0.3",
+)
+SECTIONS = ", ".join(Config.model_fields)
 
 
+@schema_options(TrainingConfig, "max_steps", "max_minutes", defaults=False)
 def train(
     run: Annotated[
         Path,
-        typer.Option("--run", "--run-dir", metavar="DIR", help="The run directory; an existing run is resumed."),
+        typer.Option("--run", "--run-dir", metavar="DIR", help="Run directory; an existing run is resumed."),
     ],
-    src: Annotated[
-        list[Path],
-        typer.Option("--src", metavar="FILE", help="Source text; may be given several times."),
-    ],
-    tgt: Annotated[list[Path], typer.Option("--tgt", metavar="FILE", help="Target text, in the same order.")],
+    src: Annotated[list[Path], value("--src", "FILE", "Source text; several files may be given.")],
+    tgt: Annotated[list[Path], value("--tgt", "FILE", "Target text, in the same order.")],
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="CONFIG", help="YAML configuration. Default: a recipe by corpus size."),
+        typer.Argument(
+            metavar="CONFIG",
+            help="YAML configuration. Default: a recipe by corpus size, printed with its reasons.",
+        ),
     ] = None,
     valid_src: Annotated[
         Path | None,
-        typer.Option(
-            "--valid-src",
-            metavar="FILE",
-            help="Validation source. Default: up to 1,000 pairs (at most 5 %) held out.",
-        ),
+        value("--valid-src", "FILE", "Validation source. Default: up to 1,000 pairs (at most 5 %) are held out."),
     ] = None,
-    valid_tgt: Annotated[
-        Path | None, typer.Option("--valid-tgt", metavar="FILE", help="Validation target.")
-    ] = None,
+    valid_tgt: Annotated[Path | None, value("--valid-tgt", "FILE", "Validation target.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
+        value(
             "--set",
-            metavar="KEY=VALUE",
-            help="section.key=value; wins over the configuration. May be given several times.",
+            "KEY=VALUE",
+            f"Set a configuration key; repeatable. Sections: {SECTIONS}; `transformer-cli config` lists the keys.",
         ),
     ] = None,
-    max_steps: Annotated[
-        int | None,
-        typer.Option("--max-steps", help="Stop after so many updates (training.max_steps)."),
-    ] = None,
-    max_minutes: Annotated[
-        float | None,
-        typer.Option("--max-minutes", help="Stop after so many minutes of training, validation included."),
-    ] = None,
+    overrides: dict[str, Any] | None = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(
-            "--tokenizer",
-            metavar="FILE",
-            help="A tokenizer made by: tokenizer train. Default: trained here.",
-        ),
+        value("--tokenizer", "FILE", "A tokenizer from `tokenizer train`. Default: trained on the corpus.", INPUT),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    strict_utf8: Annotated[
-        bool,
-        typer.Option("--strict-utf8", help="Refuse text that is not UTF-8 instead of mending it."),
-    ] = False,
+    strict_utf8: StrictUtf8 = False,
+    device: Device = "auto",
 ) -> None:
-    """Check the text, train tokenizer and model, validate, keep the best. The same command resumes."""
+    """Train a translator: check the text, train tokenizer and model, validate, keep the best.
+
+    The same command on an existing run directory resumes it. Ctrl-C saves first.
+    """
     from transformer_cli.experiment.training import TrainRequest, run_training
     from transformer_cli.training.loop import StopRequest
 
-    given = list(settings or [])
-    given += [f"training.max_steps={max_steps}"] if max_steps is not None else []
-    given += [f"training.max_minutes={max_minutes}"] if max_minutes is not None else []
+    given = [*(settings or []), *(f"training.{key}={limit}" for key, limit in (overrides or {}).items())]
     request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
     stop = StopRequest()
-    exit_on_signal(*ENDS, note=lambda: "; training had not begun")
+    exit_on_signal(*STOP_SIGNALS, note=lambda: "; training had not begun")
     outcome = run_training(request, notify, stop, lambda: _handle_signals(stop))
     if outcome.is_main:
         _report(outcome)
@@ -94,9 +83,9 @@ def train(
 
 
 def _handle_signals(stop: StopRequest) -> None:
-    """The first SIGINT, SIGTERM or SIGHUP asks for a clean end; a second one ends the process at once.
+    """Finish the step and save at the first SIGINT, SIGTERM or SIGHUP; exit at once at the second.
 
-    Not under `torchrun`, which sends signals of its own and, after its `--shutdown-timeout`, kills.
+    Under `torchrun`, which repeats signals and kills after its `--shutdown-timeout`, the second one is ignored.
     """
     launched = "TORCHELASTIC_RUN_ID" in os.environ
 
@@ -104,15 +93,15 @@ def _handle_signals(stop: StopRequest) -> None:
         if stop.signal and launched:
             return
         if stop.signal:
-            os.write(2, b"second signal: leaving at once\n")
+            os.write(2, b"second signal: exiting at once\n")
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.signal = number
-        # Not through sys.stderr, which may be in the middle of a write: it would raise instead.
+        # os.write, because sys.stderr may be in the middle of a write and would raise.
         with contextlib.suppress(OSError):
-            os.write(2, b"\nsignal received: finishing the step and saving; once more leaves at once\n")
+            os.write(2, b"\nsignal received: finishing the step and saving; a second signal exits at once\n")
 
-    finish_step_on_signal(handle, *ENDS)
+    finish_step_on_signal(handle, *STOP_SIGNALS)
 
 
 def _report(outcome: TrainingOutcome) -> None:
@@ -130,9 +119,9 @@ def _report(outcome: TrainingOutcome) -> None:
         )
     limit = outcome.reason.split()[0].replace("_", "-")
     more = f", with a higher --{limit}" if limit.startswith("max") else ""
-    notify(f"to go on: the same command again{more}")
+    notify(f"to continue training: the same command again{more}")
     if progress.step:
-        # Stopped before the first validation there is no best.
+        # A run that was stopped before its first validation has no best checkpoint.
         checkpoint = "" if progress.best_score is not None else " --checkpoint last"
         command = f"transformer-cli translate {shlex.quote(str(run.path))}{checkpoint}"
-        notify(f"to use it: {command} < input.txt > output.txt")
+        notify(f"to translate: {command} < input.txt > output.txt")

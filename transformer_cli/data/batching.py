@@ -1,7 +1,7 @@
-"""Which pairs go into which batch: near-equal lengths, a token budget, a seeded order.
+"""Batching of sentence pairs: length bucketing, token budgets, seeded order.
 
-The plan of an epoch is a pure function of (corpus, budget, seed, epoch); no worker and no history changes it,
-so a position (epoch, batch) says all that a resumed run needs.
+The plan of an epoch is a pure function of (corpus, budget, seed, epoch). The number of workers and earlier
+epochs do not change it, so the position (epoch, batch) is all the state that a resumed run needs.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer_cli.batch import Batch, TokenBudget, BatchPlan, DataPosition, split_by_budget
+from transformer_cli.batch import Batch, BatchPlan, DataPosition, TokenBudget, split_by_budget
 from transformer_cli.data.store import EncodedCorpus
 
 Rows = NDArray[np.int64]
 EpochCorpora = Callable[[int], EncodedCorpus]
-"""Epoch -> the corpus as that epoch reads it."""
+"""Maps an epoch to its corpus."""
+START = DataPosition()
 
 
 def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
-    """All batches of an epoch, each as rows of the corpus; every pair stands in exactly one.
+    """Plan padded batches, each as rows of the corpus; every pair is in exactly one batch.
 
-    Pairs are sorted by target and source length, ties in random order, cut when the padded longer side
-    would exceed `batch_tokens`, and the batches shuffled. A pair longer than the budget is a batch alone.
+    Pairs are sorted by target and source length, with ties in random order, and split where the padded longer
+    side would exceed `batch_tokens`; then the batches are shuffled. A pair longer than the budget is a batch
+    by itself.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(corpus))
     src, tgt = corpus.src.lengths[order], corpus.tgt.lengths[order]
-    # Up and down in turn: where one target length ends and the next begins, source lengths still agree.
+    # Source lengths alternately rise and fall, so that they also match across a change of the target length.
     order = order[np.lexsort((np.where(tgt % 2, src, -src), tgt))]
     batches = split_by_budget(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order].tolist(), batch_tokens)
     plan = [order[start:end] for start, end in batches]
@@ -36,9 +38,10 @@ def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) 
 
 
 def plan_packed_epoch(corpus: EncodedCorpus, budget: TokenBudget, seed: int, epoch: int) -> list[Rows]:
-    """As `plan_epoch`, for packed batches of one shape: pairs in random order, as many as the budget holds.
+    """Plan packed batches of fixed shape: pairs in random order, as many as the budget holds.
 
-    Nothing is padded, so lengths need not agree, and the more they differ, the more a batch is like the corpus.
+    Packed batches have no padding, so lengths may differ within a batch, and each batch is a random sample of
+    the corpus. Every pair is in exactly one batch.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(corpus))
     src, tgt = corpus.src.lengths[order].tolist(), corpus.tgt.lengths[order].tolist()
@@ -52,27 +55,27 @@ def plan_packed_epoch(corpus: EncodedCorpus, budget: TokenBudget, seed: int, epo
 
 
 class BatchStream:
-    """Endless batches from a position on, each as its pairs. `position` is always that of the batch to come."""
+    """Endless iterator over batch plans. `position` is the position of the next batch."""
 
     def __init__(
         self,
         corpora: EpochCorpora,
         batch_tokens: int,
         seed: int,
-        position: DataPosition = DataPosition(),
+        position: DataPosition = START,
         *,
         packed: TokenBudget | None = None,
     ) -> None:
-        """`packed`: batches are packed and fill this instead; without it they are padded, of near-equal lengths."""
+        """`packed`: make packed batches within this budget instead of padded batches of `batch_tokens`."""
         self.corpora = corpora
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.position = position
         self.packed = packed
-        self._enter(position.epoch)
-        if position.batch >= len(self._plan):  # counted in a plan of another kind, with more batches
+        self._start_epoch(position.epoch)
+        if position.batch >= len(self._plan):  # a position from the other kind of plan, which has more batches
             self.position = DataPosition(position.epoch + 1, 0)
-            self._enter(position.epoch + 1)
+            self._start_epoch(position.epoch + 1)
 
     def __iter__(self) -> Iterator[BatchPlan]:
         return self
@@ -84,11 +87,11 @@ class BatchStream:
             self.position = DataPosition(epoch, index + 1)
         else:
             self.position = DataPosition(epoch + 1, 0)
-            self._enter(epoch + 1)
+            self._start_epoch(epoch + 1)
         return pairs
 
     def largest_batch(self) -> BatchPlan:
-        """Of the epoch that it stands in, the batch that takes most memory."""
+        """The batch of the current epoch that needs the most memory."""
         return max(map(self._batch_plan, self._plan), key=lambda pairs: pairs.padded_tokens)
 
     def _batch_plan(self, rows: Rows) -> BatchPlan:
@@ -98,7 +101,7 @@ class BatchStream:
     def batches_per_epoch(self) -> int:
         return len(self._plan)
 
-    def _enter(self, epoch: int) -> None:
+    def _start_epoch(self, epoch: int) -> None:
         self._corpus = self.corpora(epoch)
         assert len(self._corpus), "an empty corpus has no batches"
         if self.packed is None:
@@ -108,7 +111,7 @@ class BatchStream:
 
 
 def sorted_batches(corpus: EncodedCorpus, batch_tokens: int, *, packed: bool = False) -> Iterator[Batch]:
-    """Every pair once, shortest first, without randomness: for measuring the loss."""
+    """Every pair once, shortest first, in a deterministic order: for measuring the loss."""
     lengths = np.maximum(corpus.src.lengths, corpus.tgt.lengths)
     order = np.argsort(lengths, kind="stable")
     for start, end in split_by_budget(lengths[order].tolist(), batch_tokens):

@@ -1,4 +1,4 @@
-"""Parallel text: reading it in pairs, finding what is wrong with it, and holding some of it out."""
+"""Parallel text: reading aligned files, checking them for damage, and holding out a validation set."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from transformer_cli.errors import DataError
 
 HELD_OUT_PAIRS = 1000
 HELD_OUT_SHARE = 0.05
-"""Without validation files, so many pairs (at most this share) are held out of the training text."""
+"""Without validation files, this number of pairs, at most this share, is held out of the training text."""
 BLOCK, MIN_BLOCK = 400, 200
-"""Lines of which lengths are compared together, and how many are too few to say anything."""
+"""Lines per block whose lengths are compared, and the smallest block that gives a reliable correlation."""
 MISALIGNED_RATIO = 5.0
-"""Lengths in characters that differ by more than this factor look misaligned."""
+"""Pairs whose lengths in characters differ by more than this factor are reported as misaligned."""
 
 
 @dataclass(frozen=True)
 class ParallelText:
-    """Aligned lines, and what was noticed while reading them.
+    """Aligned lines.
 
-    `files` are the source files and how many lines each has, in order; `rows` says where each pair stood in them
-    together, if not all are here any more.
+    Attributes:
+        src, tgt: the lines of both sides.
+        notes: warnings from reading.
+        files: the source files in order, each with its number of lines.
+        rows: for a selection, the row of each pair in the concatenated files; None if all pairs are present.
     """
 
     src: list[str]
@@ -41,12 +44,12 @@ class ParallelText:
 
     def select(self, rows: Sequence[int]) -> ParallelText:
         """These pairs, in this order."""
-        places = rows if self.rows is None else [self.rows[i] for i in rows]
+        file_rows = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
-        return ParallelText(src, tgt, self.notes, self.files, places)
+        return ParallelText(src, tgt, self.notes, self.files, file_rows)
 
-    def place(self, pair: int) -> str:
-        """Where a pair stands, as a reader finds it: `train.en, line 12`."""
+    def location(self, pair: int) -> str:
+        """The file and line of a pair, for messages: `train.en, line 12`."""
         row = pair if self.rows is None else self.rows[pair]
         for path, lines in self.files:
             if row < lines:
@@ -58,11 +61,11 @@ class ParallelText:
 def read_parallel(
     src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False, allow_blank: bool = False
 ) -> ParallelText:
-    """Read files of source and target, in pairs of files, and join them.
+    """Read pairs of source and target files and concatenate them.
 
     Raises:
-        DataError: missing file, different numbers of lines or files, no pair with text on both sides (unless
-            the text `allow_blank`).
+        DataError: missing file, different numbers of lines or files, no pair with text on both sides (accepted
+            with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
     """
     if len(src) != len(tgt):
         raise DataError(f"{len(src)} source files but {len(tgt)} target files")
@@ -78,12 +81,12 @@ def read_parallel(
         joined.files.append((src_path, len(src_lines)))
     if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
         names = ", ".join(map(str, [*src, *tgt]))
-        raise DataError(f"{names}: no sentence pair (every line is blank on one side at least)")
+        raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
     return joined
 
 
 def replace_target(text: ParallelText, ref: Path) -> ParallelText:
-    """The same source with another target. Raises: DataError as `read_parallel`."""
+    """The same source with the target read from `ref`. Raises: DataError, as in `read_parallel`."""
     lines, report = read_lines(ref, reject_binary=True)
     if len(lines) != len(text):
         raise _unequal_lengths_error(text.files[0][0], text.src, ref, lines)
@@ -94,16 +97,15 @@ def _unequal_lengths_error(src: Path, src_lines: list[str], tgt: Path, tgt_lines
     line = first_suspicious_line(src_lines, tgt_lines)
     return DataError(
         f"{src} has {len(src_lines)} lines but {tgt} has {len(tgt_lines)}: they are not aligned",
-        hint=f"first suspicious line: {line} (compare it in both files); nothing was cut or guessed",
+        hint=f"first suspicious line: {line} (compare it in both files)",
     )
 
 
 def first_suspicious_line(src: Sequence[str], tgt: Sequence[str]) -> int:
-    """The line (from 1) after which the files most probably run apart.
+    """Estimate the line (from 1) from which the files are misaligned.
 
-    A one-sided blank line is the surest sign. Otherwise the place where shifting the longer file by the
-    surplus makes the lengths of the rest agree best: the sum of |log length ratio| before the cut, unshifted,
-    and after it, shifted, is smallest there.
+    A line that is blank on one side only decides. Otherwise the estimate minimizes the sum of |log length ratio|
+    over the lines before it, unshifted, and the lines after it, with the longer file shifted by the surplus.
     """
     common = min(len(src), len(tgt))
     for i in range(common):
@@ -115,24 +117,28 @@ def first_suspicious_line(src: Sequence[str], tgt: Sequence[str]) -> int:
     short_log = np.log([len(line) + 1.0 for line in short])
     if common == 0:
         return 1
-    straight = np.abs(long_log[:common] - short_log)
+    unshifted = np.abs(long_log[:common] - short_log)
     shifted = np.abs(long_log[surplus : surplus + common] - short_log)
-    before = np.concatenate([[0.0], straight.cumsum()])
+    before = np.concatenate([[0.0], unshifted.cumsum()])
     after = np.concatenate([shifted[::-1].cumsum()[::-1], [0.0]])
     return int(np.argmin(before + after)) + 1
 
 
 def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]:
-    """Split off a validation set: (training, validation), drawn by `seed`, both in file order."""
+    """Split into (training, validation), drawn at random by `seed`, both in file order.
+
+    Raises:
+        DataError: fewer than two pairs.
+    """
     count = max(1, min(HELD_OUT_PAIRS, int(len(text) * HELD_OUT_SHARE)))
     if len(text) < 2:
-        raise DataError("one sentence pair is too few to train on and validate with")
+        raise DataError("one sentence pair is not enough for training and validation")
     usable = [i for i in range(len(text)) if text.src[i].strip() and text.tgt[i].strip()]
     pairs = list(zip(text.src, text.tgt, strict=True))
-    times = Counter(pairs)
-    single = [i for i in usable if times[pairs[i]] == 1]
-    if len(single) > count:  # a pair that stands there twice would be held out and trained on
-        usable = single
+    counts = Counter(pairs)
+    unique = [i for i in usable if counts[pairs[i]] == 1]
+    if len(unique) > count:  # a repeated pair would be in both sets
+        usable = unique
     count = min(count, len(usable) - 1) or 1
     chosen = set(np.random.default_rng(seed).permutation(usable)[:count].tolist())
     held = sorted(chosen)
@@ -142,7 +148,7 @@ def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, Pa
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of damage: how many lines have it, the first of them, and whether training drops them."""
+    """One kind of problem: the number of affected lines, the first line numbers (from 1), and advice."""
 
     kind: str
     count: int
@@ -152,7 +158,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What the corpus doctor found. `pairs` counts lines; `words` and `types` are split at spaces."""
+    """The result of `check_corpus`.
+
+    Attributes:
+        pairs: number of line pairs.
+        words, types: words and distinct words of (source, target), split at spaces.
+        longest: number (from 1) of the line with the most words in (source, target).
+        findings: the problems.
+        notes: warnings from reading.
+    """
 
     pairs: int
     words: tuple[int, int]
@@ -163,10 +177,30 @@ class CorpusReport:
 
 
 def check_corpus(text: ParallelText, against: ParallelText | None = None) -> CorpusReport:
-    """Look for what spoils training or makes a test score meaningless.
+    """Find problems that harm training or make a test score meaningless.
 
-    `against` is text that must not occur in `text`, such as a test set.
+    Args:
+        text: the corpus.
+        against: text that must not occur in `text`, such as a test set.
     """
+    words = [[line.split() for line in side] for side in (text.src, text.tgt)]
+    lengths = [[len(line) for line in side] for side in words]
+    return CorpusReport(
+        pairs=len(text),
+        words=(sum(lengths[0]), sum(lengths[1])),
+        types=(len({w for line in words[0] for w in line}), len({w for line in words[1] for w in line})),
+        longest=(int(np.argmax(lengths[0])) + 1, int(np.argmax(lengths[1])) + 1),
+        findings=[
+            Finding(kind, len(rows), [i + 1 for i in rows[:5]], advice)
+            for kind, rows, advice in _run_checks(text, against)
+            if rows
+        ],
+        notes=text.notes + (against.notes if against is not None else []),
+    )
+
+
+def _run_checks(text: ParallelText, against: ParallelText | None) -> list[tuple[str, list[int], str]]:
+    """(kind of problem, affected rows from 0, advice) of every check."""
     pairs = list(zip(text.src, text.tgt, strict=True))
     blank = [(not s.strip(), not t.strip()) for s, t in pairs]
     first_seen: dict[tuple[str, str], int] = {}
@@ -174,39 +208,47 @@ def check_corpus(text: ParallelText, against: ParallelText | None = None) -> Cor
     for i, pair in enumerate(pairs):
         if first_seen.setdefault(pair, i) != i and not all(blank[i]):
             duplicates.append(i)
-    filled = [i for i, sides in enumerate(blank) if not any(sides)]
+    non_blank = [i for i, sides in enumerate(blank) if not any(sides)]
     checks: list[tuple[str, list[int], str]] = [
         ("blank on both sides", [i for i, b in enumerate(blank) if all(b)], "left out of training"),
-        ("blank on one side", [i - 1 for i in find_one_sided_blanks(text)],
-         "left out of training; check that the files are aligned"),
+        (
+            "blank on one side",
+            [i - 1 for i in find_one_sided_blanks(text)],
+            "left out of training; check that the files are aligned",
+        ),
         ("repeated pairs", duplicates, "kept; data.filters.duplicates: true leaves them out"),
-        ("source equals target", find_copied_pairs(text),
-         "kept; many of them teach the model to copy"),
-        ("lengths differ more than fivefold", [i for i in filled if _lengths_differ(*pairs[i])],
-         "probably misaligned; data.filters.length_ratio leaves the worst out"),
-        ("shifted against each other, in blocks of 400", find_shifted_blocks(text),
-         "from the line named on, the target fits the line before or after better; compare the files"),
-        ("replacement characters", [i for i in filled if "\ufffd" in pairs[i][0] + pairs[i][1]],
-         "bytes that were not UTF-8, or text that was damaged before"),
+        ("source equals target", find_copied_pairs(text), "kept; many such pairs teach the model to copy"),
+        (
+            "lengths differ more than fivefold",
+            [i for i in non_blank if _lengths_differ(*pairs[i])],
+            "probably misaligned; data.filters.length_ratio leaves the worst out",
+        ),
+        (
+            "shifted against each other, in blocks of 400",
+            find_shifted_blocks(text),
+            "from this line on, the target fits a line before or after it better; compare the files",
+        ),
+        (
+            "replacement characters",
+            [i for i in non_blank if "\ufffd" in pairs[i][0] + pairs[i][1]],
+            "bytes that are not UTF-8, or text that was already damaged",
+        ),
     ]
     if against is not None:
         sources, targets = set(against.src), set(against.tgt)
         checks += [
-            ("source also in the other corpus", [i for i in filled if pairs[i][0] in sources],
-             "a score on that corpus is too high by these"),
-            ("target also in the other corpus", [i for i in filled if pairs[i][1] in targets],
-             "a score on that corpus is too high by these"),
+            (
+                "source also in the other corpus",
+                [i for i in non_blank if pairs[i][0] in sources],
+                "they inflate scores on that corpus",
+            ),
+            (
+                "target also in the other corpus",
+                [i for i in non_blank if pairs[i][1] in targets],
+                "they inflate scores on that corpus",
+            ),
         ]
-    words = [[line.split() for line in side] for side in (text.src, text.tgt)]
-    sizes = [[len(line) for line in side] for side in words]
-    return CorpusReport(
-        pairs=len(pairs),
-        words=(sum(sizes[0]), sum(sizes[1])),
-        types=(len({w for line in words[0] for w in line}), len({w for line in words[1] for w in line})),
-        longest=(int(np.argmax(sizes[0])) + 1, int(np.argmax(sizes[1])) + 1),
-        findings=[Finding(kind, len(r), [i + 1 for i in r[:5]], advice) for kind, r, advice in checks if r],
-        notes=text.notes + (against.notes if against is not None else []),
-    )
+    return checks
 
 
 def find_one_sided_blanks(text: ParallelText) -> list[int]:
@@ -216,32 +258,32 @@ def find_one_sided_blanks(text: ParallelText) -> list[int]:
 
 
 def find_shifted_blocks(text: ParallelText) -> list[int]:
-    """The first rows (from 0) of blocks whose target belongs to the neighbours of its lines.
+    """First rows (from 0) of the blocks whose target is shifted by one to three lines.
 
-    Translations of long sentences are long: the logarithms of the lengths correlate. A block where they do so
-    much better one to three lines further up or down has slipped.
+    Lengths of translations correlate with the lengths of their sources. A block is reported if the correlation of
+    the log lengths is above 0.5 for a shift, and by more than 0.3 better than without it.
     """
-    sides = [np.log([len(line) + 1.0 for line in side]) for side in (text.src, text.tgt)]
-    found = []
+    log_lengths = [np.log([len(line) + 1.0 for line in side]) for side in (text.src, text.tgt)]
+    shifted = []
     for first in range(0, len(text) - MIN_BLOCK + 1, BLOCK):
-        src, tgt = (side[first : first + BLOCK] for side in sides)
-        straight = _correlation(src, tgt)
+        src, tgt = (side[first : first + BLOCK] for side in log_lengths)
+        unshifted = _correlation(src, tgt)
         for shift in range(1, 4):
             best = max(_correlation(src[shift:], tgt[:-shift]), _correlation(src[:-shift], tgt[shift:]))
-            if best > 0.5 and best > straight + 0.3:
-                found.append(first)
+            if best > 0.5 and best > unshifted + 0.3:
+                shifted.append(first)
                 break
-    return found
+    return shifted
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    if len(a) < 2 or min(a.std(), b.std()) < 1e-6:  # all alike, but for rounding
+    if len(a) < 2 or min(a.std(), b.std()) < 1e-6:  # constant, up to rounding
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def find_copied_pairs(text: ParallelText) -> list[int]:
-    """Rows (from 0) whose target is their source."""
+    """Rows (from 0) whose target equals their source."""
     sides = zip(text.src, text.tgt, strict=True)
     return [i for i, (s, t) in enumerate(sides) if s.strip() == t.strip() != ""]
 

@@ -1,7 +1,8 @@
-"""Which target pieces a source piece may become: IBM Model 1 (Brown et al. 1993, section 4.4) on the encoded corpus.
+"""Lexical translation table for vocabulary shortlists, estimated by IBM Model 1 on the encoded corpus.
 
-A sentence says few of the words of a language. A list of those that it might say makes the largest product of a
-decoding step many times smaller (Jean et al. 2015, section 3.3).
+Model: Brown et al. 1993, section 4.4. A translation uses few tokens of the vocabulary. Restricting the output
+projection, the largest matrix product of a decoding step, to the likely tokens makes it many times smaller
+(Jean et al. 2015, section 3.3).
 """
 
 from __future__ import annotations
@@ -19,24 +20,23 @@ from transformer_cli.batch import EOS, TokenIds
 from transformer_cli.data.store import EncodedCorpus
 
 ENTRIES = 20_000_000
-"""Pairs of pieces that are counted at most; of a larger corpus every n-th sentence is taken."""
-ROUNDS = 4
-"""Of expectation and maximisation."""
+"""Maximum number of token pairs that are counted; of a larger corpus only every n-th sentence is used."""
+EM_ITERATIONS = 4
 FILE = "lexicon.npz"
 FREQUENT = 200
-"""The commonest target pieces stand on every list."""
+"""Number of the most frequent target tokens, which are in every shortlist."""
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """What the pieces of a language become.
+    """The likeliest target tokens of each source token.
 
     Attributes:
-        table: `[V_src, k]`, the likeliest target pieces of each source piece, EOS where there are fewer; -1 in the first
-            place of a piece that was never seen.
-        frequent: the commonest target pieces.
-        joint: source and target share their pieces, so that a piece may be copied.
-        tgt_vocab: number of target pieces.
+        table: `[V_src, k]` target ids by falling probability, filled with EOS; the first column is -1 for source
+            tokens that do not occur in the corpus.
+        frequent: ids of the most frequent target tokens.
+        joint: source and target share one vocabulary, so that source tokens may be copied.
+        tgt_vocab: size of the target vocabulary.
     """
 
     table: NDArray[np.int32]
@@ -45,7 +45,7 @@ class Lexicon:
     tgt_vocab: int
 
     def shortlist(self, source: TokenIds) -> NDArray[np.int64]:
-        """Ids that the translation of `source` may hold, increasing; all where one of its pieces is a stranger."""
+        """Sorted candidate ids for translations of `source`; the whole vocabulary if it has an unseen token."""
         if (self.table[source, 0] < 0).any():
             return np.arange(self.tgt_vocab)
         copied = source if self.joint else source[:0]
@@ -54,50 +54,52 @@ class Lexicon:
 
 
 def build_lexicon(corpus: EncodedCorpus, src_vocab: int, tgt_vocab: int, size: int, *, joint: bool) -> Lexicon:
-    """Count what becomes what. `size`: target pieces kept for each source piece."""
-    nothing = src_vocab  # the empty word, which explains what no source word does
+    """Estimate translation probabilities by EM and keep the `size` likeliest targets of each source token."""
+    null = src_vocab  # the NULL word of Model 1: aligned to target words without a source word
     lengths = (corpus.src.lengths * corpus.tgt.lengths).sum()
     rows = range(0, len(corpus), -(-int(lengths) // ENTRIES))
-    keys, places, place = [], [], 0
+    keys, positions, position = [], [], 0
     for row in rows:
-        source, target = np.append(corpus.src[row][:-1], nothing), corpus.tgt[row][:-1]
+        source, target = np.append(corpus.src[row][:-1], null), corpus.tgt[row][:-1]
         keys.append((source[:, None] * tgt_vocab + target).ravel())
-        places.append(np.tile(np.arange(place, place + len(target)), len(source)))
-        place += len(target)
-    pairs, pair_of = np.unique(np.concatenate(keys), return_inverse=True)
-    place_of = np.concatenate(places)
-    source_of, target_of = pairs // tgt_vocab, pairs % tgt_vocab
-    chance = np.ones(len(pairs))
-    for _ in range(ROUNDS):
-        share = chance[pair_of]
-        share /= np.bincount(place_of, share)[place_of]
-        counts = np.bincount(pair_of, share)
-        chance = counts / np.bincount(source_of, counts)[source_of]
+        positions.append(np.tile(np.arange(position, position + len(target)), len(source)))
+        position += len(target)
+    # One entry for each (source position, target position) of a sentence; `pairs` are the distinct token pairs.
+    pairs, pair_of_entry = np.unique(np.concatenate(keys), return_inverse=True)
+    position_of_entry = np.concatenate(positions)
+    source_of_pair, target_of_pair = pairs // tgt_vocab, pairs % tgt_vocab
+    prob = np.ones(len(pairs))  # t(target | source)
+    for _ in range(EM_ITERATIONS):
+        posterior = prob[pair_of_entry]
+        posterior /= np.bincount(position_of_entry, posterior)[position_of_entry]
+        counts = np.bincount(pair_of_entry, posterior)
+        prob = counts / np.bincount(source_of_pair, counts)[source_of_pair]
     table = np.full((src_vocab + 1, size), EOS, dtype=np.int32)
     table[:, 0] = -1
-    order = np.lexsort((target_of, -chance, source_of))
-    first = np.searchsorted(source_of[order], np.arange(src_vocab + 1))
-    rank = np.arange(len(order)) - first[source_of[order]]
-    kept = rank < size
-    table[source_of[order][kept], rank[kept]] = target_of[order][kept]
-    said = np.bincount(target_of, np.bincount(pair_of), minlength=tgt_vocab)
-    return Lexicon(table[:-1], np.argsort(-said, kind="stable")[:FREQUENT].astype(np.int32), joint, tgt_vocab)
+    order = np.lexsort((target_of_pair, -prob, source_of_pair))
+    sources, targets = source_of_pair[order], target_of_pair[order]
+    rank = np.arange(len(order)) - np.searchsorted(sources, np.arange(src_vocab + 1))[sources]
+    top = rank < size
+    table[sources[top], rank[top]] = targets[top]
+    frequency = np.bincount(target_of_pair, np.bincount(pair_of_entry), minlength=tgt_vocab)
+    frequent = np.argsort(-frequency, kind="stable")[:FREQUENT].astype(np.int32)
+    return Lexicon(table[:-1], frequent, joint, tgt_vocab)
 
 
 def save_lexicon(lexicon: Lexicon, directory: Path, key: str) -> None:
-    """Keep a lexicon; `key` names what it was counted from. Raises: DiskError."""
+    """Write a lexicon to `directory`; `key` identifies the inputs it was built from. Raises: DiskError."""
     buffer = io.BytesIO()
     np.savez(buffer, table=lexicon.table, frequent=lexicon.frequent, key=np.array(key))
     durable.write_bytes(directory / FILE, buffer.getvalue())
 
 
 def load_lexicon(directory: Path, key: str, *, joint: bool, tgt_vocab: int) -> Lexicon | None:
-    """The lexicon that was kept; None if there is none, or one of something else, or a damaged one."""
+    """Read a lexicon; None if there is none, it was built from other inputs, or it is damaged."""
     try:
-        with np.load(directory / FILE, allow_pickle=False) as kept:
-            if str(kept["key"]) != key:
+        with np.load(directory / FILE, allow_pickle=False) as arrays:
+            if str(arrays["key"]) != key:
                 return None
-            table, frequent = kept["table"], kept["frequent"]
+            table, frequent = arrays["table"], arrays["frequent"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     in_range = table.ndim == 2 and table.size and table.max() < tgt_vocab and frequent.max(initial=0) < tgt_vocab

@@ -1,6 +1,6 @@
-"""The encoded corpus on disk: one flat array of ids and one of offsets a side, memory-mapped.
+"""The encoded corpus on disk: for each side, one flat array of token ids and one of offsets, memory-mapped.
 
-`STORE.json`, written last, names the inputs by hash; a store that does not fit them is built anew.
+`STORE.json` is written last and has the hashes of the inputs. A store of other inputs is rebuilt.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from transformer_cli import durable
 from transformer_cli.batch import BatchPlan, Sentences
-from transformer_cli.schema import DataConfig
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError
+from transformer_cli.schema import DataConfig
 
 INDEX = "STORE.json"
 PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
@@ -27,7 +27,13 @@ PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
 
 @dataclass(frozen=True)
 class EncodedCorpus:
-    """Pairs of encoded sentences, which lines of the text (from 0) they are, and how many were left out and why."""
+    """Encoded sentence pairs.
+
+    Attributes:
+        src, tgt: token ids, aligned.
+        lines: row of each pair in the text (from 0).
+        left_out: number of filtered pairs by reason.
+    """
 
     src: Sentences
     tgt: Sentences
@@ -38,56 +44,57 @@ class EncodedCorpus:
         return len(self.src)
 
     def batch_plan(self, rows: NDArray[np.int64], *, packed: bool = False) -> BatchPlan:
-        """These pairs, to be laid out as one batch."""
+        """The plan of a batch with these pairs."""
         return BatchPlan(self.src, self.tgt, rows, packed)
 
 
 def encode_corpus(
     text: ParallelText, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, config: DataConfig
 ) -> EncodedCorpus:
-    """Encode pairs and apply the filters; kept and left-out pairs sum to all pairs."""
+    """Encode the pairs and apply the filters; pairs in the result and `left_out` sum to all pairs."""
     src, tgt = src_tokenizer.encode(text.src), tgt_tokenizer.encode(text.tgt)
     left_out = dict.fromkeys(["blank", "too long", "length ratio", "duplicate"], 0)
     seen: set[tuple[str, str]] = set()
-    kept = []
+    rows = []
     for i, (s, t) in enumerate(zip(src, tgt, strict=True)):
         pair = (text.src[i], text.tgt[i])
-        # What `str.strip` calls blank may still have pieces: an ideographic space, a tab.
+        # Lines that `str.strip` empties may still have tokens: an ideographic space, a tab.
         blank = not (pair[0].strip() and pair[1].strip())
-        reason = "blank" if blank else _reject(len(s), len(t), config)
+        reason = "blank" if blank else _filter_reason(len(s), len(t), config)
         if not reason and config.filters.duplicates:
             reason = "duplicate" if pair in seen else ""
             seen.add(pair)
         if reason:
             left_out[reason] += 1
         else:
-            kept.append(i)
-    kept_src, kept_tgt = (Sentences.pack([side[i] for i in kept]) for side in (src, tgt))
-    return EncodedCorpus(kept_src, kept_tgt, np.array(kept, dtype=np.int64), left_out)
+            rows.append(i)
+    used_src, used_tgt = (Sentences.pack([side[i] for i in rows]) for side in (src, tgt))
+    return EncodedCorpus(used_src, used_tgt, np.array(rows, dtype=np.int64), left_out)
 
 
-def _reject(src: int, tgt: int, config: DataConfig) -> str:
+def _filter_reason(src: int, tgt: int, config: DataConfig) -> str:
+    """The reason for filtering out a pair with these numbers of tokens; empty to keep it."""
     if not src or not tgt:
         return "blank"
-    # EOS is a position too.
+    # EOS takes one position.
     if max(src, tgt) + 1 > config.max_length:
         return "too long"
     ratio = config.filters.length_ratio
-    # Very short pairs have wild ratios that mean nothing.
+    # The ratio of very short pairs is not informative.
     if ratio and max(src, tgt) > ratio * min(src, tgt) and max(src, tgt) > 10:
         return "length ratio"
     return ""
 
 
 def index_path(directory: Path, name: str) -> Path:
-    """The file that says what the store `name` was made from; without it there is no store."""
+    """The index of the store `name`, which has the hashes of its inputs; without it there is no store."""
     return directory / f"{name}.{INDEX}"
 
 
 def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str, str]) -> None:
     """Write the store `name` into `directory`, replacing an older one. Raises: DiskError."""
     durable.make_directory(directory)
-    index_path(directory, name).unlink(missing_ok=True)  # arrays half replaced belong to no index
+    index_path(directory, name).unlink(missing_ok=True)  # a partly replaced store must have no index
     hashes = {}
     for file, array in _arrays(corpus, name).items():
         buffer = io.BytesIO()
@@ -99,18 +106,20 @@ def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str
 
 
 def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> EncodedCorpus | None:
-    """The store `name` memory-mapped; None if there is none or it was made from other inputs.
+    """Memory-map the store `name`; None if there is none or it was built from other inputs.
 
-    `key` names the inputs; None takes what is there, also the store of an older version, which has no `lines`.
+    Args:
+        key: hashes of the inputs. None accepts any store, also one of an older version without `lines`.
 
     Raises:
-        CheckpointError: the store says it fits but cannot be read.
+        CheckpointError: the store matches `key` but is damaged.
     """
     try:
         index = json.loads(index_path(directory, name).read_text(encoding="utf-8"))
         if key is not None and index["key"] != key:
             return None
-        files = [f"{name}.{part}.npy" for part in PARTS if key is not None or f"{name}.{part}.npy" in index["sha256"]]
+        files = [f"{name}.{part}.npy" for part in PARTS]
+        files = [file for file in files if key is not None or file in index["sha256"]]
         for file in files:
             if durable.sha256_file(directory / file) != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")

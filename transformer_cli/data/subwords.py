@@ -1,7 +1,8 @@
-"""Subword sampling: the training text in other pieces each epoch (Kudo 2018).
+"""Subword regularization: another random segmentation of the training text in each epoch (Kudo 2018).
 
-A small corpus shows each word in one segmentation only; drawn ones teach what its parts mean. What an epoch
-reads is a pure function of (text, vocabularies, alpha, seed, epoch), so a resumed run reads the same.
+Sampled segmentations show the model the parts of words that a small corpus has in one segmentation only. The
+corpus of an epoch is a pure function of (text, vocabularies, alpha, seed, epoch), so a resumed run reads the
+same corpus.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from transformer_cli.data.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class SampledCorpus:
-    """A corpus by epoch: the pairs of `plain`, segmented at random.
+    """Maps an epoch to the pairs of `plain` in a random segmentation.
 
-    `text` holds all lines, `plain` the pairs that are trained on. A drawn sentence above `max_length` pieces, EOS
-    included, is replaced by its likeliest segmentation.
+    A sampled sentence of more than `max_length` tokens, including EOS, is replaced by its best segmentation.
+
+    Attributes:
+        text: all lines of the corpus.
+        plain: the pairs to train on, in their best segmentation.
+        alpha: exponent of the segmentation probabilities (see `Tokenizer.sample`).
     """
 
     text: ParallelText
@@ -35,8 +40,8 @@ class SampledCorpus:
         sides = []
         for side, (lines, plain) in enumerate([(self.text.src, self.plain.src), (self.text.tgt, self.plain.tgt)]):
             seed = int(np.random.SeedSequence([self.seed, epoch, side]).generate_state(1)[0])
-            drawn = self.tokenizers[side].sample([lines[i] for i in self.plain.lines], self.alpha, seed)
-            fitting = (ids if len(ids) < self.max_length else plain[i][:-1] for i, ids in enumerate(drawn))
-            sides.append(Sentences.pack(list(fitting)))
+            sampled = self.tokenizers[side].sample([lines[i] for i in self.plain.lines], self.alpha, seed)
+            bounded = (ids if len(ids) < self.max_length else plain[i][:-1] for i, ids in enumerate(sampled))
+            sides.append(Sentences.pack(list(bounded)))
         src, tgt = sides
         return EncodedCorpus(src, tgt, self.plain.lines, self.plain.left_out)

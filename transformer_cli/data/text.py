@@ -1,26 +1,31 @@
-"""The line contract: how bytes become lines, and lines bytes.
+"""Conversion between bytes and lines of text.
 
-Only `\\n` ends a line; one trailing `\\r` is stripped; a byte order mark counts at the start of a file only; a
-last line without `\\n` counts. Bad UTF-8 is replaced and reported. Characters that other programs take
-for line ends, and NUL, become a space, so that one line in is one line out whatever stands in it.
+Only `\\n` ends a line. One trailing `\\r` and a byte order mark at the start of the file are removed. A last line
+without `\\n` is a line. Invalid UTF-8 is replaced and reported. NUL and the characters that other programs treat
+as line ends become spaces, so that one input line is always one output line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from transformer_cli.errors import DataError
+from transformer_cli.unicode_scripts import HAN, KANA, UNSPACED
+
+Notify = Callable[[str], None]
+"""Receives one message for the user."""
 
 BOM = b"\xef\xbb\xbf"
 FORBIDDEN = re.compile("[\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029]")
-"""NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph ends."""
+"""NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph separators."""
 REPORTED_LINES = 5
-ENCODED_LINES, ENCODED_SHARE = 10, 0.02
-"""So many lines that are not UTF-8, and this share of all, are no accident but another encoding."""
+"""Maximum number of line numbers in a message."""
+OTHER_ENCODING_LINES, OTHER_ENCODING_SHARE = 10, 0.02
+"""From this number and this share of lines that are not UTF-8, the file is assumed to have another encoding."""
 BINARY = {
     b"\x1f\x8b": ("is compressed by gzip", "gunzip -k {0}"),
     b"PK\x03\x04": ("is a zip archive", "unzip {0}"),
@@ -30,19 +35,16 @@ BINARY = {
     b"\xff\xfe": ("is in UTF-16", "iconv -f utf-16 -t utf-8 {0} > {0}.utf8"),
     b"\xfe\xff": ("is in UTF-16", "iconv -f utf-16 -t utf-8 {0} > {0}.utf8"),
 }
-"""How files begin that hold text in another form, and what turns them into text."""
+"""First bytes of compressed and UTF-16 files -> (description, command that converts the file to text)."""
 UNSPACED_SHARE = 0.3
-"""Of the characters of a text, from which on splitting it at spaces finds no words."""
+"""Share of unspaced characters above which splitting a text at spaces does not give words."""
 HAN_PER_KANA = 20
-"""Chinese characters for each kana, from which on a text is Chinese with a Japanese name in it."""
-HAN, KANA = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff", "\u3040-\u30ff"
-UNSPACED = re.compile(f"[{HAN}{KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
-"""A character of a script that puts no space between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer."""
+"""Ratio of Han characters to kana above which a text is Chinese; Japanese text has far more kana."""
 
 
 @dataclass
 class LineReport:
-    """What had to be mended while reading, with the first line numbers (from 1)."""
+    """Counts of the lines that were repaired while reading, with the first line numbers (from 1)."""
 
     bad_utf8: int = 0
     bad_utf8_lines: list[int] = field(default_factory=list)
@@ -50,37 +52,36 @@ class LineReport:
     control_lines: list[int] = field(default_factory=list)
     lines: int = 0
     binary_format: str = ""
-    """What kind of file it is instead of text, with the command that makes text of it."""
+    """Description of a file that is not plain text, with the command that converts it; empty for text."""
 
     @property
-    def guess(self) -> str:
-        """What a file with many such lines probably is."""
-        if self.bad_utf8 < max(ENCODED_LINES, ENCODED_SHARE * self.lines):
+    def _encoding_hint(self) -> str:
+        if self.bad_utf8 < max(OTHER_ENCODING_LINES, OTHER_ENCODING_SHARE * self.lines):
             return ""
         return "; if it is in Latin-1, convert it first: iconv -f latin1 -t utf-8"
 
     def messages(self, name: str) -> list[str]:
-        """One sentence for each kind of damage; empty if there was none."""
-        found = []
+        """One message for each kind of repair; empty if there was none."""
+        messages = []
         if self.bad_utf8:
-            found.append(
-                f"{name}: {self.bad_utf8} lines with bytes that are not UTF-8, replaced "
-                f"(lines {_first(self.bad_utf8_lines)}){self.guess}"
+            messages.append(
+                f"{name}: {self.bad_utf8} lines have bytes that are not UTF-8; they were replaced by U+FFFD "
+                f"(lines {_format_lines(self.bad_utf8_lines)}){self._encoding_hint}"
             )
         if self.control:
-            found.append(
-                f"{name}: {self.control} lines with control characters or foreign line ends, made spaces "
-                f"(lines {_first(self.control_lines)})"
+            messages.append(
+                f"{name}: {self.control} lines have control characters or other line ends; they were replaced by "
+                f"spaces (lines {_format_lines(self.control_lines)})"
             )
-        return found
+        return messages
 
 
-def _first(lines: list[int]) -> str:
+def _format_lines(lines: list[int]) -> str:
     return ", ".join(map(str, lines)) + (", ..." if len(lines) == REPORTED_LINES else "")
 
 
 def decode_line(raw: bytes, number: int, report: LineReport) -> str:
-    """One line without its `\\n` -> text that holds no line end of any kind. Never fails."""
+    """Decode a line without its `\\n` to text without line ends of any kind, and update `report`. Never fails."""
     if number == 1:
         raw = raw.removeprefix(BOM)
     raw = raw.removesuffix(b"\r")
@@ -101,19 +102,17 @@ def decode_line(raw: bytes, number: int, report: LineReport) -> str:
 
 
 def decode_argument(text: str) -> str:
-    """What a command line gave (bytes that are not UTF-8 as surrogates) -> text by the line contract."""
+    """Convert a command line argument, which has invalid UTF-8 as surrogate escapes, to one line of text."""
     return one_line(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace"))
 
 
-def iter_lines(
-    stream: BinaryIO, report: LineReport, *, strict_utf8: bool = False
-) -> Iterator[str]:
-    """The lines of a binary stream, each as soon as its `\\n` has come.
+def iter_lines(stream: BinaryIO, report: LineReport, *, strict_utf8: bool = False) -> Iterator[str]:
+    """The lines of a binary stream, each as soon as its `\\n` is read.
 
     Raises:
         DataError: with `strict_utf8`, at the first line that is not UTF-8.
     """
-    # A binary file splits on \n only: exactly the contract.
+    # Iteration over a binary stream splits at \n only.
     for number, raw in enumerate(stream, start=1):
         line = decode_line(raw.removesuffix(b"\n"), number, report)
         if strict_utf8 and report.bad_utf8:
@@ -124,32 +123,33 @@ def iter_lines(
 
 
 def binary_format(head: bytes, name: str) -> tuple[str, str] | None:
-    """What a file that begins so is, if not text: compressed, or in an encoding with a NUL in each character."""
-    for start, (what, tool) in BINARY.items():
-        if head.startswith(start) and b"\0" in head:
-            return f"{what}, not plain UTF-8 text", f"first: {tool.format(name)}"
+    """Detect compressed and UTF-16 files by their first bytes: (description, hint), or None for text."""
+    for magic, (description, command) in BINARY.items():
+        if head.startswith(magic) and b"\0" in head:
+            return f"{description}, not plain UTF-8 text", f"first: {command.format(name)}"
     return None
 
 
 def read_lines(
     path: Path, *, strict_utf8: bool = False, reject_binary: bool = False
 ) -> tuple[list[str], LineReport]:
-    """All lines of a file, which may be a pipe, and what had to be mended.
+    """Read all lines of a file, which may be a pipe, and report what was repaired.
 
-    `reject_binary` is for corpora, where nobody wants compressed bytes as text; `translate` takes whatever comes,
-    and the report says what it looks like.
+    Args:
+        strict_utf8: raise an error for a line that is not UTF-8 instead of replacing its bytes.
+        reject_binary: raise an error for a compressed or UTF-16 file instead of setting `binary_format`.
 
     Raises:
-        DataError: no such file, not readable, or (as asked) not UTF-8, or binary.
+        DataError: no such file, not readable, or rejected by `strict_utf8` or `reject_binary`.
     """
     report = LineReport()
     try:
         with path.open("rb") as stream:
-            if found := binary_format(stream.peek(), str(path)):
-                what, hint = found
+            if detected := binary_format(stream.peek(), str(path)):
+                description, hint = detected
                 if reject_binary:
-                    raise DataError(what, hint=hint)
-                report.binary_format = f"{what}; {hint}"
+                    raise DataError(description, hint=hint)
+                report.binary_format = f"{description}; {hint}"
             lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None
@@ -162,20 +162,32 @@ def read_lines(
     return lines, report
 
 
+def read_text(path: Path, notify: Notify, *, strict_utf8: bool = False) -> list[str]:
+    """Read all lines of a text file, and report each repair as a warning.
+
+    Raises:
+        DataError: as `read_lines`; a compressed or UTF-16 file is an error.
+    """
+    lines, report = read_lines(path, strict_utf8=strict_utf8, reject_binary=True)
+    for message in report.messages(str(path)):
+        notify(f"warning: {message}")
+    return lines
+
+
 def detect_script(text: str) -> str:
-    """`chinese`, `unspaced` (another script that puts no space between words), or `spaced`: what most of it is."""
+    """The prevailing kind of script: `chinese`, `unspaced` (others without spaces between words), or `spaced`."""
     unspaced = "".join(UNSPACED.findall(text))
     if len(unspaced) <= len("".join(text.split())) * UNSPACED_SHARE:
         return "spaced"
-    han, kana = (len(re.findall(f"[{some}]", unspaced)) for some in (HAN, KANA))
+    han, kana = (len(re.findall(f"[{script}]", unspaced)) for script in (HAN, KANA))
     return "chinese" if han > HAN_PER_KANA * kana and han > len(unspaced) / 2 else "unspaced"
 
 
 def encode_lines(lines: Iterable[str]) -> bytes:
-    """Text lines -> bytes, one `\\n` after each, whatever stands in them."""
+    """Encode lines as UTF-8, each followed by one `\\n`; line ends inside a line become spaces."""
     return "".join(one_line(line) + "\n" for line in lines).encode("utf-8", errors="replace")
 
 
 def one_line(text: str) -> str:
-    """The text without anything that ends a line."""
+    """The text with every line end replaced by a space."""
     return FORBIDDEN.sub(" ", text.replace("\n", " "))

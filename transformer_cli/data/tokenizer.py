@@ -1,7 +1,7 @@
-"""SentencePiece (Kudo and Richardson 2018): raw text to ids and back, trained on the corpus itself.
+"""SentencePiece subword tokenizer (Kudo and Richardson 2018), trained on the raw corpus.
 
-Ids 0 to 3 are `pad unk bos eos` (see `batch`). The text is not normalised, so what the model says is
-what the reader gets; with byte fallback every character can be said.
+Ids 0 to 3 are `pad unk bos eos` (see `batch`). The text is not normalized, so decoding restores it exactly.
+With byte fallback every character can be encoded.
 """
 
 from __future__ import annotations
@@ -16,26 +16,35 @@ import numpy as np
 import sentencepiece as spm
 
 from transformer_cli.batch import BOS, EOS, PAD, UNK, TokenIds
-from transformer_cli.schema import TokenizerConfig
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
+from transformer_cli.schema import TokenizerConfig
 
 TRAINING_LINES = 2_000_000
-"""SentencePiece samples this many lines at most; more change the pieces little and cost memory."""
+"""Maximum number of lines that SentencePiece samples; more cost memory and hardly change the vocabulary."""
 MAX_MODEL_BYTES = 64 << 20
-SEGMENTATIONS = 16
-"""Of a line, among which `sample` draws."""
+"""Size limit of a model file."""
+N_BEST = 16
+"""Number of segmentations of a line from which `sample` draws."""
 
 
 class Tokenizer:
-    """One vocabulary. Text in, ids out, and back."""
+    """A SentencePiece model: encodes text to token ids and decodes them.
+
+    Args:
+        model: the serialized model.
+        origin: its file, for error messages.
+
+    Raises:
+        CheckpointError: not a SentencePiece model, or one with other special ids.
+    """
 
     def __init__(self, model: bytes, origin: str = "tokenizer") -> None:
         self.model = model
         self._processor = spm.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except (RuntimeError, UnicodeDecodeError):  # the second where its message quotes what it read
+        except (RuntimeError, UnicodeDecodeError):  # UnicodeDecodeError: the message quotes invalid bytes
             raise CheckpointError(f"{origin}: not a SentencePiece model") from None
         p = self._processor
         if (p.pad_id(), p.unk_id(), p.bos_id(), p.eos_id()) != (PAD, UNK, BOS, EOS):
@@ -46,10 +55,10 @@ class Tokenizer:
 
     @staticmethod
     def load(path: Path) -> Tokenizer:
-        """Raises: CheckpointError if the file is missing or no SentencePiece model of ours."""
+        """Read a model file. Raises: CheckpointError if it is missing or not a usable SentencePiece model."""
         try:
             if path.stat().st_size > MAX_MODEL_BYTES:
-                raise CheckpointError(f"{path}: larger than {MAX_MODEL_BYTES} bytes; this is no tokenizer")
+                raise CheckpointError(f"{path}: larger than {MAX_MODEL_BYTES} bytes; not a tokenizer")
             return Tokenizer(path.read_bytes(), str(path))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
@@ -60,97 +69,97 @@ class Tokenizer:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the model: the name of this vocabulary."""
+        """SHA-256 of the model, which identifies the vocabulary."""
         return sha256(self.model)
 
     @property
     def vocabulary(self) -> list[str]:
-        """What each id stands for, as other programs want it written down."""
+        """The token of each id, in SentencePiece's notation (`▁` for a space)."""
         return [str(self._processor.IdToPiece(i)) for i in range(self.vocab_size)]
 
     def encode(self, lines: Sequence[str]) -> list[TokenIds]:
-        """Each line -> ids, without BOS and EOS."""
+        """Encode each line to token ids, without BOS and EOS."""
         encoded = self._processor.EncodeAsIds(list(lines), num_threads=os.cpu_count() or 1)
         return [np.array(ids, dtype=np.int64) for ids in encoded]
 
     def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[TokenIds]:
-        """Each line -> ids of one of its likeliest segmentations, drawn at random; the same seed draws the same.
+        """Encode each line to a segmentation that is sampled from its `N_BEST` likeliest ones.
 
-        A segmentation of probability p is drawn in proportion to p ** alpha (Kudo 2018, section 3.3). SentencePiece
-        draws too, but not the same in another process.
+        A segmentation of probability p is drawn in proportion to p ** alpha (Kudo 2018, section 3.3). The result
+        is a function of `seed`; SentencePiece's own sampling is not reproducible across processes.
 
         Raises:
-            ConfigError: a vocabulary that has one segmentation only.
+            ConfigError: not a unigram vocabulary, so that each line has one segmentation only.
         """
         p = self._processor
         scores = [p.GetScore(i) for i in range(self.vocab_size)]
-        drawn = []
-        for line, draw in zip(lines, np.random.default_rng(seed).random(len(lines)), strict=True):
+        sampled = []
+        for line, uniform in zip(lines, np.random.default_rng(seed).random(len(lines)), strict=True):
             try:
-                found = p.NBestEncodeAsIds(line, SEGMENTATIONS)
+                segmentations = p.NBestEncodeAsIds(line, N_BEST)
             except RuntimeError as error:
                 raise ConfigError(
-                    f"data.subword_sampling: this tokenizer has no other segmentations ({str(error).strip()})",
-                    hint="it takes a unigram vocabulary (tokenizer.model_type)",
+                    f"data.subword_sampling: this tokenizer cannot sample segmentations ({str(error).strip()})",
+                    hint="use a unigram vocabulary: tokenizer.model_type=unigram",
                 ) from None
-            chances = alpha * np.array([sum(scores[i] for i in ids) for ids in found])
-            weights = np.exp(chances - chances.max()).cumsum() if found else np.ones(1)
-            chosen = int(np.searchsorted(weights, draw * weights[-1], side="right"))
-            drawn.append(np.array(found[min(chosen, len(found) - 1)] if found else [], dtype=np.int64))
-        return drawn
+            log_weights = alpha * np.array([sum(scores[i] for i in ids) for ids in segmentations])
+            cumulative = np.exp(log_weights - log_weights.max()).cumsum() if segmentations else np.ones(1)
+            index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+            ids = segmentations[min(index, len(segmentations) - 1)] if segmentations else []
+            sampled.append(np.array(ids, dtype=np.int64))
+        return sampled
 
     def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
-        """Ids -> detokenised text; special ids say nothing."""
+        """Decode token ids to detokenized text; special ids are skipped."""
         return list(self._processor.DecodeIds([[int(i) for i in ids] for ids in sentences]))
 
     def token_bytes(self) -> list[bytes]:
-        """The bytes that each id stands for in a text; a space where a word begins; nothing for special ids."""
+        """The bytes of each token in a text: `▁` is a space, special tokens are empty."""
         p = self._processor
         return [
             b""
             if p.IsControl(i) or p.IsUnknown(i)
-            else bytes([int(piece[3:-1], 16)])
+            else bytes([int(token[3:-1], 16)])
             if p.IsByte(i)
-            else piece.replace("▁", " ").encode()
-            for i, piece in enumerate(self.vocabulary)
+            else token.replace("▁", " ").encode()
+            for i, token in enumerate(self.vocabulary)
         ]
 
 
-def train_tokenizer(
-    lines: Iterable[str], config: TokenizerConfig, seed: int = 1
-) -> tuple[Tokenizer, list[str]]:
-    """Learn a vocabulary from text.
+def train_tokenizer(lines: Iterable[str], config: TokenizerConfig, seed: int = 1) -> tuple[Tokenizer, list[str]]:
+    """Train a tokenizer on text.
 
     Returns:
-        The tokenizer, and what had to be changed to make it possible, in sentences for the user.
+        The tokenizer, and notes for the user about a reduced vocabulary size.
 
     Raises:
-        DataError: there is no text, or a vocabulary of that size cannot even hold the characters.
+        DataError: there is no text, or `vocab_size` is too small for the characters of the text.
     """
     text = [line for line in lines if line.strip()]
     if not text:
-        raise DataError("the tokenizer has no text to learn from: every line is blank")
-    wanted = config.vocab_size
+        raise DataError("the tokenizer has no text to train on: every line is blank")
+    requested = config.vocab_size
     try:
-        tokenizer = Tokenizer(_train(text, config, wanted, seed))
+        tokenizer = Tokenizer(_train(text, config, requested, seed))
     except RuntimeError as error:
-        possible = re.search(r"value <= (\d+)", str(error))
-        if not possible:
-            raise _explain(error, wanted) from None
-        tokenizer = Tokenizer(_train(text, config, int(possible[1]), seed))
+        maximum = re.search(r"value <= (\d+)", str(error))
+        if not maximum:
+            raise _explain(error, requested) from None
+        tokenizer = Tokenizer(_train(text, config, int(maximum[1]), seed))
     size = tokenizer.vocab_size
-    if size == wanted:
+    if size == requested:
         return tokenizer, []
-    return tokenizer, [f"vocabulary lowered from {wanted} to {size}: the corpus has no more pieces"]
+    return tokenizer, [f"vocabulary lowered from {requested} to {size}: the corpus does not have more subwords"]
 
 
-def _explain(error: RuntimeError, wanted: int) -> DataError:
-    needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
-    if needed or "vocab_size" in str(error):
-        number = f"{needed[1]} " if needed else ""
+def _explain(error: RuntimeError, requested: int) -> DataError:
+    """The user's error for a failed training of SentencePiece."""
+    required = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+    if required or "vocab_size" in str(error):
+        number = f"{required[1]} " if required else ""
         return DataError(
-            f"tokenizer.vocab_size {wanted} cannot hold the {number}characters and bytes of the corpus",
-            hint="raise tokenizer.vocab_size, or turn tokenizer.byte_fallback off (it takes 256 pieces)",
+            f"tokenizer.vocab_size {requested} is too small for the {number}characters and bytes of the corpus",
+            hint="raise tokenizer.vocab_size, or set tokenizer.byte_fallback=false (the bytes take 256 tokens)",
         )
     return DataError(f"the tokenizer cannot be trained: {str(error).splitlines()[-1]}")
 
@@ -164,7 +173,7 @@ def _train(text: list[str], config: TokenizerConfig, vocab_size: int, seed: int)
         model_type=config.model_type,
         vocab_size=vocab_size,
         character_coverage=config.character_coverage,
-        # A vocabulary that cannot be filled ends smaller instead of failing (bpe says how large it can be).
+        # unigram and char: a smaller vocabulary instead of an error; bpe: an error with the largest possible size.
         hard_vocab_limit=config.model_type == "bpe",
         byte_fallback=config.byte_fallback,
         normalization_rule_name="identity",

@@ -1,4 +1,4 @@
-"""Where a model looks: attention weights of given pairs, and the word alignments read from them.
+"""Attention weights of given sentence pairs, and the word alignments derived from them.
 
 Shapes: B sentences, H heads, S source and T target positions.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,50 +16,54 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transformer_cli.batch import EOS, TokenIds, collate
+from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.errors import ConfigError
 from transformer_cli.ops.attention import Kernel, attention_weights
 
-CROSS = "cross_attention"
+CROSS_ATTENTION = "cross_attention"
+"""Last part of the module name of attention from target to source."""
 
 
 def attention_maps(
     model: nn.Module, sources: Sequence[TokenIds], targets: Sequence[TokenIds]
 ) -> dict[str, Tensor]:
-    """The weights of every attention layer while the model reads these pairs (teacher forcing).
+    """The weights of every attention layer when the model reads these pairs with teacher forcing.
 
     Args:
         sources, targets: ids of B sentences without BOS and EOS.
 
     Returns:
-        Name of the layer -> `[B, H, queries, keys]`, padded. Source positions are the pieces and EOS; target
-        queries are BOS and the pieces.
+        Name of the layer -> `[B, H, queries, keys]`, padded. Source positions are the source tokens
+        and EOS; target queries are BOS and the target tokens.
 
     Raises:
-        ConfigError: the model has no attention of this kind.
+        ConfigError: the model has no attention layers.
     """
     batch = collate([np.append(s, EOS) for s in sources], [np.append(t, EOS) for t in targets])
-    found: dict[str, Tensor] = {}
-    with torch.inference_mode(), _recording(model, found):
+    maps: dict[str, Tensor] = {}
+    with torch.inference_mode(), _recording(model, maps):
         model(batch.to(next(model.parameters()).device))
-    if not found:
-        raise ConfigError("this model has no attention weights to show")
-    return found
+    if not maps:
+        raise ConfigError("this model has no attention layers, so there are no attention weights")
+    return maps
 
 
 @contextmanager
-def _recording(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
-    """Every attention layer leaves its weights in `found`.
+def _recording(model: nn.Module, maps: dict[str, Tensor]) -> Iterator[None]:
+    """Store the weights of every attention layer in `maps`.
 
-    Layers with a kernel work by the formula in the open meanwhile; the others show theirs in a part named
-    `weights`, in one call or position by position.
+    Layers with an attribute `kernel` temporarily use an explicit softmax formula. The others have a
+    submodule `weights` that outputs theirs, in one call or position by position.
     """
     layers: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "kernel")}
     kernels = {name: layer.kernel for name, layer in layers.items()}
-    shown = [(name, m) for name, m in model.named_modules() if name.endswith(".weights")]
-    hooks = [m.register_forward_hook(_recording_hook(name.removesuffix(".weights"), found)) for name, m in shown]
+    weight_modules = [(name, m) for name, m in model.named_modules() if name.endswith(".weights")]
+    hooks = [
+        m.register_forward_hook(_recording_hook(name.removesuffix(".weights"), maps)) for name, m in weight_modules
+    ]
     try:
         for name, layer in layers.items():
-            layer.kernel = _recording_kernel(name, found)
+            layer.kernel = _recording_kernel(name, maps)
         yield
     finally:
         for name, layer in layers.items():
@@ -67,18 +72,18 @@ def _recording(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
             hook.remove()
 
 
-def _recording_hook(name: str, found: dict[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
-    def note(module: nn.Module, inputs: Any, weights: Tensor) -> None:
-        before = [found[name]] if name in found else []
-        found[name] = torch.cat([*before, weights], dim=2)  # [B, H, queries so far, keys]
+def _recording_hook(name: str, maps: dict[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def record(module: nn.Module, inputs: Any, weights: Tensor) -> None:
+        previous = [maps[name]] if name in maps else []
+        maps[name] = torch.cat([*previous, weights], dim=2)  # [B, H, queries so far, keys]
 
-    return note
+    return record
 
 
-def _recording_kernel(name: str, found: dict[str, Tensor]) -> Kernel:
+def _recording_kernel(name: str, maps: dict[str, Tensor]) -> Kernel:
     def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        found[name] = attention_weights(q, k, mask, causal)
-        return found[name] @ v
+        maps[name] = attention_weights(q, k, mask, causal)
+        return maps[name] @ v
 
     return kernel
 
@@ -86,27 +91,43 @@ def _recording_kernel(name: str, found: dict[str, Tensor]) -> Kernel:
 def cross_attention(
     model: nn.Module, sources: Sequence[TokenIds], targets: Sequence[TokenIds]
 ) -> list[NDArray[np.float32]]:
-    """Of each pair `[T + 1, S + 1]`: weights over source pieces and EOS at BOS and at each target piece.
+    """Attention from target to source of each pair, averaged over heads: `[T + 1, S + 1]`.
 
-    Where the weights of a position choose what is said next (`rnn`), they are moved to the piece that they chose.
-    The mean over the heads of the last decoder layer but one, which aligns best in models of three layers or
-    more (Garg et al. 2019, section 4.1).
+    Rows are BOS and the target tokens, columns the source tokens and EOS. In models whose weights
+    at a position select the next token (`rnn`), the rows are shifted to the token that they select.
+    The layer is the penultimate decoder layer, which aligns best in models of three layers or more
+    (Garg et al. 2019, section 4.1), and the last one in smaller models.
+
+    Raises:
+        ConfigError: the model has no attention from target to source.
     """
-    found = attention_maps(model, sources, targets)
-    names = [name for name in found if name.endswith(CROSS)]
+    maps = attention_maps(model, sources, targets)
+    names = [name for name in maps if name.endswith(CROSS_ATTENTION)]
     if not names:
-        raise ConfigError("this model has no attention from target to source")
+        raise ConfigError("this model has no attention from target to source, so it cannot align words")
     name = names[-2] if len(names) >= 3 else names[-1]
-    mean = found[name].mean(dim=1).float().cpu().numpy()  # [B, T + 1, S + 1]
-    own = [m[: len(t) + 1, : len(s) + 1] for m, s, t in zip(mean, sources, targets, strict=True)]
-    chooses = hasattr(model.get_submodule(name), "weights")
-    return [np.roll(m, 1, axis=0) if chooses else m for m in own]
+    mean = maps[name].mean(dim=1).float().cpu().numpy()  # [B, T + 1, S + 1]
+    unpadded = [m[: len(t) + 1, : len(s) + 1] for m, s, t in zip(mean, sources, targets, strict=True)]
+    selects_next = hasattr(model.get_submodule(name), "weights")
+    return [np.roll(m, 1, axis=0) if selects_next else m for m in unpadded]
 
 
 def coverage_score(weights: NDArray[np.float32]) -> float:
-    """Σ over source pieces of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14)."""
-    attended = np.minimum(weights[:, :-1].sum(axis=0), 1.0)
-    return float(np.log(np.maximum(attended, 1e-9)).sum())
+    """Σ over source tokens of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14)."""
+    coverage = np.minimum(weights[:, :-1].sum(axis=0), 1.0)
+    return float(np.log(np.maximum(coverage, 1e-9)).sum())
+
+
+def rerank_by_coverage(
+    model: nn.Module, source: TokenIds, hypotheses: Sequence[Hypothesis], beta: float
+) -> list[Hypothesis]:
+    """Add `beta` times the coverage score to the score of each hypothesis of a source, and sort: best first."""
+    targets = [h.ids for h in hypotheses]
+    weights = cross_attention(model, [source] * len(targets), targets)
+    scored = [
+        replace(h, score=h.score + beta * coverage_score(w)) for h, w in zip(hypotheses, weights, strict=True)
+    ]
+    return sorted(scored, key=lambda h: -h.score)
 
 
 def align_words(
@@ -114,42 +135,47 @@ def align_words(
 ) -> list[tuple[int, int]]:
     """Links (source word, target word), counted from 0, sorted.
 
-    Each target piece is linked to the source piece that it attends to most, once it has been said: the
-    weights of the position that reads it (Chen et al. 2020, section 3.1).
+    Each target token is linked to the source token with the largest weight at the position that
+    reads the target token as input (Chen et al. 2020, section 3.1).
 
     Args:
-        weights: `[T + 1, S + 1]` of `cross_attention`. surfaces: bytes of each piece; a space begins a word.
+        weights: `[T + 1, S + 1]`, from `cross_attention`.
+        src_token_bytes, tgt_token_bytes: the bytes of each token; a space starts a word.
     """
     if not len(src_token_bytes) or not len(tgt_token_bytes):
         return []
-    reading = weights[1:, :-1]  # position t + 1 reads piece t
-    sources, targets = _word_of(src_token_bytes), _word_of(tgt_token_bytes)
-    return sorted({(sources[int(row.argmax())], targets[t]) for t, row in enumerate(reading)})
+    reading = weights[1:, :-1]  # position t + 1 reads token t
+    source_words, target_words = _word_indices(src_token_bytes), _word_indices(tgt_token_bytes)
+    return sorted({(source_words[int(row.argmax())], target_words[t]) for t, row in enumerate(reading)})
 
 
 def offset_links(
     links: Sequence[Sequence[tuple[int, int]]], sources: Sequence[str], targets: Sequence[str]
 ) -> list[tuple[int, int]]:
-    """Links of the pieces of a line, counted over the whole line; of each piece its text and its translation."""
-    shifted, source, target = [], 0, 0
-    for own, src, tgt in zip(links, sources, targets, strict=True):
-        shifted += [(s + source, t + target) for s, t in own]
-        source, target = source + len(src.split()), target + len(tgt.split())
+    """Links of the segments of a line, renumbered over the whole line.
+
+    Args:
+        links: of each segment. sources, targets: text and translation of each segment.
+    """
+    shifted, source_offset, target_offset = [], 0, 0
+    for segment_links, source, target in zip(links, sources, targets, strict=True):
+        shifted += [(s + source_offset, t + target_offset) for s, t in segment_links]
+        source_offset, target_offset = source_offset + len(source.split()), target_offset + len(target.split())
     return shifted
 
 
 def pharaoh(links: Sequence[tuple[int, int]]) -> str:
-    """`0-0 1-2 2-1`: the format of Pharaoh and Moses."""
+    """Links in the format of Pharaoh and Moses, `0-0 1-2 2-1`."""
     return " ".join(f"{s}-{t}" for s, t in links)
 
 
-def _word_of(token_bytes: Sequence[bytes]) -> list[int]:
-    """The word that each piece belongs to; words are what blanks separate."""
-    words, word, blank = [], -1, True
+def _word_indices(token_bytes: Sequence[bytes]) -> list[int]:
+    """The index of the word to which each token belongs. Words are separated by spaces."""
+    indices, word, after_space = [], -1, True
     for surface in token_bytes:
         if surface.startswith(b" "):
-            blank = True
-        if blank and surface.strip():
-            word, blank = word + 1, False
-        words.append(max(word, 0))
-    return words
+            after_space = True
+        if after_space and surface.strip():
+            word, after_space = word + 1, False
+        indices.append(max(word, 0))
+    return indices

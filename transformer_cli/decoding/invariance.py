@@ -1,7 +1,8 @@
-"""Does a translation depend on what else is in the batch? Measured on the user's own model and text.
+"""Batch invariance: does a translation depend on the rest of its batch? Measured on the user's model and text.
 
-Sums are made in another order for another batch, so scores differ in their last digits, and two
-hypotheses whose scores agree to those digits may change places. In float64 that is a matter of 1e-15.
+Another batch changes the order of summation, so scores differ in their last digits, and two
+hypotheses whose scores agree up to those digits may change places. In float64 the differences are
+about 1e-15.
 """
 
 from __future__ import annotations
@@ -11,40 +12,46 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 BATCH_SIZES = (1, 7, 64, 512)
-"""Sentences of about average length in a batch."""
+"""Sentences of average length per batch."""
 
 
 @dataclass(frozen=True)
 class Invariance:
-    """Of one way of batching: how many lines came out as in the order and batches of the run."""
+    """The result of one way of batching.
+
+    Attributes:
+        name: description of order and batch size.
+        same: number of lines with the same translation as in the reference batching. lines: number
+            of all lines.
+        first: index of the first line that differs, None if there is none.
+    """
 
     name: str
     same: int
     lines: int
     first: int | None
-    """Index of the first line that differs."""
 
 
 def check_invariance(
     translate: Callable[[Sequence[str], int], list[str]], lines: Sequence[str], average: float, seed: int = 1
 ) -> list[Invariance]:
-    """Translate the same lines in other orders and batches.
+    """Translate the same lines in other orders and batches, and count the translations that stay the same.
 
     Args:
-        translate: (lines, source tokens of a batch) -> translations.
-        lines: the text. average: its pieces a line.
+        translate: (lines, source tokens per batch) -> translations.
+        lines: the text. average: its mean number of source tokens per line.
     """
-    standard = translate(lines, round(average * 64))
+    reference = translate(lines, round(average * 64))
 
     def compare(name: str, order: Sequence[int], batch_tokens: int) -> Invariance:
         texts = translate([lines[i] for i in order], batch_tokens)
-        differ = sorted(i for i, text in zip(order, texts, strict=True) if text != standard[i])
+        differ = sorted(i for i, text in zip(order, texts, strict=True) if text != reference[i])
         return Invariance(name, len(order) - len(differ), len(order), differ[0] if differ else None)
 
     shuffled = list(range(len(lines)))
     random.Random(seed).shuffle(shuffled)
-    found = [
+    results = [
         compare(f"shuffled, batches of {size}", shuffled, round(average * size) if size > 1 else 1)
         for size in BATCH_SIZES
     ]
-    return [*found, compare("every second line alone", range(1, len(lines), 2), round(average * 64))]
+    return [*results, compare("every second line alone", range(1, len(lines), 2), round(average * 64))]

@@ -1,4 +1,4 @@
-"""Forced decoding: how likely a model finds given translations.
+"""Forced decoding: the log-probabilities that a model assigns to given translations.
 
 Shapes: N target tokens of a batch, V vocabulary.
 """
@@ -13,27 +13,29 @@ import numpy as np
 import torch
 
 from transformer_cli.batch import EOS, TokenIds, collate
+from transformer_cli.decoding.search.logits import log_softmax
 from transformer_cli.models.seq2seq import Seq2Seq
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of one pair: log-probability of each target piece and of EOS, in nats."""
+    """The score of one pair. `token_log_probs`: of each target token and of EOS, in nats."""
 
     token_log_probs: list[float]
 
     @property
     def log_prob(self) -> float:
+        """Log-probability of the whole target."""
         return math.fsum(self.token_log_probs)
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean negative log-probability of a piece, EOS included."""
+        """exp of the mean negative log-probability per token, EOS included."""
         return perplexity([self])
 
 
 def perplexity(scores: Sequence[Score]) -> float:
-    """Of all pieces together."""
+    """Perplexity over the tokens of all pairs."""
     tokens = sum(len(s.token_log_probs) for s in scores)
     return math.exp(min(-math.fsum(s.log_prob for s in scores) / max(tokens, 1), 700.0))
 
@@ -49,26 +51,25 @@ def score_pairs(
     """The score of each pair, in order.
 
     Args:
-        sources, targets: ids without BOS and EOS. batch_tokens: of the longer side of a batch, padding included.
+        sources, targets: ids without BOS and EOS.
+        batch_tokens: maximum number of tokens of the longer side of a batch, padding included.
+        progress: called with the number of pairs of each finished batch.
     """
     device = next(model.parameters()).device
-    order = sorted(range(len(sources)), key=lambda i: -_width(sources[i], targets[i]))
-    found: dict[int, Score] = {}
+    order = sorted(range(len(sources)), key=lambda i: -_pair_length(sources[i], targets[i]))
+    scores: dict[int, Score] = {}
     while order:
-        size = max(1, batch_tokens // _width(sources[order[0]], targets[order[0]]))
+        size = max(1, batch_tokens // _pair_length(sources[order[0]], targets[order[0]]))
         rows, order = order[:size], order[size:]
         batch = collate([np.append(sources[i], EOS) for i in rows], [np.append(targets[i], EOS) for i in rows])
         on_device = batch.to(device)
-        states = model(on_device)  # [N, D]
-        log_probs = model.logits(states).log_softmax(
-            dim=-1, dtype=torch.promote_types(states.dtype, torch.float32)
-        )
-        generated = log_probs.gather(1, on_device.tgt_out[:, None]).squeeze(1)  # [N]
-        parts = torch.split(generated, batch.tgt_layout.lengths.tolist())
-        found.update((i, Score(part.tolist())) for i, part in zip(rows, parts, strict=True))
+        log_probs = log_softmax(model.logits(model(on_device)))  # [N, V]
+        target_log_probs = log_probs.gather(1, on_device.tgt_out[:, None]).squeeze(1)  # [N]
+        parts = torch.split(target_log_probs, batch.tgt_layout.lengths.tolist())
+        scores.update((i, Score(part.tolist())) for i, part in zip(rows, parts, strict=True))
         progress(len(rows))
-    return [found[i] for i in range(len(sources))]
+    return [scores[i] for i in range(len(sources))]
 
 
-def _width(source: TokenIds, target: TokenIds) -> int:
+def _pair_length(source: TokenIds, target: TokenIds) -> int:
     return max(len(source), len(target)) + 1

@@ -1,4 +1,4 @@
-"""From a line of text to what search takes: pieces that fit the model, and what a user wishes of them."""
+"""From a line of text to search: segments that fit the model, and the user's constraints on their translations."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]»“”]*\s+|(?<=[。！？])[\
 
 
 class TextCodec(Protocol):
-    """What the translator needs of a tokenizer."""
+    """The methods of a tokenizer that the translator uses."""
 
-    def encode(self, lines: Sequence[str]) -> list[TokenIds]: ...
+    def encode(self, lines: Sequence[str]) -> list[TokenIds]:
+        """Ids of each line, without BOS and EOS."""
+        ...
 
-    def decode(self, sentences: Sequence[TokenIds]) -> list[str]: ...
+    def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
+        """The text of each sentence."""
+        ...
 
-    def token_bytes(self) -> list[bytes]: ...
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of each token, `[V]`; a space starts a word."""
+        ...
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A line, or a part of one that is too long. `is_truncated`: it does not end where a sentence ends."""
+    """A line, or a part of a line that is too long. `is_truncated`: the part does not end at a sentence end."""
 
     text: str
     ids: TokenIds
@@ -36,13 +42,15 @@ class Segment:
 
 @dataclass(frozen=True)
 class TranslationRequest:
-    """What a user wants of a translation beyond the options of search.
+    """Outputs and constraints that the user requests in addition to the options of search.
 
     Attributes:
-        n_best: how many translations of each line. scored: whether anybody looks at log-probabilities.
-        align: whether word alignments are wanted.
-        terms: (source, target): where the source term stands in a line, the target must stand in its translation.
-        avoid: phrases that no translation may hold.
+        n_best: number of translations per line.
+        scored: whether log-probabilities are used.
+        align: whether to compute word alignments.
+        terms: (source, target): if a line contains the source term, its translation must contain
+            the target.
+        avoid: phrases that no translation may contain.
     """
 
     n_best: int = 1
@@ -52,28 +60,28 @@ class TranslationRequest:
     avoid: tuple[str, ...] = ()
 
     def rules(self, tokenizer: TextCodec) -> list[Rule]:
-        """Rules that hold for every line."""
+        """The rules that are the same for every line."""
         return [ForbiddenPhrases(self.avoid, tokenizer.token_bytes())] if self.avoid else []
 
 
-def split_line(line: str, ids: TokenIds, tokenizer: TextCodec, room: int) -> list[Segment]:
-    """The line as it is if its ids fit into `room`; else sentence by sentence, and what is longer still cut.
+def split_line(line: str, ids: TokenIds, tokenizer: TextCodec, max_tokens: int) -> list[Segment]:
+    """The line as a single segment if it has at most `max_tokens` ids; else its sentences, cut if they are longer.
 
-    A model trained on sentences that is given a paragraph tends to translate its beginning and stop. A blank
-    line has no pieces.
+    A model trained on sentences tends to translate the beginning of a paragraph and stop. A blank
+    line has no segments.
     """
     if not line.strip() or not len(ids):
         return []
-    if len(ids) <= room:
+    if len(ids) <= max_tokens:
         return [Segment(line, ids)]
-    return [piece for sentence in _sentences(line) for piece in _cut(sentence, tokenizer, room)]
+    return [segment for sentence in _sentences(line) for segment in _cut(sentence, tokenizer, max_tokens)]
 
 
-def _cut(text: str, tokenizer: TextCodec, room: int) -> list[Segment]:
+def _cut(text: str, tokenizer: TextCodec, max_tokens: int) -> list[Segment]:
     (ids,) = tokenizer.encode([text])
-    if len(ids) <= room:
+    if len(ids) <= max_tokens:
         return [Segment(text, ids)] if len(ids) else []
-    parts = [ids[i : i + room] for i in range(0, len(ids), room)]
+    parts = [ids[i : i + max_tokens] for i in range(0, len(ids), max_tokens)]
     texts = tokenizer.decode(parts)
     return [Segment(part_text, part, is_truncated=True) for part_text, part in zip(texts, parts, strict=True)]
 
@@ -81,34 +89,44 @@ def _cut(text: str, tokenizer: TextCodec, room: int) -> list[Segment]:
 def _sentences(line: str) -> list[str]:
     ends = [match.end() for match in SENTENCE_END.finditer(line)] + [len(line)]
     starts = [0, *ends]
-    return [line[a:b] for a, b in zip(starts, ends, strict=False) if b > a]
+    return [line[start:end] for start, end in zip(starts, ends, strict=False) if end > start]
 
 
 class Terminology:
-    """Which token sequences the translation of a text must hold."""
+    """Finds the token sequences that the translation of a text must contain."""
 
     def __init__(self, terms: Sequence[tuple[str, str]], tokenizer: TextCodec) -> None:
-        """Raises: DataError: a target that the vocabulary cannot say."""
+        """
+        Raises:
+            DataError: a target contains characters that are not in the vocabulary.
+        """
         encoded = tokenizer.encode([target for _, target in terms]) if terms else []
         self.terms: list[tuple[re.Pattern[str], Phrase]] = []
         for (source, target), ids in zip(terms, encoded, strict=True):
             if UNK in ids or not len(ids):
-                raise DataError(f"the term '{target}' holds characters that the vocabulary cannot say")
+                raise DataError(
+                    f"the term '{target}' contains characters that are not in the vocabulary",
+                    hint="remove it from the terms: the model cannot generate it",
+                )
             self.terms.append((_word_pattern(source), tuple(int(i) for i in ids)))
 
-    def assign(self, line: str, pieces: Sequence[Segment]) -> list[tuple[Phrase, ...]]:
-        """For each piece of a line its phrases: those of terms that stand in it, or that pieces cut apart."""
-        wanted: list[list[Phrase]] = [[] for _ in pieces]
+    def assign(self, line: str, segments: Sequence[Segment]) -> list[tuple[Phrase, ...]]:
+        """The required phrases of each segment of a line.
+
+        A term belongs to the segments that contain it, and to the last one if a segment boundary
+        splits it.
+        """
+        required: list[list[Phrase]] = [[] for _ in segments]
         for pattern, phrase in self.terms:
-            if pieces and pattern.search(line):
-                owners = [i for i, piece in enumerate(pieces) if pattern.search(piece.text)]
-                for i in owners or [len(pieces) - 1]:
-                    wanted[i].append(phrase)
-        return [tuple(dict.fromkeys(phrases)) for phrases in wanted]
+            if segments and pattern.search(line):
+                matches = [i for i, segment in enumerate(segments) if pattern.search(segment.text)]
+                for i in matches or [len(segments) - 1]:
+                    required[i].append(phrase)
+        return [tuple(dict.fromkeys(phrases)) for phrases in required]
 
 
 def _word_pattern(term: str) -> re.Pattern[str]:
-    """The term as words of their own, whatever the case; in scripts without blanks anywhere."""
+    """Matches the term as whole words, case-insensitively; in scripts without spaces anywhere."""
     before = r"(?<!\w)" if starts_word(term) else ""
     after = r"(?!\w)" if starts_word(term[-1:]) else ""
     return re.compile(before + re.escape(term) + after, re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""How a batch is searched: greedy, beam, sampling or minimum Bayes risk, with the rules that the options ask for.
+"""How a batch is searched: greedy, beam, sampling or minimum Bayes risk, with the rules that the options require.
 
 Shapes: B sentences of a batch.
 """
@@ -21,16 +21,18 @@ from transformer_cli.decoding.constraints.rules import (
     RepetitionPenalty,
     TargetPrefix,
 )
-from transformer_cli.decoding.search.base import Hypothesis, Rule, Scorer, Search, Selector, StepModel
+from transformer_cli.decoding.execution.cuda_graphs import GraphPool
+from transformer_cli.decoding.search.base import Rule, Search, Selector, StepModel
 from transformer_cli.decoding.search.beam import BeamSearch, TopKSelector
 from transformer_cli.decoding.search.diverse import DiverseGroups
 from transformer_cli.decoding.search.greedy import GreedySearch
+from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
 from transformer_cli.decoding.search.mbr import select_minimum_risk
 from transformer_cli.decoding.search.sampling import Sampler, SampleSearch, uniforms
-from transformer_cli.decoding.search.static import GraphPool, StaticSearch
+from transformer_cli.decoding.search.static import StaticSearch
 from transformer_cli.schema import DecodingConfig
 
-NOTHING: TokenIds = np.empty(0, dtype=np.int64)
+NO_TOKENS: TokenIds = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -39,40 +41,42 @@ class SourceSentence:
 
     Attributes:
         ids: `[S]`, without EOS.
-        limit: most tokens of a translation, EOS included. minimum: fewest, EOS not counted.
-        number: its place in the whole text, which sampling is seeded by.
-        prefix: tokens that the translation begins with. phrases: token sequences that it must hold.
+        limit: maximum number of tokens of the translation, EOS included.
+        minimum: minimum number of tokens of the translation, EOS excluded.
+        number: position in the whole text; seeds sampling.
+        prefix: tokens with which the translation starts.
+        phrases: token sequences that the translation must contain.
     """
 
     ids: TokenIds
     limit: int
     minimum: int = 0
     number: int = 0
-    prefix: TokenIds = field(default_factory=lambda: NOTHING)
+    prefix: TokenIds = field(default_factory=lambda: NO_TOKENS)
     phrases: tuple[Phrase, ...] = ()
 
 
 class Strategy(ABC):
-    """Begins the search of a batch, and has the last word on what was found."""
+    """Starts the search of a batch and ranks its results."""
 
     @abstractmethod
     def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
-        """The search of these sentences, under way."""
+        """A new search of these sentences."""
 
-    def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
-        """The hypotheses of a sentence, at least one, in the vocabulary's ids -> the best first."""
-        return found
+    def rank(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+        """The hypotheses of a sentence, at least one, with ids of the whole vocabulary -> best first."""
+        return hypotheses
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """The rules of a batch; `shared` are those that do not look at the sentence."""
+    """Builds the rules of a batch. `shared`: rules that are the same for every sentence."""
 
     options: DecodingConfig
     shared: Sequence[Rule] = ()
 
-    def of(self, sources: Sequence[SourceSentence], device: torch.device) -> list[Rule]:
-        """Rules that express a wish first; those that keep a promise last, for they have the last word."""
+    def for_batch(self, sources: Sequence[SourceSentence], device: torch.device) -> list[Rule]:
+        """Preferences first. Hard constraints are last, so that they override the preferences."""
         o, rules = self.options, list(self.shared)
         if o.repetition_penalty > 1.0:
             rules.append(RepetitionPenalty(o.repetition_penalty))
@@ -89,7 +93,7 @@ class RuleSet:
 
 @dataclass(frozen=True)
 class GreedyStrategy(Strategy):
-    """See `GreedySearch`. `accelerate` makes a model faster whose largest logit alone matters."""
+    """Uses `GreedySearch`. `accelerate`: wraps a model of which only the largest logit is used."""
 
     rules: RuleSet
     scorer: Scorer
@@ -98,7 +102,7 @@ class GreedyStrategy(Strategy):
     accelerate: Callable[[StepModel], StepModel]
 
     def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
-        rules = self.rules.of(sources, self.device)
+        rules = self.rules.for_batch(sources, self.device)
         if not self.scored and not rules:
             model = self.accelerate(model)
         limits = length_limits(sources, self.device)
@@ -107,7 +111,7 @@ class GreedyStrategy(Strategy):
 
 @dataclass(frozen=True)
 class BeamStrategy(Strategy):
-    """See `BeamSearch`."""
+    """Uses `BeamSearch`."""
 
     rules: RuleSet
     scorer: Scorer
@@ -117,7 +121,7 @@ class BeamStrategy(Strategy):
     device: torch.device
 
     def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
-        bound = any(s.phrases for s in sources)
+        has_phrases = any(s.phrases for s in sources)
         return BeamSearch(
             model,
             memory,
@@ -125,14 +129,14 @@ class BeamStrategy(Strategy):
             beam=self.beam,
             n_best=self.n_best,
             scorer=self.scorer,
-            rules=self.rules.of(sources, self.device),
-            selector=DynamicBeamAllocation([s.phrases for s in sources]) if bound else self.selector,
+            rules=self.rules.for_batch(sources, self.device),
+            selector=DynamicBeamAllocation([s.phrases for s in sources]) if has_phrases else self.selector,
         )
 
 
 @dataclass(frozen=True)
 class StaticStrategy(Strategy):
-    """Greedy and beam search in `graph_pool`; batches that have rules are searched as `other` does."""
+    """Uses `StaticSearch` in `graph_pool`, and `fallback` for batches with rules."""
 
     rules: RuleSet
     scorer: Scorer
@@ -141,11 +145,11 @@ class StaticStrategy(Strategy):
     scored: bool
     device: torch.device
     graph_pool: GraphPool
-    other: Strategy
+    fallback: Strategy
 
     def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
-        if self.rules.of(sources, self.device):
-            return self.other.start(model, memory, sources)
+        if self.rules.for_batch(sources, self.device):
+            return self.fallback.start(model, memory, sources)
         return StaticSearch(
             model,
             memory,
@@ -161,7 +165,7 @@ class StaticStrategy(Strategy):
 
 @dataclass(frozen=True)
 class SamplingStrategy(Strategy):
-    """See `SampleSearch`; samples of a sentence are ranked by score, equal ones once."""
+    """Uses `SampleSearch`. The samples of a sentence are ranked by score, without duplicates."""
 
     rules: RuleSet
     scorer: Scorer
@@ -179,17 +183,17 @@ class SamplingStrategy(Strategy):
             uniforms(self.seed, [s.number for s in sources], self.samples, int(limits.max())),
             sampler=self.sampler,
             scorer=self.scorer,
-            rules=self.rules.of(sources, self.device),
+            rules=self.rules.for_batch(sources, self.device),
         )
 
-    def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
-        by_tokens = {tuple(h.tokens): h for h in found}
+    def rank(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+        by_tokens = {tuple(h.tokens): h for h in hypotheses}
         return sorted(by_tokens.values(), key=lambda h: -h.score)
 
 
 @dataclass(frozen=True)
 class MinimumBayesRiskStrategy(Strategy):
-    """Samples, of which the one most like the others comes first; see `mbr`."""
+    """Draws samples and ranks the one with the lowest expected risk first; see `mbr`."""
 
     sampling: SamplingStrategy
     decode: Callable[[Sequence[TokenIds]], list[str]]
@@ -197,10 +201,10 @@ class MinimumBayesRiskStrategy(Strategy):
     def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
         return self.sampling.start(model, memory, sources)
 
-    def rank(self, found: list[Hypothesis]) -> list[Hypothesis]:
-        texts = self.decode([np.array(h.tokens, dtype=np.int64) for h in found])
-        chosen = found[select_minimum_risk(texts)]
-        return [chosen, *(h for h in self.sampling.rank(found) if h.tokens != chosen.tokens)]
+    def rank(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+        texts = self.decode([h.ids for h in hypotheses])
+        best = hypotheses[select_minimum_risk(texts)]
+        return [best, *(h for h in self.sampling.rank(hypotheses) if h.tokens != best.tokens)]
 
 
 def build_strategy(
@@ -214,12 +218,16 @@ def build_strategy(
     accelerate: Callable[[StepModel], StepModel] = lambda model: model,
     graph_pool: GraphPool | None = None,
 ) -> Strategy:
-    """The strategy that the options describe.
+    """The strategy for these options.
 
     Args:
-        decode: ids -> text, for what compares texts. wanted: how many hypotheses of a sentence will be used.
-        scored: whether anybody will look at log-probabilities. everywhere: rules for all sentences.
-        screen: see `GreedyStrategy`. stages: what plain search takes its steps in, if there are any.
+        decode: ids -> text, for strategies that compare texts.
+        n_best: number of hypotheses per sentence that are used.
+        scored: whether log-probabilities are used.
+        shared: rules for all sentences.
+        accelerate: see `GreedyStrategy`.
+        graph_pool: buckets for greedy and beam search without rules; None uses the stepwise
+            searches.
     """
     rules, scorer = RuleSet(options, shared), Scorer(options.length_penalty)
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
@@ -233,18 +241,16 @@ def build_strategy(
         selector = DiverseGroups(groups, options.diversity_strength)
         return BeamStrategy(rules, scorer, beam, n_best, selector, device)
     scored = scored or beam > 1
-    plain: Strategy = (
+    stepwise: Strategy = (
         GreedyStrategy(rules, scorer, scored, device, accelerate)
         if beam == 1
         else BeamStrategy(rules, scorer, beam, n_best, TopKSelector(), device)
     )
-    return (
-        plain
-        if graph_pool is None
-        else StaticStrategy(rules, scorer, beam, n_best, scored, device, graph_pool, plain)
-    )
+    if graph_pool is None:
+        return stepwise
+    return StaticStrategy(rules, scorer, beam, n_best, scored, device, graph_pool, stepwise)
 
 
 def length_limits(sources: Sequence[SourceSentence], device: torch.device) -> torch.Tensor:
-    """`[B]` int64."""
+    """Maximum length of each translation, EOS included: `[B]` int64."""
     return torch.tensor([s.limit for s in sources], device=device)

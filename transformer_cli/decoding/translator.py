@@ -1,7 +1,7 @@
-"""Text in, text out: batching by length, search on one thread or several, and the order of the lines restored.
+"""Text to text: splits lines into segments, batches them by length, searches, and restores the order of the lines.
 
-Every line gives one translation. Blank lines never reach the model; a line longer than the model was trained
-for is translated in pieces and joined.
+Every line yields one translation. Blank lines are not passed to the model. A line longer than the
+sentences that the model was trained on is translated in segments, which are joined.
 """
 
 from __future__ import annotations
@@ -10,77 +10,42 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from transformer_cli.batch import EOS, UNK, TokenIds, collate_sentences
-from transformer_cli.decoding.alignment import align_words, coverage_score, cross_attention, offset_links
+from transformer_cli.decoding.alignment import align_words, cross_attention, rerank_by_coverage
 from transformer_cli.decoding.constraints.phrases import Phrase, contains_phrase
 from transformer_cli.decoding.execution.batch_merging import ActiveBatch, MemoryBoundSearch
+from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax, Int8ArgmaxModel
 from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.execution.workers import map_unordered, partition_batches
-from transformer_cli.decoding.search.base import Hypothesis
-from transformer_cli.decoding.search.static import GraphPool
 from transformer_cli.decoding.segments import Segment, Terminology, TextCodec, TranslationRequest, split_line
-from transformer_cli.decoding.strategy import NOTHING, SourceSentence, build_strategy
+from transformer_cli.decoding.strategy import NO_TOKENS, SourceSentence, build_strategy
+from transformer_cli.decoding.translation import (
+    Alternative,
+    SearchResult,
+    SegmentTranslation,
+    Translation,
+    join_segments,
+)
 from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig
 
 EXTRA_LENGTH = 10
-"""Pieces that every translation may have beyond max_length_ratio times its source."""
-
+"""Tokens that every translation may have in addition to `max_length_ratio` times the length of its source."""
 CPU_BATCH, GPU_BATCH = 8192, 16_384
-"""Source tokens of a batch where `decoding.batch_tokens` says nothing; beams or samples share them."""
-PARTS = 1 << 16
-"""Parts of a line that can be told apart by their number."""
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """Another translation of a line. `score` as in `Translation`."""
-
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Translation:
-    """One line of output.
-
-    Attributes:
-        text: the translation.
-        score: length-normalised log-probability; the mean over the pieces of a split line, 0 for an empty one.
-        status: `ok`, `empty` (blank in, blank out), `split` (translated sentence by sentence) or `cut` (a sentence
-            longer than the model takes was cut in the middle).
-        token_log_probs: of each piece of the translation and of its end.
-        alternatives: the n best, the translation itself first; distinct texts, best first.
-        links: word alignment (source word, target word), if it was asked for.
-        seconds: what the batches searched together with it took, divided by the sentences in them.
-    """
-
-    text: str
-    score: float
-    status: str
-    token_log_probs: list[float] = field(default_factory=list)
-    alternatives: list[Alternative] = field(default_factory=list)
-    links: list[tuple[int, int]] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What search found for one source: hypotheses, best first, and the seconds that it took."""
-
-    hypotheses: list[Hypothesis]
-    seconds: float
+"""Source tokens per batch unless `decoding.batch_tokens` is set, divided by the number of beams or samples."""
+MAX_SEGMENTS = 1 << 16
+"""Segments of a line that have distinct numbers."""
 
 
 class Translator:
-    """A model, its vocabularies and the way to search."""
+    """Translates lines of text with a model, its tokenizers and a search strategy."""
 
     def __init__(
         self,
@@ -96,15 +61,19 @@ class Translator:
         output: Int8Argmax | None = None,
         graph_pool: GraphPool | None = None,
     ) -> None:
-        """`max_length`: pieces of a source, EOS included, before it is split; `max_target`: the model's bound.
-
-        `shortlist`, `output`: ways to spare a part of the output projection, one of them at most. `graph_pool`: where
-        plain search takes its steps; not with a shortlist, which makes a model of its own of each batch.
+        """
+        Args:
+            max_length: maximum number of tokens of a source, EOS included; longer lines are split.
+            max_target: maximum number of tokens that the model can generate.
+            shortlist, output: two ways to reduce the cost of the output projection; at most one may
+                be set.
+            graph_pool: buckets for greedy and beam search without rules. Excludes `shortlist`,
+                which builds another model for each batch.
         """
         self.shortlist = shortlist
         self.model = model
         self.graph_pool = graph_pool
-        self.search_batches = MemoryBoundSearch(self._release)
+        self.search_batches = MemoryBoundSearch(self._release_memory)
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
@@ -123,6 +92,17 @@ class Translator:
             graph_pool=graph_pool,
         )
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return next(self.model.parameters()).device
+
+    @property
+    def threads(self) -> int:
+        """Number of worker threads on a CPU; 0 on a GPU, which a single batch keeps busy."""
+        on_cpu = self.device.type == "cpu"
+        return (self.options.threads or torch.get_num_threads()) if on_cpu else 0
+
     def translate(
         self,
         lines: Sequence[str],
@@ -131,36 +111,39 @@ class Translator:
         prefixes: Sequence[str] = (),
         first: int = 0,
     ) -> list[Translation]:
-        """One translation a line, in order.
+        """The translation of each line, in order.
 
         Args:
-            progress: told, by one thread at a time, how many pieces more are finished.
-            prefixes: what each translation begins with, one a line, if there are any.
-            first: number of the first line in the whole text; sampling is seeded by it.
+            progress: called with the number of newly finished segments, from one thread at a time.
+                The number is negative if a batch ran out of memory and is repeated in smaller
+                parts.
+            prefixes: the beginning of the translation of each line; empty for no prefixes.
+            first: number of the first line in the whole text; seeds sampling.
 
         Raises:
-            DataError: a prefix that cannot be said, or a line of which more is demanded than the model can say.
+            DataError: a prefix cannot be generated, or is longer, with the required phrases, than
+                the model allows.
         """
         if prefixes and self.shortlist is not None:
-            raise ConfigError("--shortlist excludes --prefix: it may hold pieces that the list leaves out")
+            raise ConfigError("--shortlist excludes --prefix: a prefix may contain tokens not on the shortlist")
         encoded = self.src_tokenizer.encode(lines)
-        starts = self._prefixes(prefixes, first) if prefixes else [NOTHING] * len(lines)
-        pieces: list[Segment] = []
+        prefix_ids = self._encode_prefixes(prefixes, first) if prefixes else [NO_TOKENS] * len(lines)
+        segments: list[Segment] = []
         sources: list[SourceSentence] = []
-        owners: list[list[int]] = []  # which pieces make up each line
+        segments_of_line: list[range] = []  # indices into `segments`
         for number, (line, ids) in enumerate(zip(lines, encoded, strict=True), first):
             parts = split_line(line, ids, self.src_tokenizer, self.max_length - 1)
-            owners.append(list(range(len(pieces), len(pieces) + len(parts))))
-            wanted = self.terminology.assign(line, parts)
-            for i, (part, phrases) in enumerate(zip(parts, wanted, strict=True)):
-                prefix = starts[number - first] if i == 0 else NOTHING
-                sources.append(self.source(part, number, i, prefix, phrases))
-            pieces.extend(parts)
-        found = self.search(sources, progress)
-        links = self._align(sources, found)
-        best = self.tgt_tokenizer.decode([_ids(f.hypotheses[0]) for f in found])
-        results = list(zip(pieces, found, best, links, strict=True))
-        return [self._join([results[i] for i in own]) for own in owners]
+            segments_of_line.append(range(len(segments), len(segments) + len(parts)))
+            required = self.terminology.assign(line, parts)
+            for i, (part, phrases) in enumerate(zip(parts, required, strict=True)):
+                prefix = prefix_ids[number - first] if i == 0 else NO_TOKENS
+                sources.append(self._source_sentence(part, number, i, prefix, phrases))
+            segments.extend(parts)
+        results = self.search(sources, progress)
+        links = self._align(sources, results)
+        texts = self.tgt_tokenizer.decode([r.best.ids for r in results])
+        translated = [SegmentTranslation(*x) for x in zip(segments, results, texts, links, strict=True)]
+        return [self._join([translated[i] for i in indices]) for indices in segments_of_line]
 
     def search(
         self, sources: Sequence[SourceSentence], progress: Callable[[int], object] = lambda done: None
@@ -170,164 +153,131 @@ class Translator:
         self.model.eval()
         order = sorted(range(len(sources)), key=lambda i: -len(sources[i].ids))
         lengths = [len(sources[i].ids) + 1 for i in order]
-        shifts = [
+        tasks = [
             [order[start:end] for start, end in bounds]
-            for bounds in partition_batches(lengths, self._budget(), max(1, self.threads))
+            for bounds in partition_batches(lengths, self._tokens_per_batch(), max(1, self.threads))
         ]
-        found: dict[int, SearchResult] = {}
-        told = threading.Lock()
+        results: dict[int, SearchResult] = {}
+        lock = threading.Lock()
 
-        def tell(done: int) -> None:
-            with told:
+        def report(done: int) -> None:
+            with lock:
                 progress(done)
 
-        for results in map_unordered(shifts, lambda batches: self._run(batches, sources, tell), self.threads):
-            found.update(results)
+        for partial_results in map_unordered(
+            tasks, lambda batches: self._search_task(batches, sources, report), self.threads
+        ):
+            results.update(partial_results)
         self.model.train(was_training)
-        return self._apply_coverage_penalty(sources, [found[i] for i in range(len(sources))])
+        return [self._rerank(source, results[i]) for i, source in enumerate(sources)]
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies."""
-        return next(self.model.parameters()).device
-
-    @property
-    def threads(self) -> int:
-        """Workers of one thread each; 0 on a GPU, which one batch fills."""
-        on_cpu = self.device.type == "cpu"
-        return (self.options.threads or torch.get_num_threads()) if on_cpu else 0
-
-    def _run(
+    def _search_task(
         self,
         batches: Sequence[Sequence[int]],
         sources: Sequence[SourceSentence],
         progress: Callable[[int], object],
     ) -> dict[int, SearchResult]:
-        """What is found for the sources in these batches, on this thread."""
-        began = time.perf_counter()
+        """The results for the sources in these batches, computed on the current thread."""
+        start = time.perf_counter()
         with torch.inference_mode():
-            found = self.search_batches(
+            results = self.search_batches(
                 batches,
                 lambda batch: self._start_batch(batch, sources),
                 progress,
                 size=lambda batch: len(batch) * max(len(sources[i].ids) + 1 for i in batch),
             )
-        seconds = (time.perf_counter() - began) / len(found)
-        return {i: SearchResult(self.strategy.rank(hypotheses), seconds) for i, hypotheses in found.items()}
+        seconds = (time.perf_counter() - start) / len(results)
+        return {i: SearchResult(self.strategy.rank(hypotheses), seconds) for i, hypotheses in results.items()}
 
     def _start_batch(self, batch: Sequence[int], sources: Sequence[SourceSentence]) -> ActiveBatch:
-        mine, device = [sources[i] for i in batch], self.device
-        ids, layout = collate_sentences([np.append(s.ids, EOS) for s in mine])
+        sentences, device = [sources[i] for i in batch], self.device
+        ids, layout = collate_sentences([np.append(s.ids, EOS) for s in sentences])
         memory = self.model.encode(ids.to(device), layout.to(device))
         if self.shortlist is None:
-            return ActiveBatch(self.strategy.start(self.model, memory, mine), batch)
-        model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in mine])
-        return ActiveBatch(self.strategy.start(model, memory, mine), batch, model.map_ids)
+            return ActiveBatch(self.strategy.start(self.model, memory, sentences), batch)
+        model = ShortlistedModel(self.model, self.shortlist, [s.ids for s in sentences])
+        return ActiveBatch(self.strategy.start(model, memory, sentences), batch, model.map_ids)
 
-    def _release(self) -> None:
+    def _release_memory(self) -> None:
         if self.graph_pool is not None:
             self.graph_pool.clear()
         torch.cuda.empty_cache()
 
-    def _budget(self) -> int:
-        """Source tokens of a batch."""
+    def _tokens_per_batch(self) -> int:
+        """Maximum number of source tokens of a batch."""
         o, on_cpu = self.options, self.device.type == "cpu"
         width = o.mbr_samples or (self.request.n_best if o.sample else o.beam)
         return o.batch_tokens or max(1, (CPU_BATCH if on_cpu else GPU_BATCH) // width)
 
-    def source(
-        self,
-        piece: Segment,
-        line: int = 0,
-        part: int = 0,
-        prefix: TokenIds = NOTHING,
-        phrases: tuple[Phrase, ...] = (),
+    def _source_sentence(
+        self, segment: Segment, line: int, part: int, prefix: TokenIds, phrases: tuple[Phrase, ...]
     ) -> SourceSentence:
-        """What search takes for a part of a line: its bounds on length and what its translation must hold."""
-        demanded = len(prefix) + sum(map(len, phrases))
-        o, length = self.options, len(piece.ids)
-        limit = math.ceil(o.max_length_ratio * length) + EXTRA_LENGTH + demanded
+        """The input of search for a segment: its length limits and the constraints on its translation."""
+        required = len(prefix) + sum(map(len, phrases))
+        o, length = self.options, len(segment.ids)
+        limit = math.ceil(o.max_length_ratio * length) + EXTRA_LENGTH + required
         if self.max_target is not None:
             limit = min(limit, self.max_target)
-            if demanded >= limit:
-                raise DataError(f"line {line + 1}: more is demanded of its translation than the model can say")
+            if required >= limit:
+                raise DataError(
+                    f"line {line + 1}: its prefix and required terms have {required} tokens, "
+                    f"the model generates at most {limit - 1}",
+                    hint="shorten the prefix or require fewer terms",
+                )
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
-        return SourceSentence(piece.ids, limit, minimum, line * PARTS + part, prefix, phrases)
+        return SourceSentence(segment.ids, limit, minimum, line * MAX_SEGMENTS + part, prefix, phrases)
 
-    def _prefixes(self, prefixes: Sequence[str], first: int) -> list[TokenIds]:
-        """Ids of each prefix. Raises: DataError where it cannot or must not be said."""
+    def _encode_prefixes(self, prefixes: Sequence[str], first: int) -> list[TokenIds]:
+        """Ids of each prefix.
+
+        Raises:
+            DataError: a prefix contains characters that are not in the vocabulary, or a phrase to
+                avoid.
+        """
         encoded = self.tgt_tokenizer.encode(prefixes)
         for number, (text, ids) in enumerate(zip(prefixes, encoded, strict=True), first + 1):
             if UNK in ids:
-                raise DataError(f"the prefix of line {number} holds characters that the vocabulary cannot say")
+                raise DataError(
+                    f"the prefix of line {number} contains characters that are not in the vocabulary",
+                    hint="remove them from the prefix: the model cannot generate them",
+                )
             for phrase in self.request.avoid:
                 if contains_phrase(text, phrase):
-                    raise DataError(f"the prefix of line {number} holds '{phrase}', which is to be avoided")
+                    raise DataError(
+                        f"the prefix of line {number} contains '{phrase}', which --avoid forbids",
+                        hint="remove the phrase from one of the two files",
+                    )
         return encoded
 
-    def _apply_coverage_penalty(
-        self, sources: Sequence[SourceSentence], found: list[SearchResult]
-    ) -> list[SearchResult]:
-        """Finished hypotheses ranked anew with GNMT's coverage penalty."""
+    def _rerank(self, source: SourceSentence, result: SearchResult) -> SearchResult:
         beta = self.options.coverage_penalty
         if not beta:
-            return found
-        ranked = []
-        for source, one in zip(sources, found, strict=True):
-            targets = [_ids(h) for h in one.hypotheses]
-            weights = cross_attention(self.model, [source.ids] * len(targets), targets)
-            scored = [
-                replace(h, score=h.score + beta * coverage_score(w))
-                for h, w in zip(one.hypotheses, weights, strict=True)
-            ]
-            ranked.append(replace(one, hypotheses=sorted(scored, key=lambda h: -h.score)))
-        return ranked
+            return result
+        return replace(result, hypotheses=rerank_by_coverage(self.model, source.ids, result.hypotheses, beta))
 
     def _align(
-        self, sources: Sequence[SourceSentence], found: Sequence[SearchResult]
+        self, sources: Sequence[SourceSentence], results: Sequence[SearchResult]
     ) -> list[list[tuple[int, int]]]:
+        """Word alignment of each source with its best hypothesis; empty if not requested."""
         if not self.request.align:
-            return [[] for _ in found]
-        src_token_bytes, tgt_token_bytes = self.src_tokenizer.token_bytes(), self.tgt_tokenizer.token_bytes()
+            return [[] for _ in results]
+        src_bytes, tgt_bytes = self.src_tokenizer.token_bytes(), self.tgt_tokenizer.token_bytes()
         links = []
-        for source, one in zip(sources, found, strict=True):
-            target = _ids(one.hypotheses[0])
+        for source, result in zip(sources, results, strict=True):
+            target = result.best.ids
             (weights,) = cross_attention(self.model, [source.ids], [target])
-            links.append(
-                align_words(
-                    weights, [src_token_bytes[i] for i in source.ids], [tgt_token_bytes[i] for i in target]
-                )
-            )
+            links.append(align_words(weights, [src_bytes[i] for i in source.ids], [tgt_bytes[i] for i in target]))
         return links
 
-    def _join(self, parts: Sequence[tuple[Segment, SearchResult, str, list[tuple[int, int]]]]) -> Translation:
-        if not parts:
-            return Translation("", 0.0, "empty", alternatives=[Alternative("", 0.0)])
-        pieces, found, texts, links = zip(*parts, strict=True)
-        best = [f.hypotheses[0] for f in found]
-        score = sum(h.score for h in best) / len(best)
-        text = " ".join(t.strip() for t in texts)
-        status = "cut" if any(p.is_truncated for p in pieces) else "ok" if len(pieces) == 1 else "split"
-        alone = len(pieces) > 1 or self.request.n_best == 1
-        alternatives = [Alternative(text, score)] if alone else self._alternatives(found[0])
-        return Translation(
-            text,
-            score,
-            status,
-            [p for h in best for p in h.token_log_probs],
-            alternatives,
-            offset_links(links, [p.text for p in pieces], texts),
-            sum(f.seconds for f in found),
-        )
+    def _join(self, segments: Sequence[SegmentTranslation]) -> Translation:
+        """The translation of a line. Only lines of a single segment have alternatives."""
+        has_alternatives = len(segments) == 1 and self.request.n_best > 1
+        return join_segments(segments, self._alternatives(segments[0].result) if has_alternatives else ())
 
-    def _alternatives(self, found: SearchResult) -> list[Alternative]:
-        """Distinct texts: two hypotheses may spell the same words in different pieces."""
-        texts = self.tgt_tokenizer.decode([_ids(h) for h in found.hypotheses])
+    def _alternatives(self, result: SearchResult) -> list[Alternative]:
+        """The n best distinct texts: hypotheses of different tokens may have the same text."""
+        texts = self.tgt_tokenizer.decode([h.ids for h in result.hypotheses])
         scores: dict[str, float] = {}
-        for text, hypothesis in zip(texts, found.hypotheses, strict=True):
+        for text, hypothesis in zip(texts, result.hypotheses, strict=True):
             scores.setdefault(text.strip(), hypothesis.score)
         return [Alternative(text, score) for text, score in list(scores.items())[: self.request.n_best]]
-
-
-def _ids(hypothesis: Hypothesis) -> TokenIds:
-    return np.array(hypothesis.tokens, dtype=np.int64)

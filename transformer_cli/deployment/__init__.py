@@ -1,1 +1,1 @@
-"""Models for other programs: exports, each checked against our own translations."""
+"""Exports for other programs, each verified against the translations of this program."""

@@ -1,8 +1,8 @@
-"""Our weights as a model of CTranslate2: the one place that knows both.
+"""Conversion of the weights to a CTranslate2 model specification.
 
-CTranslate2 describes a Transformer by a tree of arrays (a specification). What it says otherwise than we do:
-LayerNorm has a shift (zeros here), positions are a table, what is never said is a bias of the output projection.
-Shapes: D `d_model`, F `d_ff`, V vocabulary, P positions; matrices are `[outputs, inputs]` on both sides.
+CTranslate2 describes a Transformer by a tree of arrays (a specification). Differences to this program: LayerNorm
+has a bias (zeros here), positions are a table, and excluded tokens get a negative bias in the output projection.
+Shapes: D `d_model`, F `d_ff`, V vocabulary, P positions; matrices are `[outputs, inputs]` in both programs.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ QUANTIZATIONS = (
     "int8_float16",
     "int8_bfloat16",
 )
-NEVER = -1e4
-"""Added to the logits of PAD, UNK and BOS, which no translation holds; small enough, and still a float16."""
+EXCLUDED_BIAS = -1e4
+"""Added to the logits of PAD, UNK and BOS, so that they are never generated; representable in float16."""
 MIN_POSITIONS = 2048
-"""Rows of a table of sinusoids, at least: beyond any line that is translated in one piece."""
+"""Minimum number of rows of the sinusoid table: more than the longest segment that is translated at once."""
 NORMS = {"layer": False, "rms": True}
 POSITIONS = ("sinusoidal", "learned", "rotary")
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "swiglu": "SWISH"}
-"""Ours -> the name in CTranslate2; its GELU is the exact one, and SWISH in a gated network is SwiGLU."""
+"""Name here -> name in CTranslate2. Its GELU is the exact one, and SWISH with a gate is SwiGLU."""
 
 
 def import_ctranslate2() -> Any:
-    """The package. Raises: ConfigError if it is not installed."""
+    """Import the package. Raises: ConfigError if it is not installed."""
     try:
         import ctranslate2
     except ImportError:
         raise ConfigError(
             "--to ctranslate2 needs the package ctranslate2, which is not installed",
-            hint="install it: pip install ctranslate2   (the extra [export] of this project)",
+            hint="install it: pip install ctranslate2   (or this package with the extra [export])",
         ) from None
     return ctranslate2
 
 
 def longest_sequence(config: Config) -> int:
-    """P, the positions of a sentence on either side; rotary ones have no bound, and are held to this."""
+    """P, the maximum length of source and target; rotary positions have no limit, but use this one too."""
     if config.model.positions == "learned":
         return config.model.max_positions
     return max(MIN_POSITIONS, 2 * config.data.max_length)
 
 
 def check_supported(config: ModelConfig) -> None:
-    """Raises: ConfigError naming the key, if CTranslate2 cannot compute what this model computes."""
-    known: dict[str, tuple[str, ...]] = {
+    """Raises: ConfigError naming the key of a feature that CTranslate2 does not support."""
+    supported: dict[str, tuple[str, ...]] = {
         "encoder": ("transformer",),
         "decoder": ("transformer",),
         "norm": ("pre", "post"),
@@ -73,51 +73,51 @@ def check_supported(config: ModelConfig) -> None:
         "activation": tuple(ACTIVATIONS),
         "tie_embeddings": ("none", "decoder", "all"),
     }
-    for key, values in known.items():
+    for key, values in supported.items():
         value = getattr(config, key)
         if value not in values:
             raise ConfigError(
                 f"model.{key} {value}: cannot be exported to CTranslate2",
-                hint=f"it can be: {', '.join(values)}; any model can be exported with --to bundle",
+                hint=f"supported: {', '.join(values)}; any model can be exported with --to bundle",
             )
 
 
 class WeightTree:
-    """Arrays taken by name; in the end none may be left, for a weight that is not exported changes the model."""
+    """Weights that are taken by name; `finish` checks that all were exported."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = dict(weights)
 
     def take(self, name: str) -> Array:
-        """A copy: CTranslate2 quantizes arrays in place."""
+        """Remove and return a weight, as a copy: CTranslate2 quantizes arrays in place."""
         return self._weights.pop(name).detach().to("cpu", torch.float32, copy=True).numpy()
 
-    def parts(self, name: str, count: int) -> list[Array]:
-        """`[count · rows, columns]` -> `count` arrays `[rows, columns]`."""
+    def take_split(self, name: str, count: int) -> list[Array]:
+        """Take a weight `[count · rows, columns]` and split it into `count` arrays `[rows, columns]`."""
         return [part.copy() for part in np.split(self.take(name), count)]
 
     def __contains__(self, name: str) -> bool:
         return name in self._weights
 
     def finish(self) -> None:
-        """Raises: ConfigError if a weight has no place in CTranslate2."""
+        """Raises: ConfigError if a weight was not exported."""
         if self._weights:
             raise ConfigError(
-                f"this model has weights that CTranslate2 has no place for: {', '.join(sorted(self._weights))}"
+                f"this model has weights that CTranslate2 does not support: {', '.join(sorted(self._weights))}"
             )
 
 
 def build_spec(
     config: ModelConfig, weights: Mapping[str, Tensor], vocabularies: Vocabularies, positions: int
 ) -> Any:
-    """A validated `ctranslate2.specs.TransformerSpec`.
+    """Build a validated `ctranslate2.specs.TransformerSpec`.
 
     Args:
-        weights: parameters by name, as `Seq2Seq.named_parameters` gives them (a shared one once).
-        positions: P, rows of the table of sinusoids.
+        weights: parameters by name, as returned by `Seq2Seq.named_parameters` (shared parameters once).
+        positions: P, number of rows of the sinusoid table.
 
     Raises:
-        ConfigError: no package ctranslate2, or a model that it cannot represent.
+        ConfigError: ctranslate2 is not installed, or it does not support the model.
     """
     specs = import_ctranslate2().specs
     check_supported(config)
@@ -151,7 +151,7 @@ def build_spec(
 
 
 def _fill_layer(spec: Any, tree: WeightTree, name: str, config: ModelConfig) -> None:
-    """An encoder layer; a decoder layer has cross-attention between."""
+    """Fill an encoder layer, or a decoder layer if it has cross-attention."""
     attention = spec.self_attention
     attention.linear[0].weight = tree.take(f"{name}.self_attention.query_key_value.weight")  # [3D, D]
     attention.linear[1].weight = tree.take(f"{name}.self_attention.out.weight")
@@ -162,7 +162,7 @@ def _fill_layer(spec: Any, tree: WeightTree, name: str, config: ModelConfig) -> 
             linear.weight = tree.take(f"{name}.cross_attention.{part}.weight")
         _fill_norm(cross.layer_norm, tree, f"{name}.cross_residual.norm")
     if config.activation == "swiglu":
-        gate, value = tree.parts(f"{name}.feed_forward.up.weight", 2)  # [F, D] each
+        gate, value = tree.take_split(f"{name}.feed_forward.up.weight", 2)  # [F, D] each
         spec.ffn.linear_0.weight, spec.ffn.linear_0_noact.weight = gate, value
     else:
         spec.ffn.linear_0.weight = tree.take(f"{name}.feed_forward.up.weight")
@@ -171,14 +171,14 @@ def _fill_layer(spec: Any, tree: WeightTree, name: str, config: ModelConfig) -> 
 
 
 def _fill_norm(spec: Any, tree: WeightTree, name: str) -> None:
-    """The epsilons (1e-5 with a shift, 1e-6 without) are CTranslate2's own, and ours."""
+    """Fill a norm. Both programs use the same epsilons (1e-5 with a bias, 1e-6 without)."""
     spec.gamma = tree.take(f"{name}.weight")
     if hasattr(spec, "beta"):
         spec.beta = np.zeros_like(spec.gamma)
 
 
 def _position_table(tree: WeightTree, side: str, config: ModelConfig, positions: int) -> Array:
-    """`[P, D]`. Its own sinusoids are laid out otherwise, so ours are written down."""
+    """Position table `[P, D]`. CTranslate2 orders its own sinusoids differently, so the table is exported."""
     learned = f"{side}.positions.table.weight"
     if learned in tree:
         return tree.take(learned)
@@ -186,7 +186,10 @@ def _position_table(tree: WeightTree, side: str, config: ModelConfig, positions:
 
 
 def _fill_embeddings(encoder: Any, decoder: Any, tree: WeightTree) -> None:
-    """Tied matrices are the same array; CTranslate2 finds that and keeps one. It multiplies by √D, as we do."""
+    """Fill the embeddings and the output projection.
+
+    Tied matrices are the same array, which CTranslate2 stores once. Both programs scale embeddings by √D.
+    """
     target = tree.take("tgt_embedding.weight")
     source = tree.take("src_embedding.weight") if "src_embedding.weight" in tree else target
     output = tree.take("output.weight") if "output.weight" in tree else target
@@ -194,15 +197,15 @@ def _fill_embeddings(encoder: Any, decoder: Any, tree: WeightTree) -> None:
     decoder.embeddings.weight = target
     decoder.projection.weight = output
     bias = np.zeros(len(output), dtype=np.float32)  # [V]
-    bias[[PAD, UNK, BOS]] = NEVER
+    bias[[PAD, UNK, BOS]] = EXCLUDED_BIAS
     decoder.projection.bias = bias
 
 
 def _fill_vocabularies(spec: Any, vocabularies: Vocabularies) -> None:
-    pieces = vocabularies.tgt.vocabulary
+    tokens = vocabularies.tgt.vocabulary
     spec.register_source_vocabulary(vocabularies.src.vocabulary)
-    spec.register_target_vocabulary(pieces)
+    spec.register_target_vocabulary(tokens)
     config = spec.config
-    config.unk_token, config.bos_token, config.eos_token = pieces[UNK], pieces[BOS], pieces[EOS]
-    config.decoder_start_token = pieces[BOS]
+    config.unk_token, config.bos_token, config.eos_token = tokens[UNK], tokens[BOS], tokens[EOS]
+    config.decoder_start_token = tokens[BOS]
     config.add_source_bos, config.add_source_eos = False, True

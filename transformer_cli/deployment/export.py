@@ -1,4 +1,4 @@
-"""The work behind `export`: a model in a form that other programs, or other people, use."""
+"""Implementation of `export`: write a model as a bundle or for another inference engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 from transformer_cli import __version__, durable
 from transformer_cli.artifacts.bundle import write_bundle
-from transformer_cli.artifacts.loading import LoadedModel, Notify, load_model_source, open_model_source
+from transformer_cli.artifacts.loading import LoadedModel, load_model_source, open_model_source
 from transformer_cli.artifacts.run_directory import RunDirectory
-from transformer_cli.data.text import read_lines
+from transformer_cli.data.text import Notify, read_text
 from transformer_cli.deployment.ctranslate2_spec import (
     QUANTIZATIONS,
     build_spec,
@@ -25,14 +25,14 @@ from transformer_cli.errors import ConfigError
 from transformer_cli.runtime import tune_process
 
 NOTES = "transformer_cli.json"
-"""What the user of a CTranslate2 directory must know, for programs to read."""
+"""Metadata file in a CTranslate2 directory: decoding options, tokenizer files, results of the parity check."""
 EXACT = "float32"
-"""The quantization that is none: both engines compute with the same weights."""
+"""The value of `--quantization` that does not quantize: both engines compute with the same weights."""
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What the user asked for on the command line."""
+    """Arguments of `export`. `proof` is source text for the parity check; None uses the validation text."""
 
     run: Path
     output: Path
@@ -43,32 +43,32 @@ class ExportRequest:
 
 
 def export_model(request: ExportRequest, notify: Notify) -> None:
-    """Write `request.output`, all of it or nothing.
+    """Write `request.output` atomically.
 
     Raises:
-        UserError: unknown target or option, an output that exists, a model that cannot be read or exported.
+        UserError: unknown target or option, existing output, or a model that cannot be read or exported.
     """
     if request.to not in TARGETS:
         raise ConfigError(f"--to {request.to}: unknown; known: {', '.join(TARGETS)}")
     output = request.output
-    empty = output.is_dir() and not output.is_symlink() and not any(output.iterdir())
-    if (output.exists() or output.is_symlink()) and not empty:
-        raise ConfigError(f"{output}: exists already; nothing in it was touched", hint="choose another name")
+    is_empty_directory = output.is_dir() and not output.is_symlink() and not any(output.iterdir())
+    if (output.exists() or output.is_symlink()) and not is_empty_directory:
+        raise ConfigError(f"{output}: exists already; nothing in it was changed", hint="choose another name")
     tune_process()
     TARGETS[request.to](request, notify)
 
 
 def export_bundle(request: ExportRequest, notify: Notify) -> None:
-    """One file or directory that `translate` and `evaluate` take like a run directory."""
+    """Write a bundle: one file or directory that `translate` and `evaluate` accept like a run directory."""
     if request.quantization or request.proof:
-        raise ConfigError("--quantization and --proof belong to --to ctranslate2; a bundle is exact")
+        raise ConfigError("--quantization and --proof belong to --to ctranslate2; a bundle has the exact weights")
     size = write_bundle(open_model_source(request.run, request.checkpoint), request.output)
     notify(f"{request.output}: {size:,} bytes")
     notify(f"next: transformer-cli translate {request.output} < new.src > new.tgt")
 
 
 def export_ctranslate2(request: ExportRequest, notify: Notify) -> None:
-    """A directory for CTranslate2, proved against our own translations before it gets its name."""
+    """Write a CTranslate2 directory, after a check that both engines give the same translations."""
     quantization = request.quantization or EXACT
     if quantization not in QUANTIZATIONS:
         raise ConfigError(f"--quantization {quantization}: unknown; known: {', '.join(QUANTIZATIONS)}")
@@ -76,26 +76,26 @@ def export_ctranslate2(request: ExportRequest, notify: Notify) -> None:
     source = open_model_source(request.run, request.checkpoint)
     check_supported(source.config.model)
     loaded = load_model_source(source, torch.device("cpu"))
-    given = read_lines(request.proof)[0] if request.proof else source.validation_lines()
-    lines = select_lines(given, loaded)
+    text = read_text(request.proof, notify) if request.proof else source.validation_lines()
+    lines = select_lines(text, loaded)
     with durable.staged_directory(request.output) as directory:
         _write_model(directory, loaded, quantization)
-        names = _write_tokenizers(directory, loaded)
-        proof = check_parity(directory, loaded, lines, exact=quantization == EXACT, notify=notify)
+        tokenizer_files = _write_tokenizers(directory, loaded)
+        report = check_parity(directory, loaded, lines, exact=quantization == EXACT, notify=notify)
         notes = {
             "made_by": f"transformer-cli {__version__}",
             "checkpoint": source.checkpoint.name,
             "metrics": {"metric": loaded.config.training.metric, **source.metrics()},
             "identity": dict(source.identity),
             "quantization": quantization,
-            "tokenizer": names,
+            "tokenizer": tokenizer_files,
             "max_source_pieces": loaded.config.data.max_length - 1,
-            "decoding": decoding_options(loaded, proof.length_penalty),
-            "proof": [asdict(agreement) for agreement in proof.agreements],
+            "decoding": decoding_options(loaded, report.length_penalty),
+            "proof": [asdict(agreement) for agreement in report.agreements],
             "sha256": {p.name: durable.sha256_file(p) for p in sorted(directory.iterdir())},
         }
         durable.write_json(directory / NOTES, notes)
-    notify(f"{request.output}: {quantization}; how to decode with it stands in {NOTES}")
+    notify(f"{request.output}: {quantization}; options for decoding with it are in {NOTES}")
 
 
 def _write_model(directory: Path, loaded: LoadedModel, quantization: str) -> None:
@@ -107,7 +107,7 @@ def _write_model(directory: Path, loaded: LoadedModel, quantization: str) -> Non
 
 
 def _write_tokenizers(directory: Path, loaded: LoadedModel) -> dict[str, str]:
-    """The SentencePiece models. Returns: side -> name of the file."""
+    """Write the SentencePiece models. Returns: side -> file name."""
     joint = loaded.vocabularies.src is loaded.vocabularies.tgt
     paths = RunDirectory(directory).tokenizer_paths(joint=joint)
     loaded.vocabularies.save(RunDirectory(directory))

@@ -1,4 +1,4 @@
-"""Whether another engine translates as we do: the same lines through both, compared word for word."""
+"""Parity check of an export: translate the same lines with both engines and compare the texts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from transformer_cli.artifacts.loading import LoadedModel, Notify, build_translator
+from transformer_cli.artifacts.loading import LoadedModel, build_translator
 from transformer_cli.batch import TokenIds
+from transformer_cli.data.text import Notify
 from transformer_cli.decoding.translator import EXTRA_LENGTH
 from transformer_cli.deployment.ctranslate2_spec import import_ctranslate2, longest_sequence
 from transformer_cli.errors import DataError, UserError
@@ -22,25 +23,25 @@ from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.schema import DecodingConfig
 
 PARITY_LINES = 100
-"""Lines that both engines translate."""
+"""Maximum number of lines that both engines translate."""
 MIN_IDENTICAL = 0.97
-"""Share of lines that must be identical where both compute in float32 (the rest: ties that rounding breaks)."""
+"""Required share of identical lines if both compute in float32; the rest allows for ties broken by rounding."""
 MIN_BLEU = 85.0
-"""BLEU that the translations of quantized weights must reach against ours."""
+"""Required BLEU of translations with quantized weights, against those of this program."""
 PARITY_BEAM = 5
-"""Width of the beam search that is compared when the run itself decodes greedily."""
+"""Beam width of the comparison if the run itself decodes greedily."""
 EXPORTED_OPTIONS = ("beam", "length_penalty", "max_length_ratio", "batch_tokens", "precision", "threads", "seed")
-"""Options of decoding that an export carries over, or that change no translation."""
+"""Decoding options that an export preserves, or that do not change translations."""
 NO_PENALTY = 1e-9
-"""Length penalty under which CTranslate2 ranks by log-probability; exactly 0 would also change when it stops."""
+"""Length penalty that makes CTranslate2 rank by log-probability; exactly 0 would also change its stopping rule."""
 
-WHOLE = {"min_decoding_length": 0, "max_input_length": 0}
-"""By default it forbids an empty translation, which we do not, and cuts a long line in silence."""
+BASE_OPTIONS = {"min_decoding_length": 0, "max_input_length": 0}
+"""CTranslate2's defaults forbid empty translations, which are allowed here, and silently truncate long lines."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two engines agree on the same lines; `bleu` is of the one against the other."""
+    """Agreement of two engines on the same lines; `bleu` scores one against the other."""
 
     setting: str
     lines: int
@@ -51,13 +52,13 @@ class Agreement:
         return f"{self.setting}: agreement {self.identical}/{self.lines}, BLEU between the two {self.bleu:.2f}"
 
     def is_sufficient(self, *, exact: bool) -> bool:
-        """Whether the export may be believed; `exact`: both engines compute with the same numbers."""
+        """Whether the agreement meets the threshold; `exact`: both engines use the same weights."""
         return self.identical >= MIN_IDENTICAL * self.lines if exact else self.bleu >= MIN_BLEU
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What was compared, and CTranslate2's length penalty that ranks as the run's does."""
+    """The comparisons, and the CTranslate2 length penalty that matches the run's."""
 
     agreements: list[Agreement]
     length_penalty: float
@@ -66,82 +67,86 @@ class ParityReport:
 def check_parity(
     directory: Path, loaded: LoadedModel, lines: Sequence[str], *, exact: bool, notify: Notify
 ) -> ParityReport:
-    """Translate the lines with both engines, greedily and with a beam, ranked by log-probability alone.
+    """Translate the lines with both engines, greedily and with beam search, ranked by log-probability.
 
-    That must agree. How far the translations agree with the run's own length penalty, which CTranslate2 defines
-    otherwise, is only told.
+    These translations must agree. The agreement with the run's length penalty, which CTranslate2 defines
+    differently, is only reported.
 
     Raises:
-        UserError: it does not agree, or CTranslate2 cannot load the directory.
+        UserError: the translations do not agree, or CTranslate2 cannot load the directory.
     """
-    ours, theirs = ReferenceEngine(loaded), CTranslate2Engine(directory, loaded)
+    reference, exported = ReferenceEngine(loaded), CTranslate2Engine(directory, loaded)
     notify(
-        f"proof: {len(lines)} lines by both engines; CTranslate2 computes in {theirs.translator.compute_type} here"
+        f"parity check: {len(lines)} lines with both engines; CTranslate2 computes in "
+        f"{exported.translator.compute_type} on this machine"
     )
     run = loaded.config.decoding
     wide = run.beam if run.beam > 1 else PARITY_BEAM
     agreements = []
     for setting, beam in (("greedy", 1), (f"beam {wide}", wide)):
-        expected = ours.translate(lines, beam, 0.0)
-        found = theirs.translate(lines, beam, NO_PENALTY)
-        agreements.append(compare(setting, expected, found))
+        expected = reference.translate(lines, beam, 0.0)
+        actual = exported.translate(lines, beam, NO_PENALTY)
+        agreements.append(compare(setting, expected, actual))
         notify(str(agreements[-1]))
     if not all(agreement.is_sufficient(exact=exact) for agreement in agreements):
-        wanted = f"{MIN_IDENTICAL:.0%} identical lines" if exact else f"a BLEU of {MIN_BLEU:.0f} between the two"
+        required = f"{MIN_IDENTICAL:.0%} identical lines" if exact else f"a BLEU of {MIN_BLEU:.0f} between the two"
         raise UserError(
             f"CTranslate2 does not translate as this model does: {'; '.join(map(str, agreements))}\n"
-            f"  at least {wanted} is asked for; nothing was written",
+            f"  at least {required} is required; nothing was written",
             hint="try another --quantization, or other text: --proof FILE",
         )
     lengths = [len(ids) + 1 for ids in loaded.vocabularies.tgt.encode(expected)]  # EOS counts
     penalty = round(ctranslate2_length_penalty(run.length_penalty, sum(lengths) / len(lengths)), 2)
-    plain = DecodingConfig().model_dump()
-    lost = [key for key, value in run.model_dump().items() if key not in EXPORTED_OPTIONS and value != plain[key]]
+    defaults = DecodingConfig().model_dump()
+    lost = [
+        key for key, value in run.model_dump().items() if key not in EXPORTED_OPTIONS and value != defaults[key]
+    ]
     if lost:
-        notify(
-            f"note: not carried over, set it in translate_batch: {', '.join(f'decoding.{key}' for key in lost)}"
-        )
+        keys = ", ".join(f"decoding.{key}" for key in lost)
+        notify(f"note: the export does not include {keys}; set equivalent options of translate_batch")
     setting = f"as deployed (beam {run.beam}, length penalty {run.length_penalty} here, {penalty} there)"
-    expected = ours.translate(lines, run.beam, run.length_penalty)
-    found = theirs.translate(lines, run.beam, penalty)
-    agreements.append(compare(setting, expected, found))
+    expected = reference.translate(lines, run.beam, run.length_penalty)
+    actual = exported.translate(lines, run.beam, penalty)
+    agreements.append(compare(setting, expected, actual))
     notify(str(agreements[-1]))
     return ParityReport(agreements, penalty)
 
 
 def decoding_options(loaded: LoadedModel, length_penalty: float) -> dict[str, Any]:
-    """What to give CTranslate2's `translate_batch` so that it decodes as the run does."""
+    """Arguments for CTranslate2's `translate_batch` that decode like the run."""
     config = loaded.config
     longest = longest_translation(loaded, config.data.max_length - 1)
     return {
         "beam_size": config.decoding.beam,
         "length_penalty": length_penalty,
         "max_decoding_length": min(longest, longest_sequence(config)),
-        **WHOLE,
+        **BASE_OPTIONS,
     }
 
 
 def ctranslate2_length_penalty(alpha: float, length: float) -> float:
-    """The exponent with which CTranslate2 ranks most as we do, near that length.
+    """The exponent with which CTranslate2 ranks most similarly, for translations of about this length.
 
-    We divide by ((5 + length) / 6) ** alpha, they by length ** exponent; the slopes of the logarithms are equal
-    where alpha / (5 + length) = exponent / length.
+    This program divides the log-probability by ((5 + length) / 6) ** alpha, CTranslate2 by length ** exponent.
+    The slopes of the logarithms are equal where alpha / (5 + length) = exponent / length.
     """
     return alpha * length / (5.0 + length)
 
 
 def select_lines(lines: Sequence[str], loaded: LoadedModel) -> list[str]:
-    """At most `PARITY_LINES`, evenly spaced, none blank and none so long that we would split it.
+    """Select at most `PARITY_LINES` evenly spaced lines that are not blank and fit into one segment.
 
     Raises:
         DataError: there are none.
     """
-    room = loaded.config.data.max_length - 1
+    max_tokens = loaded.config.data.max_length - 1
     encoded = loaded.vocabularies.src.encode(lines)
-    usable = [line for line, ids in zip(lines, encoded, strict=True) if line.strip() and 0 < len(ids) <= room]
+    usable = [
+        line for line, ids in zip(lines, encoded, strict=True) if line.strip() and 0 < len(ids) <= max_tokens
+    ]
     if not usable:
         raise DataError(
-            "there is no text to prove the export with",
+            "there is no text to verify the export with",
             hint="give some source sentences: --proof FILE",
         )
     count = min(len(usable), PARITY_LINES)
@@ -149,15 +154,15 @@ def select_lines(lines: Sequence[str], loaded: LoadedModel) -> list[str]:
 
 
 class ReferenceEngine:
-    """Translations by this program: the reference."""
+    """Translates with this program: the reference."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
 
     def translate(self, lines: Sequence[str], beam: int, length_penalty: float) -> list[str]:
-        """The best translation of each line."""
+        """Return the best translation of each line."""
         run = self.loaded.config.decoding
-        # The rest of the options at their defaults: plain search, which is what other engines have too.
+        # All other options have their defaults: plain search, which both engines implement.
         options = DecodingConfig(
             beam=beam,
             length_penalty=length_penalty,
@@ -169,15 +174,15 @@ class ReferenceEngine:
 
 
 class CTranslate2Engine:
-    """Translations by CTranslate2, of a directory that we have written."""
+    """Translates with CTranslate2 and an exported directory."""
 
     def __init__(self, directory: Path, loaded: LoadedModel) -> None:
         """Raises: UserError if CTranslate2 cannot load it."""
         ctranslate2 = import_ctranslate2()
-        ctranslate2.set_log_level(logging.ERROR)  # what it computes in is said by us
+        ctranslate2.set_log_level(logging.ERROR)  # its warning about the compute type; `check_parity` reports it
         self.loaded = loaded
-        self.src_pieces = loaded.vocabularies.src.vocabulary
-        self.tgt_ids = {piece: i for i, piece in enumerate(loaded.vocabularies.tgt.vocabulary)}
+        self.src_tokens = loaded.vocabularies.src.vocabulary
+        self.tgt_ids = {token: i for i, token in enumerate(loaded.vocabularies.tgt.vocabulary)}
         try:
             self.translator: Any = ctranslate2.Translator(
                 str(directory), device="cpu", intra_threads=torch.get_num_threads()
@@ -186,29 +191,30 @@ class CTranslate2Engine:
             raise UserError(f"CTranslate2 cannot load the export: {error}") from None
 
     def translate(self, lines: Sequence[str], beam: int, length_penalty: float) -> list[str]:
-        """The best translation of each line."""
+        """Return the best translation of each line."""
         encoded = self.loaded.vocabularies.src.encode(lines)
         order = sorted(range(len(lines)), key=lambda i: len(encoded[i]))
-        found: dict[int, TokenIds] = {}
+        hypotheses: dict[int, TokenIds] = {}
         bound = longest_sequence(self.loaded.config)
-        # Our limit depends on the source; CTranslate2 takes one for a batch.
+        # The length limit depends on the source, but CTranslate2 has one limit per batch: group by source length.
         for length, group in groupby(order, key=lambda i: len(encoded[i])):
             rows = list(group)
             results = self.translator.translate_batch(
-                [[self.src_pieces[piece] for piece in encoded[i]] for i in rows],
+                [[self.src_tokens[token] for token in encoded[i]] for i in rows],
                 beam_size=beam,
                 length_penalty=length_penalty,
                 max_decoding_length=min(bound, longest_translation(self.loaded, length)),
-                **WHOLE,
+                **BASE_OPTIONS,
             )
             for i, result in zip(rows, results, strict=True):
-                found[i] = np.array([self.tgt_ids[piece] for piece in result.hypotheses[0]], dtype=np.int64)
-        texts = self.loaded.vocabularies.tgt.decode([found[i] for i in range(len(lines))])
+                ids = [self.tgt_ids[token] for token in result.hypotheses[0]]
+                hypotheses[i] = np.array(ids, dtype=np.int64)
+        texts = self.loaded.vocabularies.tgt.decode([hypotheses[i] for i in range(len(lines))])
         return [text.strip() for text in texts]
 
 
 def longest_translation(loaded: LoadedModel, source: int) -> int:
-    """Pieces, without EOS, that a translation of `source` pieces may have."""
+    """Maximum tokens, without EOS, of the translation of `source` tokens."""
     config = loaded.config
     limit = math.ceil(config.decoding.max_length_ratio * source) + EXTRA_LENGTH
     if config.model.positions == "learned":
@@ -216,9 +222,9 @@ def longest_translation(loaded: LoadedModel, source: int) -> int:
     return limit - 1
 
 
-def compare(setting: str, ours: Sequence[str], theirs: Sequence[str]) -> Agreement:
-    """Count the lines whose text is the same, and score theirs against ours."""
-    identical = sum(a == b for a, b in zip(ours, theirs, strict=True))
-    # BLEU knows no four-grams in very short lines; what is identical is 100.
-    bleu = 100.0 if identical == len(ours) else quick_scores(theirs, ours)[0]
-    return Agreement(setting, len(ours), identical, bleu)
+def compare(setting: str, expected: Sequence[str], actual: Sequence[str]) -> Agreement:
+    """Count the identical lines, and score `actual` against `expected`."""
+    identical = sum(a == b for a, b in zip(expected, actual, strict=True))
+    # BLEU of identical lines is below 100 if they are too short for four-grams.
+    bleu = 100.0 if identical == len(expected) else quick_scores(actual, expected)[0]
+    return Agreement(setting, len(expected), identical, bleu)

@@ -1,4 +1,4 @@
-"""sacreBLEU's scores (Post 2018) on detokenised text, each with the signature that says what it is."""
+"""BLEU, chrF and TER with sacreBLEU (Post 2018) on detokenized text, each with its signature."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sacrebleu.metrics.ter import TER
 from transformer_cli.data.text import detect_script
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")
-"""sacreBLEU's ways to find words that need nothing downloaded."""
+"""The tokenizers of sacreBLEU's BLEU that need no download."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus score: BLEU and chrF 0..100 (more is better), TER 0.. (less is better)."""
+    """A corpus score: BLEU and chrF in 0..100, higher is better; TER from 0 up, lower is better."""
 
     name: str
     value: float
@@ -29,10 +29,11 @@ class Score:
 
 
 def tokenization(references: Sequence[str]) -> str:
-    """How BLEU finds the words of these references.
+    """The BLEU tokenizer for the script of these references.
 
-    `13a`, the field's default, splits at spaces; of a text without any, such as Thai, it would compare whole
-    sentences. There it is `zh`: each character of Chinese is a word, and for other such scripts `char`.
+    `13a`, the default of sacreBLEU, splits at spaces; in scripts without spaces it would compare
+    whole sentences. Chinese therefore uses `zh`, in which each Chinese character is a word, and other
+    such scripts, for example Thai, use `char`.
     """
     return {"chinese": "zh", "unspaced": "char", "spaced": "13a"}[detect_script("".join(references))]
 
@@ -40,9 +41,9 @@ def tokenization(references: Sequence[str]) -> str:
 def corpus_scores(
     hypotheses: Sequence[str], *references: Sequence[str], tokenize: str | None = None
 ) -> list[Score]:
-    """BLEU, chrF and TER of detokenised, cased text against one or more references a line.
+    """Compute BLEU, chrF and TER of detokenized, cased text against one or more sets of references.
 
-    `tokenize` is one of `TOKENIZERS`; None chooses by the references (see `tokenization`).
+    `tokenize` is one of `TOKENIZERS`; None selects it from the first references (see `tokenization`).
     """
     tokenize = tokenize or tokenization(references[0])
     ter = TER(normalized=True, asian_support=True) if tokenize in ("zh", "char") else TER()
@@ -50,11 +51,11 @@ def corpus_scores(
 
 
 def quick_scores(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, float]:
-    """(BLEU, chrF), for validation."""
+    """Compute (BLEU, chrF) for validation."""
     bleu = BLEU(tokenize=tokenization(references))
     return _score(bleu, hypotheses, [references]).value, _score(CHRF(), hypotheses, [references]).value
 
 
 def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
-    result = metric.corpus_score(list(hypotheses), [list(one) for one in references])
+    result = metric.corpus_score(list(hypotheses), [list(reference_set) for reference_set in references])
     return Score(result.name, result.score, str(metric.get_signature()))

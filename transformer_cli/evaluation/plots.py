@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""Plots: training curves and attention weights."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 
-def draw_curves(metrics: Path, picture: Path) -> None:
-    """Loss, validation scores and learning rate against steps, from `metrics.jsonl` to a PNG."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").split("\n") if line]
-    train = [line for line in lines if line["kind"] == "train"]
-    valid = [line for line in lines if line["kind"] == "validation"]
-    figure, (loss, scores, rate) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
-    _line(loss, train, "loss", "training (with dropout)", marker="")
-    _line(loss, valid, "loss", "validation")
+def draw_curves(metrics: Path, output: Path) -> None:
+    """Plot loss, validation scores and learning rate over the steps of `metrics.jsonl`, as PNG."""
+    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").split("\n") if line]
+    train = [record for record in records if record["kind"] == "train"]
+    valid = [record for record in records if record["kind"] == "validation"]
+    figure, (loss, scores, lr) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    _plot(loss, train, "loss", "training (with dropout)", marker="")
+    _plot(loss, valid, "loss", "validation")
     loss.set(title="Negative log-likelihood", ylabel="nats per target token")
-    _line(scores, valid, "bleu", "BLEU")
-    _line(scores, valid, "chrf", "chrF")
+    _plot(scores, valid, "bleu", "BLEU")
+    _plot(scores, valid, "chrf", "chrF")
     scores.set(title="Validation, greedy", ylabel="score, 0 to 100")
-    _line(rate, train, "lr", "learning rate", marker="")
-    rate.set(title="Learning rate")
-    for axes in (loss, scores, rate):
+    _plot(lr, train, "lr", "learning rate", marker="")
+    lr.set(title="Learning rate")
+    for axes in (loss, scores, lr):
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    figure.savefig(picture, dpi=120)
+    figure.savefig(output, dpi=120)
     plt.close(figure)
 
 
-def _line(axes: Axes, lines: list[dict[str, Any]], key: str, label: str, marker: str = "o") -> None:
-    if lines:
-        axes.plot([x["step"] for x in lines], [x[key] for x in lines], label=label, marker=marker, ms=4)
+def _plot(axes: Axes, records: list[dict[str, Any]], key: str, label: str, marker: str = "o") -> None:
+    if records:
+        steps, values = [r["step"] for r in records], [r[key] for r in records]
+        axes.plot(steps, values, label=label, marker=marker, ms=4)
 
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """Attention of one sentence.
+    """Attention weights of one sentence.
 
     Attributes:
-        rows, columns: names of the queries and of the keys.
-        layers: `[H, queries, keys]` each, from the first layer to the last.
+        rows, columns: tokens of the queries and of the keys.
+        layers: the weights `[H, queries, keys]` of each layer, first to last.
     """
 
     title: str
@@ -64,12 +65,12 @@ class HeatMaps:
 
 
 def draw_heat_maps(maps: HeatMaps, stream: BinaryIO, form: str) -> None:
-    """A row of maps for each layer, a column for each head; one scale from 0 to 1 for all.
+    """Plot attention weights as a grid of heat maps: one row per layer, one column per head.
 
-    `form` is png, svg or pdf.
+    All maps share the color scale 0 to 1. `form` is png, svg or pdf.
     """
     layers, heads = len(maps.layers), len(maps.layers[0])
-    cell = 0.17  # inches: small, but piece names of 6 points fit
+    cell = 0.17  # inches: the smallest size at which token labels of 6 points fit
     width, height = cell * len(maps.columns) + 0.3, cell * len(maps.rows) + 0.5
     figure, grid = plt.subplots(
         layers,
@@ -84,8 +85,8 @@ def draw_heat_maps(maps: HeatMaps, stream: BinaryIO, form: str) -> None:
         for head, axes in enumerate(grid[layer]):
             image = axes.imshow(weights[head], vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
-            axes.set_xticks(range(len(maps.columns)), _plain(maps.columns), rotation=90, fontsize=6)
-            axes.set_yticks(range(len(maps.rows)), _plain(maps.rows), fontsize=6)
+            axes.set_xticks(range(len(maps.columns)), _escape(maps.columns), rotation=90, fontsize=6)
+            axes.set_yticks(range(len(maps.rows)), _escape(maps.rows), fontsize=6)
             axes.tick_params(length=1)
     figure.suptitle(maps.title, fontsize=10)
     figure.supxlabel(maps.column_label, fontsize=9)
@@ -95,6 +96,6 @@ def draw_heat_maps(maps: HeatMaps, stream: BinaryIO, form: str) -> None:
     plt.close(figure)
 
 
-def _plain(names: Sequence[str]) -> list[str]:
-    """Names as they are: a `$` begins no formula."""
-    return [name.replace("$", r"\$") for name in names]
+def _escape(labels: Sequence[str]) -> list[str]:
+    """Escape `$`, which would start a formula in matplotlib."""
+    return [label.replace("$", r"\$") for label in labels]

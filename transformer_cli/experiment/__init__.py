@@ -1,1 +1,1 @@
-"""Joins configuration, text, model, training and search; owns the run directory."""
+"""Implementation of the commands: combine configuration, data, models, training and decoding."""

@@ -1,4 +1,4 @@
-"""The mean of the weights of several checkpoints (Junczys-Dowmunt et al. 2016, section 4)."""
+"""Checkpoint averaging: the mean of the weights of checkpoints (Junczys-Dowmunt et al. 2016, section 4)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from transformer_cli.training.checkpoint import (
 
 
 def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
-    """Write `checkpoints/average`, the mean of the newest `last` checkpoints (None: all that are kept).
+    """Write `checkpoints/average`, the mean of the newest `last` checkpoints (None: all checkpoints).
 
     Returns:
-        Names of the checkpoints used, and the new directory.
+        Names of the averaged checkpoints, and the new directory.
 
     Raises:
-        CheckpointError: fewer checkpoints than asked for, or a damaged one. DiskError.
+        CheckpointError: fewer checkpoints than requested, or a damaged one.
+        DiskError: the write failed.
     """
     run = RunDirectory(path)
     run.load_config()
@@ -40,21 +41,21 @@ def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
         chosen = [step for step in store.steps() if (step / MANIFEST).exists()][-(last or 0) :]
         if not chosen or (last and len(chosen) < last):
             raise CheckpointError(
-                f"{path}: {len(chosen)} checkpoints are kept, {last or 1} were asked for",
-                hint="raise training.keep_last before training",
+                f"{path}: has {len(chosen)} checkpoints, {last or 1} were requested",
+                hint="raise training.keep_last to keep more checkpoints of a run",
             )
         manifests = [verify_checkpoint(checkpoint) for checkpoint in chosen]
         total = {name: t.double() for name, t in read_tensors(chosen[0] / MODEL).items()}
         for checkpoint in chosen[1:]:
-            like = read_tensors(chosen[0] / MODEL)
-            for name, tensor in load_tensors(checkpoint / MODEL, like).items():
+            reference = read_tensors(chosen[0] / MODEL)
+            for name, tensor in load_tensors(checkpoint / MODEL, reference).items():
                 total[name] += tensor.double()
         mean = {name: (t / len(chosen)).to(torch.float32) for name, t in total.items()}
         names = [checkpoint.name for checkpoint in chosen]
         target = run.checkpoints / AVERAGE
         remove_checkpoint(target)
         if target.exists():
-            raise CheckpointError(f"{target}: holds other files; move them away first")
+            raise CheckpointError(f"{target}: contains files that are not a checkpoint; move them away")
         files = {MODEL: serialize_tensors(mean), STATE: serialize_json({"average_of": names})}
         write_checkpoint(target, files, manifests[-1]["identity"])
     return names, target

@@ -1,10 +1,9 @@
-"""The work behind `evaluate`: a test set through a run, the translations and their scores kept."""
+"""Implementation of `evaluate`: translate a test set with a run, and write and score the translations."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,11 @@ from typing import Any
 from tqdm import tqdm
 
 from transformer_cli import durable
-from transformer_cli.artifacts.loading import Notify, load_model
+from transformer_cli.artifacts.loading import load_model
 from transformer_cli.artifacts.run_directory import hash_text
 from transformer_cli.data.corpus import read_parallel, replace_target
-from transformer_cli.data.text import encode_lines
-from transformer_cli.errors import DataError, DiskError
+from transformer_cli.data.text import Notify, encode_lines
+from transformer_cli.errors import DataError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
 from transformer_cli.runtime import select_device, tune_process
 
@@ -36,58 +35,51 @@ class Evaluation:
 
 
 def evaluate_file(hyp: Path, refs: Sequence[Path], tokenize: str | None, notify: Notify) -> Evaluation:
-    """Score a file of translations. Raises: DataError: files that cannot be used."""
+    """Score a file of translations. Raises: DataError: missing, blank or misaligned files."""
     hypotheses, references = _read_test_set(hyp, refs, notify)
     scores = corpus_scores(hypotheses, *references, tokenize=tokenize)
     return Evaluation(scores, {"lines": len(hypotheses), "hypotheses": str(hyp)})
 
 
-def evaluate_run(
-    path: Path,
-    src: Path,
-    refs: Sequence[Path],
-    overrides: Mapping[str, Any],
-    output: Path | None,
-    checkpoint: str,
-    device: str,
-    tokenize: str | None,
-    notify: Notify,
-) -> Evaluation:
-    """Translate `src` with a run, write the translations, score them, and write the scores beside them.
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Arguments of `evaluate` for a run. `overrides` are decoding options; `output` None chooses a file name."""
 
-    By default they go to the run's `evaluation/`, under a name that tells checkpoints and options apart.
+    run: Path
+    src: Path
+    refs: Sequence[Path]
+    overrides: Mapping[str, Any]
+    output: Path | None = None
+    checkpoint: str = "best"
+    device: str = "auto"
+    tokenize: str | None = None
+
+
+def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
+    """Translate `request.src` with a run, write the translations, and score them.
+
+    By default the translations are written to the run's `evaluation/` directory, in a file named by checkpoint and
+    options, with the scores in a JSON file next to it.
 
     Raises:
-        UserError: files or run that cannot be used.
+        UserError: files, run or options that cannot be used.
     """
     tune_process()
-    sources, references = _read_test_set(src, refs, notify)
-    loaded = load_model(path, select_device(device), checkpoint)
-    translator = loaded.translator(overrides)
+    sources, references = _read_test_set(request.src, request.refs, notify)
+    loaded = load_model(request.run, select_device(request.device), request.checkpoint)
+    translator = loaded.translator(request.overrides)
     beam = translator.options.beam
-    told = {
-        "beam": beam,
-        "length_penalty": overrides.get("length_penalty"),
-        "precision": overrides.get("precision"),
-        "tok": tokenize,
-        "refs": len(refs) if len(refs) > 1 else None,
-    }
-    parts = [src.name, *([checkpoint] if checkpoint != "best" else [])]
-    parts += [f"{name}{value}" for name, value in told.items() if value is not None]
     files = {
-        "source": str(src),
-        "references": list(map(str, refs)),
+        "source": str(request.src),
+        "references": list(map(str, request.refs)),
         "text": hash_text(sources, *references),
     }
-    target = output or _place(loaded.evaluation, ".".join(parts), files)
-    if durable.is_regular(target):  # known before the work, not after it
-        durable.make_directory(target.parent)
-        if not os.access(target.parent, os.W_OK):
-            raise DiskError(f"{target}: cannot be written: no permission", hint="choose another place: -o FILE")
-    began = time.perf_counter()
+    target = request.output or _default_output(loaded.evaluation, _file_stem(request, beam), files)
+    durable.check_writable(target, create_parents=True)
+    start = time.perf_counter()
     with tqdm(total=len(sources), desc="translate", unit="line", disable=None, file=sys.stderr) as bar:
         hypotheses = [t.text for t in translator.translate(sources, bar.update)]
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     durable.write_output(target, encode_lines(hypotheses))
     facts = {
         "lines": len(sources),
@@ -97,29 +89,43 @@ def evaluate_run(
         "checkpoint": loaded.checkpoint.name,
         "sentences_per_second": round(len(sources) / seconds, 1),
     }
-    found = Evaluation(corpus_scores(hypotheses, *references, tokenize=tokenize), facts)
-    if output is None:
-        durable.write_json(target.with_suffix(".json"), {**found.to_json(), **files})
-    return found
+    evaluation = Evaluation(corpus_scores(hypotheses, *references, tokenize=request.tokenize), facts)
+    if request.output is None:
+        durable.write_json(target.with_suffix(".json"), {**evaluation.to_json(), **files})
+    return evaluation
 
 
-def _place(directory: Path, name: str, files: Mapping[str, Any]) -> Path:
-    """Where translations go: another text of the same name, evaluated before, keeps its results."""
+def _file_stem(request: EvaluationRequest, beam: int) -> str:
+    """The test set's name, followed by the checkpoint and the options that differ from the defaults."""
+    options = {
+        "beam": beam,
+        "length_penalty": request.overrides.get("length_penalty"),
+        "precision": request.overrides.get("precision"),
+        "tok": request.tokenize,
+        "refs": len(request.refs) if len(request.refs) > 1 else None,
+    }
+    parts = [request.src.name, *([request.checkpoint] if request.checkpoint != "best" else [])]
+    parts += [f"{name}{value}" for name, value in options.items() if value is not None]
+    return ".".join(parts)
+
+
+def _default_output(directory: Path, stem: str, files: Mapping[str, Any]) -> Path:
+    """The file for translations. Results of another text with the same name are not overwritten."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
-        known = "text" if "text" in kept else "source"  # without the text in results of an earlier version
-        if kept[known] != files[known]:
-            name = f"{name}.{files['text'][:8]}"
-    return directory / f"{name}.txt"
+        existing = json.loads((directory / f"{stem}.json").read_text(encoding="utf-8"))
+        key = "text" if "text" in existing else "source"  # earlier versions did not write the hash of the text
+        if existing[key] != files[key]:
+            stem = f"{stem}.{files['text'][:8]}"
+    return directory / f"{stem}.txt"
 
 
-def _read_test_set(lines: Path, refs: Sequence[Path], notify: Notify) -> tuple[list[str], list[list[str]]]:
-    """The lines of a source or a translation (read once: a pipe will do) and of each reference."""
-    text = read_parallel([lines], [refs[0]], allow_blank=True)
+def _read_test_set(src: Path, refs: Sequence[Path], notify: Notify) -> tuple[list[str], list[list[str]]]:
+    """Read the source or the translations (once, so that it may be a pipe) and each reference."""
+    text = read_parallel([src], [refs[0]], allow_blank=True)
     texts = [text, *(replace_target(text, ref) for ref in refs[1:])]
-    for note in dict.fromkeys(note for one in texts for note in one.notes):
+    for note in dict.fromkeys(note for parallel in texts for note in parallel.notes):
         notify(f"warning: {note}")
-    for one, ref in zip(texts, refs, strict=True):
-        if not any(line.strip() for line in one.tgt):
+    for parallel, ref in zip(texts, refs, strict=True):
+        if not any(line.strip() for line in parallel.tgt):
             raise DataError(f"{ref}: no text to compare with (every line is blank)")
-    return text.src, [one.tgt for one in texts]
+    return text.src, [parallel.tgt for parallel in texts]

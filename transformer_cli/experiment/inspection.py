@@ -1,7 +1,4 @@
-"""The work behind `inspect`: attention weights of one sentence, drawn.
-
-Shapes: H heads, S source and T target pieces.
-"""
+"""Implementation of `inspect`: plot the attention weights of one sentence pair."""
 
 from __future__ import annotations
 
@@ -21,13 +18,19 @@ KINDS = {
     "encoder": "self-attention of the encoder",
     "decoder": "self-attention of the decoder",
 }
-LONGEST = 60
-"""Pieces of a side that a picture can show so that one can read them."""
+MAX_TOKENS = 60
+"""Maximum tokens per side; labels of larger plots are not readable."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was drawn, and the word alignment that alignment tools would read from it."""
+    """The result of `draw_attention`.
+
+    Attributes:
+        translation: the target sentence.
+        alignment: word alignment in Pharaoh format; empty without cross-attention.
+        layers, heads: size of the plot.
+    """
 
     translation: str
     alignment: str
@@ -38,15 +41,16 @@ class Inspection:
 def draw_attention(
     run: Path, sentence: str, output: Path, target: str | None, kind: str, checkpoint: str, device: str
 ) -> Inspection:
-    """Draw every layer and head of one kind of attention.
+    """Plot every layer and head of one kind of attention; without `target`, for the model's translation.
 
     Raises:
-        ConfigError: unknown kind or file type, a model without such attention. DataError: nothing to draw.
+        ConfigError: unknown kind or file type, or the model has no attention of this kind.
+        DataError: a blank or overlong sentence.
     """
     if kind not in KINDS:
         raise ConfigError(f"--kind {kind}: unknown; known: {', '.join(KINDS)}")
-    form = output.suffix.lstrip(".").lower()
-    if form not in ("png", "svg", "pdf"):
+    file_format = output.suffix.lstrip(".").lower()
+    if file_format not in ("png", "svg", "pdf"):
         raise ConfigError(f"{output}: a picture is .png, .svg or .pdf")
     tune_process()
     loaded = load_model(run, select_device(device), checkpoint)
@@ -55,32 +59,32 @@ def draw_attention(
     (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([target])
     if not len(src) or not len(tgt):
         raise DataError("there is nothing to draw: the sentence or its translation is blank")
-    if max(len(src), len(tgt)) > LONGEST:
-        raise DataError(f"the sentence has {max(len(src), len(tgt))} pieces; a picture holds {LONGEST}")
-    found = attention_maps(loaded.model, [src], [tgt])
-    maps = {name: weights[0].float().cpu().numpy() for name, weights in found.items() if _kind_of(name) == kind}
+    if max(len(src), len(tgt)) > MAX_TOKENS:
+        raise DataError(f"the sentence has {max(len(src), len(tgt))} tokens; a picture holds {MAX_TOKENS}")
+    attention = attention_maps(loaded.model, [src], [tgt])
+    maps = {layer: w[0].float().cpu().numpy() for layer, w in attention.items() if _attention_kind(layer) == kind}
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")
-    src_names = [*(loaded.vocabularies.src.vocabulary[i] for i in src), "</s>"]
-    tgt_names = ["<s>", *(loaded.vocabularies.tgt.vocabulary[i] for i in tgt)]
+    src_tokens = [*(loaded.vocabularies.src.vocabulary[i] for i in src), "</s>"]
+    tgt_tokens = ["<s>", *(loaded.vocabularies.tgt.vocabulary[i] for i in tgt)]
     rows, columns = {
-        "cross": (tgt_names, src_names),
-        "encoder": (src_names, src_names),
-        "decoder": (tgt_names, tgt_names),
+        "cross": (tgt_tokens, src_tokens),
+        "encoder": (src_tokens, src_tokens),
+        "decoder": (tgt_tokens, tgt_tokens),
     }[kind]
     picture = HeatMaps(
         title=f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}, each row of weights sums to 1",
         rows=rows,
         columns=columns,
-        row_label="piece read" if kind != "cross" else "target piece read",
-        column_label="piece attended to" if kind != "cross" else "source piece attended to",
+        row_label="input token" if kind != "cross" else "target input token",
+        column_label="attended token" if kind != "cross" else "attended source token",
         layers=list(maps.values()),
     )
     buffer = io.BytesIO()
-    draw_heat_maps(picture, buffer, form)
+    draw_heat_maps(picture, buffer, file_format)
     durable.write_bytes(output, buffer.getvalue())
     links: list[tuple[int, int]] = []
-    if any(_kind_of(name) == "cross" for name in found):
+    if any(_attention_kind(layer) == "cross" for layer in attention):
         token_bytes = loaded.vocabularies.src.token_bytes(), loaded.vocabularies.tgt.token_bytes()
         (weights,) = cross_attention(loaded.model, [src], [tgt])
         links = align_words(weights, [token_bytes[0][i] for i in src], [token_bytes[1][i] for i in tgt])
@@ -88,5 +92,5 @@ def draw_attention(
     return Inspection(target, pharaoh(links), len(maps), len(first))
 
 
-def _kind_of(layer: str) -> str:
+def _attention_kind(layer: str) -> str:
     return "cross" if layer.endswith("cross_attention") else layer.split(".")[0]

@@ -1,8 +1,8 @@
-"""What a training reads, made ready once: texts, vocabularies, encoded corpora."""
+"""Prepare the inputs of training: texts, vocabularies and encoded corpora."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
@@ -16,12 +16,11 @@ from transformer_cli.data.corpus import (
 )
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.subwords import SampledCorpus
+from transformer_cli.data.text import Notify
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
-
-Notify = Callable[[str], None]
 
 
 def read_texts(
@@ -33,10 +32,10 @@ def read_texts(
     *,
     strict_utf8: bool,
 ) -> tuple[ParallelText, ParallelText]:
-    """The training text, and the validation text, empty if no files of it are given.
+    """Read the training and the validation text, which is empty without files, and warn about problems.
 
     Raises:
-        UserError: files that are missing, unequal, empty, or only half given.
+        UserError: missing, empty or misaligned files, or only one of the two validation files.
     """
     if (valid_src is None) != (valid_tgt is None):
         raise ConfigError("--valid-src and --valid-tgt go together")
@@ -49,59 +48,66 @@ def read_texts(
     for name, side in (("training", text), ("validation", valid)):
         lines = find_one_sided_blanks(side)
         if lines:
-            shown = "; ".join(side.place(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
+            shown = "; ".join(side.location(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
             notify(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
-        slipped, copies = find_shifted_blocks(side), len(find_copied_pairs(side))
-        if slipped:
+        shifted, copies = find_shifted_blocks(side), len(find_copied_pairs(side))
+        if shifted:
             notify(
-                f"warning: the {name} files seem shifted against each other near {side.place(slipped[0])}; "
-                "transformer-cli check says more"
+                f"warning: the {name} files seem to be shifted against each other near "
+                f"{side.location(shifted[0])}; run transformer-cli check for details"
             )
         if copies > len(side) / 2:
-            of = f"{copies:,} of {len(side):,} {name} pairs"
-            notify(f"warning: in {of} the target is the source: the same file twice?")
+            notify(
+                f"warning: in {copies:,} of {len(side):,} {name} pairs the target equals the source; "
+                "check that --src and --tgt are different files"
+            )
     return text, valid
 
 
 def warn_about_overlap(text: ParallelText, valid: ParallelText, notify: Notify) -> None:
-    """Say how many validation pairs the model will have seen."""
+    """Warn about validation pairs that are also in the training text."""
     seen = set(zip(text.src, text.tgt, strict=True))
     overlap = sum(pair in seen for pair in zip(valid.src, valid.tgt, strict=True))
     if overlap:
-        notify(f"warning: {overlap:,} validation pairs also stand in the training text")
+        notify(f"warning: {overlap:,} validation pairs are also in the training text")
 
 
 def has_checkpoints(run: RunDirectory) -> bool:
-    """Whether anything has been learned in this directory."""
+    """Whether the run has saved a checkpoint."""
     return bool(CheckpointStore(run.checkpoints, {}).steps())
 
 
 def prepare_vocabularies(
     run: RunDirectory, config: Config, text: ParallelText, given: Path | None, notify: Notify
 ) -> Vocabularies:
-    """The run's vocabularies; trained on the training text (or taken from `given`) the first time."""
+    """Load the vocabularies of a run with checkpoints; otherwise train them, or copy `given`, and save them.
+
+    Raises:
+        CheckpointError: a damaged tokenizer, or `given` differs from the one the run was started with.
+        DataError: the tokenizer cannot be trained on this text.
+    """
     c = config.tokenizer
     if has_checkpoints(run):
-        kept = Vocabularies.load(run, joint=c.joint)
-        if given is not None and Tokenizer.load(given).hash != kept.src.hash:
+        saved = Vocabularies.load(run, joint=c.joint)
+        if given is not None and Tokenizer.load(given).hash != saved.src.hash:
             raise CheckpointError(
                 f"{given}: is not the tokenizer that {run.path} was started with",
-                hint="leave --tokenizer out to go on with the run's own, or choose another --run",
+                hint="omit --tokenizer to resume with the run's tokenizer, or choose another --run",
             )
-        return kept
+        return saved
     if given is not None:
         tokenizer = Tokenizer.load(given)
-        found = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
+        vocabularies = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
     else:
-        notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} pieces)")
+        notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} tokens)")
         sides = [text.src + text.tgt] if c.joint else [text.src, text.tgt]
         trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
         for _, notes in trained:
             for note in notes:
                 notify(f"note: {note}")
-        found = Vocabularies(trained[0][0], trained[-1][0])
-    found.save(run)
-    return found
+        vocabularies = Vocabularies(trained[0][0], trained[-1][0])
+    vocabularies.save(run)
+    return vocabularies
 
 
 def prepare_corpus(
@@ -112,7 +118,11 @@ def prepare_corpus(
     config: Config,
     notify: Notify,
 ) -> EncodedCorpus:
-    """The corpus as ids, from the run directory if its inputs are the same."""
+    """Encode a corpus, or load it from the run directory if its inputs have not changed.
+
+    Raises:
+        DataError: the filters leave no pair.
+    """
     key = {
         "text": hash_text(text.src, text.tgt),
         "tokenizer": vocabularies.hash,
@@ -137,9 +147,9 @@ def prepare_corpus(
 def epoch_corpora(
     config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus
 ) -> EpochCorpora:
-    """What each epoch reads."""
+    """The corpus of each epoch: always `plain`, or with subword sampling a new segmentation of it."""
     if not config.data.subword_sampling:
         return lambda epoch: plain
     tokenizers = (vocabularies.src, vocabularies.tgt)
-    alpha, longest, seed = config.data.subword_sampling, config.data.max_length, config.training.seed
-    return SampledCorpus(text, plain, tokenizers, alpha, longest, seed)
+    alpha, max_length, seed = config.data.subword_sampling, config.data.max_length, config.training.seed
+    return SampledCorpus(text, plain, tokenizers, alpha, max_length, seed)

@@ -1,7 +1,7 @@
-"""A configuration for a corpus of this size, with the reason for each choice.
+"""Recipes: a configuration chosen by corpus size, with the reason for each choice.
 
-The table follows what has worked: small corpora want small vocabularies, small models and more dropout
-(Sennrich and Zhang 2019); on a small budget of time the smaller model also wins because it sees more epochs.
+The tables are empirical. Small corpora need small vocabularies, small models and more dropout (Sennrich and
+Zhang 2019). With little time, a smaller model is also better because it trains for more epochs.
 """
 
 from __future__ import annotations
@@ -10,33 +10,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformer_cli.data.text import UNSPACED
+from transformer_cli.unicode_scripts import UNSPACED
 
-WORDS_PER_PIECE = 0.75
-CHARACTERS_PER_PIECE = 1.5
-"""Rough shares, the second of scripts without spaces; only the number of steps depends on them."""
+WORDS_PER_TOKEN = 0.75
+CHARACTERS_PER_TOKEN = 1.5
+"""Rough estimates, the second for scripts without spaces; only the number of steps depends on them."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Values for `load_config`, and for each choice its key and why."""
+    """Configuration values for `load_config`, and the reason for each choice by key (`section.key`)."""
 
     values: dict[str, dict[str, Any]]
     reasons: dict[str, str]
 
-    def told(self, chosen: Mapping[str, Any]) -> list[str]:
-        """A line for each choice; where `chosen` (`section.key` -> value) is another, it was the user's."""
+    def describe(self, resolved: Mapping[str, Any]) -> list[str]:
+        """One line for each choice; `resolved` has the final values, which the user may have changed, by key."""
         lines = []
-        for key, why in self.reasons.items():
+        for key, reason in self.reasons.items():
             section, name = key.split(".")
-            own = chosen[key] == self.values[section][name]
-            lines.append(f"{key} {chosen[key]}: {why if own else 'as you have set it'}")
+            unchanged = resolved[key] == self.values[section][name]
+            lines.append(f"{key} {resolved[key]}: {reason if unchanged else 'set on the command line'}")
         return lines
 
 
 @dataclass(frozen=True)
 class _Row:
-    below: float
+    """The recipe for corpora of fewer than `max_pairs` pairs."""
+
+    max_pairs: float
     vocab_size: int
     preset: str
     dropout: float
@@ -62,10 +64,10 @@ _GPU = [
 
 
 def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe:
-    """The recipe for a corpus with these target lines, on so many devices."""
+    """Choose the recipe for a corpus with these target lines; `ranks` is the number of devices."""
     pairs = len(tgt)
-    row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.below)
-    steps_per_epoch = max(1, round(_pieces(tgt) / row.batch_tokens / ranks))
+    row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.max_pairs)
+    steps_per_epoch = max(1, round(_estimate_tokens(tgt) / row.batch_tokens / ranks))
     steps = max(200, row.epochs * steps_per_epoch)
     validate_every = max(50, steps // 12)
     values: dict[str, dict[str, Any]] = {
@@ -85,28 +87,26 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
             "log_every": min(50, max(5, steps // 50)),
         },
     }
-    where = "a GPU" if on_gpu else "a CPU"
+    device = "a GPU" if on_gpu else "a CPU"
     reasons = {
-        "tokenizer.vocab_size": f"{pairs:,} pairs show each piece often enough",
-        "model.preset": f"learns most from {pairs:,} pairs in the time that {where} gives",
-        "model.dropout": "the smaller the corpus, the more",
-        "model.positions": "learned in fewer updates (docs/log.md)"
-        if row.positions == "rotary"
-        else "the field's standard",
+        "tokenizer.vocab_size": f"{pairs:,} pairs contain each token often enough",
+        "model.preset": f"best model for {pairs:,} pairs in a reasonable time on {device}",
+        "model.dropout": "smaller corpora need more",
+        "model.positions": "converges in fewer updates (docs/log.md)" if row.positions == "rotary" else "standard",
         "optim.algorithm": "fewer updates to the same score (docs/log.md)"
         if row.algorithm == "muon"
-        else "the field's standard",
-        "optim.lr": "linear to the end: the rate for a model of this width over a known budget",
-        "data.batch_tokens": "enough updates in an epoch",
+        else "standard",
+        "optim.lr": "for a model of this width, with linear decay to the last step",
+        "data.batch_tokens": "enough updates per epoch",
         "training.max_steps": f"about {row.epochs} epochs",
     }
     return Recipe(values, reasons)
 
 
-def _pieces(lines: Sequence[str]) -> float:
-    """About so many pieces has a text."""
+def _estimate_tokens(lines: Sequence[str]) -> float:
+    """Estimate the number of subword tokens of a text."""
     words = characters = 0
     for line in lines:
         rest, unspaced = UNSPACED.subn(" ", line)
         words, characters = words + len(rest.split()), characters + unspaced
-    return words / WORDS_PER_PIECE + characters / CHARACTERS_PER_PIECE
+    return words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN

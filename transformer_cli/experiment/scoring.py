@@ -1,4 +1,4 @@
-"""The work behind `score` and `inspect`: given pairs through a model."""
+"""Implementation of `score`: log-probabilities of given translations (forced decoding)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from transformer_cli.artifacts.loading import Notify, load_model
+from transformer_cli.artifacts.loading import load_model
 from transformer_cli.data.corpus import read_parallel
+from transformer_cli.data.text import Notify
 from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
 from transformer_cli.errors import ConfigError
 from transformer_cli.runtime import select_device, tune_process
@@ -18,7 +19,7 @@ from transformer_cli.runtime import select_device, tune_process
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """One pair and what the model thinks of it."""
+    """One sentence pair with its score; `pieces` are the target tokens, including the end of the sentence."""
 
     src: str
     tgt: str
@@ -26,7 +27,7 @@ class ScoredPair:
     score: Score
 
     def fields(self) -> dict[str, Any]:
-        """For JSON."""
+        """The pair as a JSON object."""
         return {
             "source": self.src,
             "target": self.tgt,
@@ -39,7 +40,7 @@ class ScoredPair:
 
 @dataclass(frozen=True)
 class ScoredText:
-    """All pairs; `pieces` counts the end of each sentence too."""
+    """All pairs; `pieces` is the number of target tokens, including the ends of sentences."""
 
     pairs: list[ScoredPair]
     pieces: int
@@ -49,10 +50,10 @@ class ScoredText:
 def score_files(
     run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str, notify: Notify
 ) -> ScoredText:
-    """Force the model through the pairs of two files.
+    """Score the translations `tgt` of `src` with a run.
 
     Raises:
-        UserError: files or a run that cannot be used.
+        UserError: files, run or options that cannot be used.
     """
     tune_process()
     text = read_parallel([src], [tgt])
@@ -64,16 +65,16 @@ def score_files(
     sources = loaded.vocabularies.src.encode(text.src)
     targets = loaded.vocabularies.tgt.encode(text.tgt)
     bound = loaded.config.model.max_positions if loaded.config.model.positions == "learned" else None
-    longest = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1
-    if bound is not None and longest > bound:
-        raise ConfigError(f"a sentence of {longest} pieces is longer than model.max_positions {bound}")
-    names = loaded.vocabularies.tgt.vocabulary
+    max_length = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1
+    if bound is not None and max_length > bound:
+        raise ConfigError(f"a sentence of {max_length} tokens is longer than model.max_positions {bound}")
+    tokens = loaded.vocabularies.tgt.vocabulary
     with tqdm(total=len(text), desc="score", unit="line", disable=None, file=sys.stderr) as bar:
         scores = score_pairs(
             loaded.model, sources, targets, batch_tokens or loaded.config.data.batch_tokens, bar.update
         )
     pairs = [
-        ScoredPair(s, t, [names[i] for i in ids] + ["</s>"], score)
+        ScoredPair(s, t, [tokens[i] for i in ids] + ["</s>"], score)
         for s, t, ids, score in zip(text.src, text.tgt, targets, scores, strict=True)
     ]
     return ScoredText(pairs, sum(len(s.token_log_probs) for s in scores), perplexity(scores))

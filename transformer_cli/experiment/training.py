@@ -1,4 +1,4 @@
-"""The whole of `train`: text, vocabulary, encoded corpus, model, loop, in one run directory."""
+"""Implementation of `train`: prepare the data, build the model, and train in one run directory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from transformer_cli.config import flatten_config, load_config
 from transformer_cli.data.batching import BatchStream
 from transformer_cli.data.corpus import ParallelText, hold_out_validation
 from transformer_cli.data.store import EncodedCorpus
+from transformer_cli.data.text import Notify
 from transformer_cli.experiment.preparation import (
-    Notify,
     epoch_corpora,
     has_checkpoints,
     prepare_corpus,
@@ -43,7 +43,7 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the user asked for on the command line."""
+    """Arguments of `train`. `settings` are `section.key=value`; `tokenizer` is a trained SentencePiece model."""
 
     run: Path
     src: Sequence[Path]
@@ -59,7 +59,16 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How training ended: `steps` updates after it began, because of `reason`, or `interrupted` by a signal."""
+    """How training ended.
+
+    Attributes:
+        reason: the condition that stopped it.
+        steps: number of updates in this process.
+        interrupted: whether a signal stopped it.
+        progress: the final state.
+        run: the run directory.
+        is_main: whether this is the main process of distributed training, which reports the outcome.
+    """
 
     reason: str
     steps: int
@@ -67,27 +76,29 @@ class TrainingOutcome:
     progress: Progress
     run: RunDirectory
     is_main: bool = True
-    """Whether this process is to speak for all that trained together."""
 
 
 def run_training(
     request: TrainRequest, notify: Notify, stop: StopRequest, ready: Callable[[], None] = lambda: None
 ) -> TrainingOutcome:
-    """Train, or go on training, the run that `request` describes.
+    """Start or resume the training run of `request`.
 
-    `ready` is called once all is prepared, before the first update: from there on a signal has something to save.
+    Args:
+        notify: receives messages for the user.
+        stop: a signal handler sets it to stop training after the current update.
+        ready: called after all preparation, before the first update. From then on there is progress to save.
 
     Raises:
-        UserError: anything that the user can put right; nothing that existed is lost.
+        UserError: anything that the user can correct; existing checkpoints are intact.
     """
     tune_process()
     device = select_device(request.device)
     ranks = Ranks.from_environment(device)
     run = RunDirectory(request.run)
     if not ranks.is_main:
-        notify = _silent
-        ranks.barrier()  # for the leader to check and prepare everything; what follows finds it done
-    # A typo is said before anything is read.
+        notify = _discard
+        ranks.barrier()  # the main process first checks and writes everything; the others then read its files
+    # Report a typo before reading any data.
     check_architecture(load_config(request.config, request.settings).model)
     run.require_run_or_empty()
     text, valid = read_texts(
@@ -103,7 +114,7 @@ def run_training(
         if has_checkpoints(run):
             run.require_same_config(config)
         elif ranks.is_main:
-            run.write_config(config)  # nothing has been learned yet: all may still change
+            run.write_config(config)  # without a checkpoint, all keys may still change
         if ranks.is_main:
             vocabularies = prepare_vocabularies(run, config, text, request.tokenizer, notify)
         else:
@@ -117,7 +128,7 @@ def run_training(
         store = CheckpointStore(run.checkpoints, identity)
         newest = _newest_checkpoint(store, notify)
         if ranks.is_main:
-            # From here on the directory is this run's, and files in it are replaced.
+            # All checks have passed: from here on files in the directory are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
         train_data = prepare_corpus(run, "train", text, vocabularies, config, notify)
@@ -143,15 +154,15 @@ def run_training(
         )
         _dry_run(update, stream, text, train_data, notify)
         ready()
-        began = state.progress.step
+        start = state.progress.step
         reason = Trainer(state, config, stream, update, validator, store, log, stop, notify).run()
     ranks.close()
-    interrupted = reason == f"signal {stop.signal}"  # one that came later, in the last validation, ended nothing
-    return TrainingOutcome(reason, state.progress.step - began, interrupted, state.progress, run, ranks.is_main)
+    interrupted = reason == f"signal {stop.signal}"  # a signal during the last validation stopped nothing
+    return TrainingOutcome(reason, state.progress.step - start, interrupted, state.progress, run, ranks.is_main)
 
 
-def _silent(message: str) -> None:
-    """The leader has said it."""
+def _discard(message: str) -> None:
+    """Ignore a message that the main process also reports."""
 
 
 def _configure(
@@ -162,46 +173,49 @@ def _configure(
     ranks: Ranks,
     notify: Notify,
 ) -> Config:
+    """The configuration: from the file, from the run that is resumed, or from the recipe."""
     if request.config is not None:
         return load_config(request.config, request.settings)
     if has_checkpoints(run):
-        return load_config(run.config, request.settings)  # the recipe that this run was started with
+        return load_config(run.config, request.settings)  # keeps the recipe that the run was started with
     recipe = choose_recipe(text.tgt, on_gpu=device.type != "cpu", ranks=ranks.size)
     config = load_config(None, request.settings, base=recipe.values)
     notify(f"no configuration given; recipe for {len(text):,} pairs:")
-    for line in recipe.told(flatten_config(config)):
+    for line in recipe.describe(flatten_config(config)):
         notify(f"  {line}")
     return config
 
 
 def _newest_checkpoint(store: CheckpointStore, notify: Notify) -> Path | None:
-    """The checkpoint to resume from. Raises: CheckpointError if it was made with other inputs."""
+    """The newest intact checkpoint. Raises: CheckpointError if it was trained with other inputs."""
     newest, problems = store.newest_intact()
     for problem in problems:
-        notify(f"warning: {problem}; going back to an older checkpoint")
+        notify(f"warning: {problem}; trying an older checkpoint")
     if newest is not None:
         check_identity(newest, read_manifest(newest), store.identity)
     return newest
 
 
 def _set_aside_damaged(store: CheckpointStore, newest: Path | None) -> None:
-    """Move damaged checkpoints out of the way of those that will be written."""
+    """Rename damaged checkpoints, so that new ones of the same step can be written."""
     for path in store.steps():
         if newest is not None and path.name > newest.name:
             store.set_aside(path)
 
 
 def _resume(store: CheckpointStore, newest: Path, state: TrainState, notify: Notify) -> None:
+    """Restore `state` from a checkpoint."""
     load_training(newest, state)
     store.forget_missing_best(state.progress)
     if state.ranks.is_main:
         store.repair_links(newest, state.progress)
-    made = read_manifest(newest)
-    here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    for name, value in here.items():
-        if made.get(name) != value:
+    manifest = read_manifest(newest)
+    environment = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    for name, value in environment.items():
+        if manifest.get(name) != value:
             notify(
-                f"warning: saved with {name} {made.get(name)}, now {value}: results will differ in the last digits"
+                f"warning: the checkpoint was saved with {name} {manifest.get(name)}, this process has {value}; "
+                "results will differ in the last digits"
             )
     notify(f"resuming from {newest.name}")
 
@@ -221,26 +235,26 @@ def _report_setup(
 def _choose_update(
     state: TrainState, config: Config, device: torch.device, notify: Notify
 ) -> tuple[Update, TokenBudget | None]:
-    """How the weights are changed, and the shape of packed batches where they have one."""
+    """Choose static updates (CUDA graphs, with the budget of their packed batches) if supported, or eager ones."""
     eager, reason = EagerUpdate(state, config, notify), static_unsupported_reason(state, config)
     if not reason:
         budget = token_budget(config)
         return StaticUpdate(eager, budget, notify), budget
     if device.type == "cuda" or config.training.compile:
-        also = ", and training.compile has no effect" if config.training.compile else ""
-        notify(f"note: updates run operation by operation, without a CUDA graph{also}: {reason}")
+        compile_note = ", and training.compile has no effect" if config.training.compile else ""
+        notify(f"note: updates run in eager mode, without a CUDA graph{compile_note}: {reason}")
     return eager, None
 
 
 def _dry_run(
     update: Update, stream: BatchStream, text: ParallelText, corpus: EncodedCorpus, notify: Notify
 ) -> None:
-    """The largest batch once, so that what does not fit is known before hours have been spent."""
+    """Run the largest batch once, so that running out of memory shows at the start of training."""
     pairs = stream.largest_batch()
     peak = update.dry_run(pairs)
     row = int(np.argmax(np.maximum(corpus.src.lengths, corpus.tgt.lengths)))
     notify(
         f"largest batch: {len(pairs)} pairs, {pairs.tokens:,} target tokens, peak memory "
-        f"{peak / 2**20:,.0f} MiB; longest pair: {text.place(int(corpus.lines[row]))}, "
+        f"{peak / 2**20:,.0f} MiB; longest pair: {text.location(int(corpus.lines[row]))}, "
         f"{corpus.src.lengths[row]} and {corpus.tgt.lengths[row]} tokens"
     )

@@ -1,4 +1,4 @@
-"""A validation during training: loss on the reference, BLEU and chrF of what the model says itself."""
+"""Validation during training: loss on the references, BLEU and chrF of greedy translations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from transformer_cli import durable
-from transformer_cli.artifacts.loading import Notify, build_translator
+from transformer_cli.artifacts.loading import build_translator
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies
 from transformer_cli.data.batching import sorted_batches
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus
-from transformer_cli.data.text import encode_lines
+from transformer_cli.data.text import Notify, encode_lines
 from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.models.seq2seq import Seq2Seq
@@ -21,12 +21,12 @@ from transformer_cli.training.loop import Validation
 from transformer_cli.training.loss import label_smoothed_cross_entropy
 
 SAMPLES = 3
-"""Translations shown at each validation."""
+"""Number of translations in the log of each validation."""
 
 
 @dataclass
 class Validator:
-    """Loss, BLEU and chrF on the validation set; shows and keeps translations."""
+    """Compute loss, BLEU and chrF on the validation set; log some translations and write all to `samples/`."""
 
     run: RunDirectory
     config: Config
@@ -38,7 +38,7 @@ class Validator:
     notify: Notify
 
     def __call__(self, step: int) -> Validation:
-        # Greedy: a third of the time of a beam, and it ranks checkpoints the same way.
+        # Greedy search takes a third of the time of beam search and ranks checkpoints in the same order.
         options = DecodingConfig(
             beam=1,
             max_length_ratio=self.config.decoding.max_length_ratio,
@@ -56,7 +56,7 @@ class Validator:
             f"step {step}: loss {loss:.3f}, perplexity {scores.perplexity:.2f}, "
             f"BLEU {bleu:.2f}, chrF {chrf:.2f} (greedy)"
         )
-        for i in self._shown():
+        for i in self._sample_rows():
             self.notify(f"    source      {self.text.src[i]}")
             self.notify(f"    reference   {self.text.tgt[i]}")
             self.notify(f"    translation {translations[i]}")
@@ -64,7 +64,7 @@ class Validator:
 
     @torch.no_grad()
     def _loss(self) -> float:
-        """Mean negative log-likelihood of a target token, in nats."""
+        """Mean negative log-likelihood per target token, in nats."""
         total, tokens = 0.0, 0
         for batch in sorted_batches(self.corpus, self.config.data.batch_tokens):
             on_device = batch.to(self.device)
@@ -74,6 +74,7 @@ class Validator:
             tokens += batch.tokens
         return total / tokens
 
-    def _shown(self) -> list[int]:
-        usable = [i for i, line in enumerate(self.text.src) if line.strip()]
-        return usable[:: max(1, len(usable) // SAMPLES)][:SAMPLES]
+    def _sample_rows(self) -> list[int]:
+        """`SAMPLES` evenly spaced rows that are not blank."""
+        rows = [i for i, line in enumerate(self.text.src) if line.strip()]
+        return rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]

@@ -1,8 +1,11 @@
-"""The temporal convolutional network as encoder and decoder (Bai et al. 2018), with attention to the source
-(Gehring et al. 2017).
+"""Temporal convolutional networks as encoder and decoder (Bai et al. 2018), with attention to the
+source (Gehring et al. 2017).
 
-Each layer sees twice as far as the one before; n layers of kernel k see (k - 1)(2ⁿ - 1) positions back.
-Shapes: B sentences, L positions, W beams, D `d_model`; `[..., D]` is `[B, L, D]` or `[N, D]` as the layout says.
+The dilation doubles with each layer: n layers of kernel size k read (k - 1)(2ⁿ - 1) previous
+positions.
+
+Shapes: B sentences, L positions, W beams, D `d_model`; `[..., D]` is `[B, L, D]` or `[N, D]`,
+depending on the layout.
 """
 
 from __future__ import annotations
@@ -31,38 +34,38 @@ from transformer_cli.schema import ModelConfig
 
 
 class Convolution(nn.Module):
-    """W2 relu(W1 · what stands around): a dilated convolution to `d_ff` channels, and back by one of width 1."""
+    """W2 relu(W1 · window): a dilated convolution to `d_ff` channels, then one of width 1 to `d_model`."""
 
     def __init__(self, config: ModelConfig, layer: int, gain: float) -> None:
         super().__init__()
-        self.size, self.dilation = config.kernel_size, 2**layer
+        self.kernel_size, self.dilation = config.kernel_size, 2**layer
         self.up = Linear(config.kernel_size * config.d_model, config.d_ff)
         self.down = Linear(config.d_ff, config.d_model, gain=gain)
 
     @property
-    def reach(self) -> int:
-        """Positions before its own that a causal convolution reads."""
-        return (self.size - 1) * self.dilation
+    def context(self) -> int:
+        """Number of previous positions that the causal convolution reads."""
+        return (self.kernel_size - 1) * self.dilation
 
     def forward(self, x: Tensor, layout: Layout, causal: bool) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
         padded = layout.pad(x)
         if layout.mask is not None and not causal:
-            padded = padded * layout.mask.unsqueeze(-1)  # what stands behind the end is nothing
-        return layout.unpad(self._map(windows(padded, self.size, self.dilation, causal=causal)))
+            padded = padded * layout.mask.unsqueeze(-1)  # the last tokens of a sentence must not read padding
+        return layout.unpad(self._project(windows(padded, self.kernel_size, self.dilation, causal=causal)))
 
     def step(self, x: Tensor, ring: RingBuffer) -> tuple[Tensor, RingBuffer]:
-        """One position: `[B, W, D]` -> `[B, W, D]`."""
-        seen, ring = ring.read(x, self.size, self.dilation)
-        return self._map(seen), ring
+        """Compute one position: `[B, W, D]` -> `[B, W, D]`."""
+        window, ring = ring.push(x, self.kernel_size, self.dilation)
+        return self._project(window), ring
 
-    def _map(self, seen: Tensor) -> Tensor:
-        out: Tensor = self.down(F.relu(self.up(seen)))
+    def _project(self, window: Tensor) -> Tensor:
+        out: Tensor = self.down(F.relu(self.up(window)))
         return out
 
 
 class ConvolutionalEncoderLayer(nn.Module):
-    """A convolution that looks both ways, in a residual branch."""
+    """A bidirectional convolution in a residual branch."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ class ConvolutionalEncoderLayer(nn.Module):
 
 
 class ConvolutionalEncoder(LayerStack):
-    """A stack of convolutions."""
+    """A stack of convolutional encoder layers; see `protocol.Encoder`."""
 
     def __init__(self, config: ModelConfig) -> None:
         layers = (ConvolutionalEncoderLayer(config, i) for i in range(config.encoder_layers))
@@ -84,7 +87,7 @@ class ConvolutionalEncoder(LayerStack):
 
 
 class ConvolutionalDecoderLayer(nn.Module):
-    """A causal convolution, then cross-attention, each in a residual branch."""
+    """Causal convolution and cross-attention, each in a residual branch."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -102,22 +105,29 @@ class ConvolutionalDecoderLayer(nn.Module):
     def step(
         self, y: Tensor, ring: RingBuffer, source: KeyValueCache, mask: Tensor | None
     ) -> tuple[Tensor, RingBuffer]:
-        """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
-        after: list[RingBuffer] = []
+        """Compute one position of W beams: `[B, W, D]` -> `[B, W, D]`."""
+        next_ring = ring
 
         def convolve(h: Tensor) -> Tensor:
-            out, ring_after = self.convolution.step(h, ring)
-            after.append(ring_after)
+            nonlocal next_ring
+            out, next_ring = self.convolution.step(h, ring)
             return out
 
         y = self.convolution_residual(y, convolve)
         y = self.cross_residual(y, lambda h: self.cross_attention.step(h, mask, source))
-        return y, after[0]
+        return y, next_ring
 
 
 @dataclass(frozen=True)
 class ConvolutionalState:
-    """See `protocol.DecoderState`. `step` counts the positions read; `[1]` int64 if fixed."""
+    """See `protocol.DecoderState`.
+
+    Attributes:
+        step: number of positions decoded; `[1]` int64 in a static state.
+        rings: past inputs of each layer.
+        sources: source keys and values of each layer.
+        source_mask: `key_mask` of the source.
+    """
 
     step: int | Tensor
     rings: list[RingBuffer]
@@ -136,27 +146,27 @@ class ConvolutionalState:
         )
 
     def cat(self, other: ConvolutionalState) -> ConvolutionalState:
-        masks = (self.source_mask, self.sources[0].places), (other.source_mask, other.sources[0].places)
+        masks = (self.source_mask, self.sources[0].mask_like), (other.source_mask, other.sources[0].mask_like)
         return ConvolutionalState(
             self.step,
-            [mine.cat(theirs) for mine, theirs in zip(self.rings, other.rings, strict=True)],
-            [mine.cat(theirs) for mine, theirs in zip(self.sources, other.sources, strict=True)],
+            [a.cat(b) for a, b in zip(self.rings, other.rings, strict=True)],
+            [a.cat(b) for a, b in zip(self.sources, other.sources, strict=True)],
             cat_key_masks(*masks),
         )
 
     def to_static(self, positions: int, source: int) -> ConvolutionalState:
-        places = self.sources[0].places
-        step = step_position(self.step, places.device)
+        mask_like = self.sources[0].mask_like
+        step = step_position(self.step, mask_like.device)
         return ConvolutionalState(
             step,
             [ring.to_static(step) for ring in self.rings],
             [cache.to_static(source) for cache in self.sources],
-            static_key_mask(self.source_mask, places, source),
+            static_key_mask(self.source_mask, mask_like, source),
         )
 
 
 class ConvolutionalDecoder(LayerStack):
-    """Causal convolutions with attention to the source in each layer."""
+    """A stack of convolutional decoder layers; see `protocol.Decoder`."""
 
     def __init__(self, config: ModelConfig) -> None:
         layers = (ConvolutionalDecoderLayer(config, i) for i in range(config.decoder_layers))
@@ -166,8 +176,8 @@ class ConvolutionalDecoder(LayerStack):
         rings, sources = [], []
         for layer in self.layers:
             assert isinstance(layer, ConvolutionalDecoderLayer)
-            reach = layer.convolution.reach
-            rings.append(RingBuffer.empty(memory.layout.sentences, reach, memory.states))
+            context = layer.convolution.context
+            rings.append(RingBuffer.empty(memory.layout.sentences, context, memory.states))
             sources.append(layer.cross_attention.project_memory(memory))
         return ConvolutionalState(0, rings, sources, source_mask(memory))
 
@@ -176,6 +186,6 @@ class ConvolutionalDecoder(LayerStack):
         rings = []
         for layer, ring, source in zip(self.layers, state.rings, state.sources, strict=True):
             assert isinstance(layer, ConvolutionalDecoderLayer)
-            y, after = layer.step(y, ring, source, state.source_mask)
-            rings.append(after)
+            y, next_ring = layer.step(y, ring, source, state.source_mask)
+            rings.append(next_ring)
         return self.norm(y), replace(state, step=state.step + 1, rings=rings)

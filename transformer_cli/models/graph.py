@@ -1,7 +1,8 @@
-"""Graph attention over the sentence: each token is a node and attends to its neighbours
-(GAT: Veličković et al. 2018; GATv2: Brody et al. 2022).
+"""Graph attention over the tokens of a sentence: each token is a node that attends to its
+neighbours (GAT: Veličković et al. 2018; GATv2: Brody et al. 2022).
 
-Shapes: B sentences, L positions, H heads, K head size, D `d_model`; `[..., D]` is `[B, L, D]` or `[N, D]`.
+Shapes: B sentences, L positions, H heads, K head size, D `d_model`; `[..., D]` is `[B, L, D]` or
+`[N, D]`.
 """
 
 from __future__ import annotations
@@ -23,33 +24,41 @@ from transformer_cli.ops.additive import additive_scores
 from transformer_cli.ops.attention import key_mask, masked_softmax
 from transformer_cli.schema import ModelConfig
 
-SLOPE = 0.2
-"""Of LeakyReLU for negative values, as in both papers."""
+NEGATIVE_SLOPE = 0.2
+"""Negative slope of LeakyReLU, as in both papers."""
 
 
 def dynamic_scores(q: Tensor, k: Tensor, a: Tensor) -> Tensor:
-    """a · LeakyReLU(W [h_i || h_j]) (Brody et al. 2022, equation 7): each query ranks the keys in its own order.
+    """a · LeakyReLU(W [h_i || h_j]) (GATv2: Brody et al. 2022, equation 7).
 
-    `W [h_i || h_j]` is `q + k`, its halves applied before: `[B, H, L, K]` each. a: `[H, K]`. -> `[B, H, L, L]`.
+    The ranking of the keys depends on the query.
+
+    Args:
+        q, k: `[B, H, L, K]`, the two halves of W applied to the nodes: `W [h_i || h_j]` is
+            `q_i + k_j`.
+        a: `[H, K]`.
+
+    Returns:
+        `[B, H, L, L]`.
     """
-    return additive_scores(q, k, a, lambda pairs: F.leaky_relu(pairs, SLOPE))
+    return additive_scores(q, k, a, lambda pairs: F.leaky_relu(pairs, NEGATIVE_SLOPE))
 
 
 def static_scores(q: Tensor, k: Tensor, a: Tensor) -> Tensor:
-    """LeakyReLU(a · [W h_i || W h_j]) (Veličković et al. 2018, equation 3).
+    """LeakyReLU(a · [W h_i || W h_j]) (GAT: Veličković et al. 2018, equation 3).
 
-    A sum of a part of the query and a part of the key, under a function that only grows: every query ranks the
-    keys alike (Brody et al. 2022, theorem 1).
+    A monotonic function of a query term plus a key term: the ranking of the keys is the same for
+    every query (Brody et al. 2022, theorem 1). Arguments and result as in `dynamic_scores`.
     """
-    of_query, of_key = torch.einsum("bhlk,hk->bhl", q, a), torch.einsum("bhlk,hk->bhl", k, a)
-    return F.leaky_relu(of_query.unsqueeze(-1) + of_key.unsqueeze(-2), SLOPE)
+    query_term, key_term = torch.einsum("bhlk,hk->bhl", q, a), torch.einsum("bhlk,hk->bhl", k, a)
+    return F.leaky_relu(query_term.unsqueeze(-1) + key_term.unsqueeze(-2), NEGATIVE_SLOPE)
 
 
 SCORES = {"dynamic": dynamic_scores, "static": static_scores}
 
 
 class GraphAttention(nn.Module):
-    """h_i' = Σ_j softmax_j(score(h_i, h_j)) W h_j over the neighbours j of i, with several heads."""
+    """Multi-head graph attention: h_i' = Σ_j softmax_j(score(h_i, h_j)) W h_j, j a neighbour of i."""
 
     def __init__(self, config: ModelConfig, gain: float) -> None:
         super().__init__()
@@ -58,38 +67,39 @@ class GraphAttention(nn.Module):
         self.score = nn.Parameter(torch.randn(config.num_heads, config.d_model // config.num_heads))
         nn.init.xavier_uniform_(self.score)
         self.out = Linear(config.d_model, config.d_model, gain=gain)
-        self.scores = SCORES[config.graph_attention]
-        self.weights = nn.Identity()  # where they can be watched
+        self.score_function = SCORES[config.graph_attention]
+        self.weights = nn.Identity()  # hook point: receives the attention weights
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
         q, k = self.project(layout.pad(x))
-        weights = self.weights(masked_softmax(self.scores(q, k, self.score), self._edges(layout)))  # [B, H, L, L]
+        scores = self.score_function(q, k, self.score)
+        weights = self.weights(masked_softmax(scores, self._edge_mask(layout)))  # [B, H, L, L]
         heads = weights @ k  # [B, H, L, K]
         out: Tensor = self.out(layout.unpad(heads.transpose(1, 2).flatten(-2)))
         return out
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, L, D]` -> what each node asks and what it is: `[B, H, L, K]` each."""
+        """`[B, L, D]` -> queries, and keys that are also the values: `[B, H, L, K]` each."""
         qk = self.query_key(x).unflatten(-1, (2 * self.num_heads, -1)).transpose(1, 2)
         q, k = qk.chunk(2, dim=1)
         return q, k
 
-    def _edges(self, layout: Layout) -> Tensor | None:
-        """Who may attend to whom: all to all, or to those at most `window` positions away."""
+    def _edge_mask(self, layout: Layout) -> Tensor | None:
+        """Mask of the neighbours of each node: all tokens, or those at most `window` positions away."""
         tokens = key_mask(layout)
         if not self.window:
             return tokens
-        places = torch.arange(layout.max_seqlen, device=layout.lengths.device)
-        near = (places[:, None] - places).abs() <= self.window
-        # Padding attends to itself, so that its row has a sum.
-        return (
-            near if tokens is None else near & (tokens | torch.eye(len(places), dtype=torch.bool).to(near.device))
-        )
+        positions = torch.arange(layout.max_seqlen, device=layout.lengths.device)
+        in_window = (positions[:, None] - positions).abs() <= self.window
+        if tokens is None:
+            return in_window
+        # Padding attends to itself: the softmax of a fully masked row is NaN.
+        return in_window & (tokens | torch.eye(len(positions), dtype=torch.bool).to(in_window.device))
 
 
 class GraphEncoderLayer(nn.Module):
-    """Graph attention, then feed-forward, each in a residual branch."""
+    """Graph attention and feed-forward network, each in a residual branch."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -106,7 +116,7 @@ class GraphEncoderLayer(nn.Module):
 
 
 class GraphEncoder(LayerStack):
-    """A stack of graph layers. A graph has no order: positions are added to the input."""
+    """A stack of graph attention layers. Graph nodes are unordered: positions are added to the input."""
 
     def __init__(self, config: ModelConfig) -> None:
         positions = build_positions(config, added=True)

@@ -1,6 +1,7 @@
-"""A model for translation only: weights packed for the processor, and other precisions.
+"""Conversion of trained models for inference: packed weights and reduced or double precision.
 
-int8 and packed fp32 products are for a CPU, bf16 is for a GPU, float64 for proofs.
+int8 and packed fp32 are for CPUs, bf16 is for GPUs, float64 for comparing implementations.
+
 Shapes: I inputs, O outputs of a linear map.
 """
 
@@ -24,63 +25,63 @@ from transformer_cli.runtime import is_intel
 Model = TypeVar("Model", bound=nn.Module)
 
 ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
-"""torch's engines for int8, best first; which are there depends on the processor."""
-WIDE = 4096
-"""Outputs from which on oneDNN's int8 product is the faster one, where the processor has VNNI."""
+"""torch's int8 engines, fastest first; their availability depends on the processor."""
+ONEDNN_MIN_OUTPUTS = 4096
+"""Number of outputs from which oneDNN's int8 product is the fastest on processors with VNNI."""
 
 
 class DynamicInt8Linear(nn.Module):
-    """A linear map whose product is done in int8.
+    """Linear map with an int8 product.
 
-    Weights are rounded once, symmetrically, with a scale for each output; inputs at each call, with one scale for
-    the whole tensor.
+    Weights are quantized once, symmetrically, with one scale per output; inputs are quantized at
+    each call, with one scale per tensor.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight`: `[O, I]` float32; `bias`: `[O]`."""
         super().__init__()
-        # Without VNNI two products are summed in 16 bits, which inputs of 8 bits would overflow.
-        self.narrow = is_x86() and not torch.cpu._is_vnni_supported()
-        wide = is_x86() and not self.narrow and len(weight) >= WIDE
-        with _engine("onednn" if wide else torch.backends.quantized.engine):
+        # Without VNNI, pairs of products are added in 16 bits, which overflow unless inputs use 7 bits.
+        self.reduce_range = is_x86() and not torch.cpu._is_vnni_supported()
+        use_onednn = is_x86() and not self.reduce_range and len(weight) >= ONEDNN_MIN_OUTPUTS
+        with _use_engine("onednn" if use_onednn else torch.backends.quantized.engine):
             self.packed = torch.ops.quantized.linear_prepack(quantize_weight(weight), bias)
-        self.levels = 127 if self.narrow else 255
+        self.levels = 127 if self.reduce_range else 255
         self.activation = "none"
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
         relu = self.activation == "relu"
         product = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
-        out: Tensor = product(x, self.packed, self.narrow)
+        out: Tensor = product(x, self.packed, self.reduce_range)
         return out
 
 
 def quantize_weight(weight: Tensor) -> Tensor:
-    """`[O, I]` -> the same in int8, with a scale for each output."""
+    """Quantize `[O, I]` weights to int8, symmetrically, with one scale per output."""
     scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127.0
     zeros = torch.zeros(len(weight), dtype=torch.int64)
     with warnings.catch_warnings():
-        # The type of this tensor is deprecated; the packed product that it is made for has no other way in.
+        # Quantized tensors are deprecated, but `linear_prepack` accepts nothing else.
         warnings.simplefilter("ignore", UserWarning)
         return torch.quantize_per_channel(weight, scales.double(), zeros, axis=0, dtype=torch.qint8)
 
 
 class PackedLinear(nn.Module):
-    """A linear map whose weights are laid out once as oneDNN's product reads them.
+    """Linear map with weights in oneDNN's blocked format, converted once.
 
-    The general product rearranges the weights at every call, which costs as much as the product itself when
-    the input has few rows, as in decoding.
+    The general product converts the weights at every call, which costs as much as the product
+    itself when the input has few rows, as in decoding.
     """
 
-    ROWS = 64
-    """The number of rows that the layout is chosen for; any number works."""
+    EXPECTED_ROWS = 64
+    """Number of input rows for which oneDNN selects the format; inputs may have any number."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight`: `[O, I]` float32; `bias`: `[O]`."""
         super().__init__()
         self.bias = bias
         self.activation = "none"
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, self.ROWS)
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, self.EXPECTED_ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
@@ -89,27 +90,28 @@ class PackedLinear(nn.Module):
 
     @staticmethod
     def supports(weight: Tensor) -> bool:
-        """Whether weights of this kind can be laid out so."""
+        """Whether weights on this device and of this dtype can be packed."""
         return weight.device.type == "cpu" and weight.dtype == torch.float32 and PackedLinear.is_available()
 
     @staticmethod
     def is_available() -> bool:
-        """Whether this torch and this processor have it."""
+        """Whether the installed torch and the processor support oneDNN."""
         has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         return has_onednn and is_x86()
 
 
 class TransposedLinear(nn.Module):
-    """A linear map whose weights lie as the product reads them: for Intel's own processors.
+    """Linear map with transposed weights, multiplied by MKL; for Intel processors.
 
-    MKL has no call overhead worth the name, and there it is ahead of oneDNN where inputs have few rows and weights
-    are small: 1.1 to 1.4 times with 40 to 120 rows.
+    MKL's call overhead is small: on Intel processors it is faster than oneDNN for few rows and
+    small weights, 1.1 to 1.4 times with 40 to 120 rows.
     """
 
-    INPUTS = 768
-    """Up to so many, MKL sums the products of a row in the same order whatever the number of rows, from 2 on."""
-    SPREAD = 3
-    """Outputs for each input up to which it is ahead."""
+    MAX_INPUTS = 768
+    """Up to this size MKL's order of summation within a row does not depend on the number of rows,
+    if that is 2 or more."""
+    MAX_OUTPUT_RATIO = 3
+    """Largest ratio of outputs to inputs at which MKL is faster than oneDNN."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight`: `[O, I]` float32; `bias`: `[O]`."""
@@ -120,58 +122,64 @@ class TransposedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[..., I]` -> `[..., O]`."""
         rows = x.reshape(-1, x.shape[-1])
-        if len(rows) == 1:  # one row has a way of its own, which rounds otherwise
+        if len(rows) == 1:  # MKL multiplies a single row with another kernel, which rounds differently
             rows = rows.expand(2, -1)
         out = rows @ self.weight if self.bias is None else torch.addmm(self.bias, rows, self.weight)
         return out[: x.shape[:-1].numel()].view(*x.shape[:-1], self.weight.shape[1])
 
     @staticmethod
     def supports(weight: Tensor) -> bool:
-        """Whether it is ahead of `PackedLinear` for this map, here."""
+        """Whether this map is faster here than `PackedLinear`."""
         outputs, inputs = weight.shape
-        fits = inputs <= TransposedLinear.INPUTS and outputs <= TransposedLinear.SPREAD * inputs
-        return fits and is_intel() and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        is_small = inputs <= TransposedLinear.MAX_INPUTS and outputs <= TransposedLinear.MAX_OUTPUT_RATIO * inputs
+        return is_small and is_intel() and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 
 
 def is_x86() -> bool:
-    """Whether the processor is of the kind that these products are written for."""
+    """Whether the processor is x86-64."""
     return platform.machine() in ("x86_64", "AMD64")
 
 
 def prepare_for_inference(model: Model, precision: str) -> Model:
-    """A copy of the model that computes in this precision; not to be trained. May be the model itself.
+    """Convert a model for inference in the given precision.
+
+    Args:
+        precision: `fp32`, `bf16`, `int8` or `fp64`.
+
+    Returns:
+        A copy that cannot be trained; for fp32 the model itself if its weights cannot be packed.
 
     Raises:
-        ConfigError: a precision that the device does not have.
+        ConfigError: the device does not support the precision.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     if precision == "fp32":
-        packs = PackedLinear.supports(next(model.parameters()))
-        return _fuse_activations(_replace_linears(model, _exact_linear)) if packs else model
+        can_pack = PackedLinear.supports(next(model.parameters()))
+        return _fuse_activations(_replace_linears(model, _fp32_linear)) if can_pack else model
     if precision == "int8":
         if not on_cpu:
-            raise ConfigError("precision int8 is for a CPU", hint="use --device cpu, or --precision bf16")
+            raise ConfigError("precision int8 requires a CPU", hint="use --device cpu, or --precision bf16")
         if not select_engine():
-            raise ConfigError("precision int8: this torch has no engine for it", hint="use --precision fp32")
+            raise ConfigError("precision int8: this torch has no int8 engine", hint="use --precision fp32")
         return _fuse_activations(_replace_linears(model, DynamicInt8Linear))
     if precision == "fp64" and next(model.parameters()).device.type == "mps":
-        raise ConfigError("precision fp64: this device has none", hint="use --device cpu")
+        raise ConfigError("precision fp64: not supported by MPS devices", hint="use --device cpu")
     return copy.deepcopy(model).eval().to({"bf16": torch.bfloat16, "fp64": torch.float64}[precision])
 
 
-def _exact_linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
+def _fp32_linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     return (TransposedLinear if TransposedLinear.supports(weight) else PackedLinear)(weight, bias)
 
 
 def packed_linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """`[O, I]` -> the map `[..., I]` -> `[..., O]`, as fast as the device has it."""
+    """Return x Wᵀ as a function `[..., I]` -> `[..., O]`, with packed weights `[O, I]` where supported."""
     if PackedLinear.supports(weight):
         return PackedLinear(weight)
     return lambda x: F.linear(x, weight)
 
 
 def _fuse_activations(model: Model) -> Model:
-    """The nonlinearity of a feed-forward network done in the product before it, while its result is at hand."""
+    """Fuse the ReLU of each feed-forward network into the product before it, in place."""
     for module in model.modules():
         if not isinstance(module, FeedForward) or module.activation is not F.relu:
             continue
@@ -186,7 +194,7 @@ def _identity(x: Tensor) -> Tensor:
 
 
 def select_engine() -> bool:
-    """Make torch's int8 products use the best engine there is; False if there is none."""
+    """Select torch's fastest int8 engine for this process; return False if there is none."""
     engine = next((e for e in ENGINES if e in torch.backends.quantized.supported_engines), None)
     if engine is not None:
         torch.backends.quantized.engine = engine
@@ -194,23 +202,22 @@ def select_engine() -> bool:
 
 
 @contextlib.contextmanager
-def _engine(name: str) -> Iterator[None]:
-    """Weights are packed for the engine of the moment, and multiplied by the one that they are packed for."""
-    before = torch.backends.quantized.engine
-    torch.backends.quantized.engine = name if name in torch.backends.quantized.supported_engines else before
+def _use_engine(name: str) -> Iterator[None]:
+    """Pack weights for another int8 engine, if it is supported. Packed weights keep their engine afterwards."""
+    previous = torch.backends.quantized.engine
+    torch.backends.quantized.engine = name if name in torch.backends.quantized.supported_engines else previous
     try:
         yield
     finally:
-        torch.backends.quantized.engine = before
+        torch.backends.quantized.engine = previous
 
 
-def _replace_linears(model: Model, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> Model:
-    """A copy whose linear maps are of another kind."""
+def _replace_linears(model: Model, build: Callable[[Tensor, Tensor | None], nn.Module]) -> Model:
+    """Copy a model and replace each linear map by `build(weight, bias)`."""
     model = copy.deepcopy(model).eval()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(
-                    parent, name, kind(child.weight.detach(), None if child.bias is None else child.bias.detach())
-                )
+                bias = None if child.bias is None else child.bias.detach()
+                setattr(parent, name, build(child.weight.detach(), bias))
     return model

@@ -1,7 +1,10 @@
-"""The parts that layers are made of: norm, residual branch, feed-forward, attention.
+"""Building blocks of encoder and decoder layers: norms, residual branches, feed-forward networks, attention.
 
 Shapes: B sentences, L positions, N tokens, D `d_model`, H heads, K head size, F `d_ff`, W beams;
-`[..., D]` is `[B, L, D]` or `[N, D]`. Linear maps carry no bias: with a norm before each they earn nothing.
+`[..., D]` is `[B, L, D]` or `[N, D]`. Linear maps have no bias: each follows a norm, where a bias
+does not help.
+
+Section and equation numbers without a source refer to Vaswani et al. 2017.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ Branch = Callable[[Tensor], Tensor]
 
 
 class Linear(nn.Linear):
-    """Linear maps that read the same input, fused into one; each is initialised by itself (Xavier)."""
+    """One or more linear maps of one input in a single product; each is initialised separately (Xavier)."""
 
     def __init__(self, inputs: int, *outputs: int, gain: float = 1.0) -> None:
-        """`outputs`: the size of each map, all alike. `gain`: scale of the initial weights."""
+        """`outputs`: size of each map, all equal. `gain`: scale of the initial weights."""
         assert len(set(outputs)) == 1
         self.blocks = len(outputs)
         self.gain = gain
@@ -44,21 +47,21 @@ class Linear(nn.Linear):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Ba et al. 2016, with a scale and no shift."""
+    """Layer normalization (Ba et al. 2016) with a scale and without a bias."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__(d_model, bias=False)
 
 
 class RMSNorm(nn.RMSNorm):
-    """Zhang and Sennrich 2019: the scale of LayerNorm without its centring."""
+    """Root mean square normalization (Zhang and Sennrich 2019): LayerNorm without centring."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__(d_model, eps=1e-6)
 
 
 class PreNormResidual(nn.Module):
-    """x + Dropout(Branch(Norm(x))): the residual path stays free (Xiong et al. 2020)."""
+    """x + Dropout(Branch(Norm(x))): no norm on the residual path (Xiong et al. 2020)."""
 
     def __init__(self, norm: nn.Module, dropout: float) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class PreNormResidual(nn.Module):
 
 
 class PostNormResidual(nn.Module):
-    """Norm(x + Dropout(Branch(x))): Vaswani et al. 2017, section 3.1."""
+    """Norm(x + Dropout(Branch(x))) (Vaswani et al. 2017, section 3.1)."""
 
     def __init__(self, norm: nn.Module, dropout: float) -> None:
         super().__init__()
@@ -83,7 +86,7 @@ class PostNormResidual(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """act(x W1) W2 (section 3.3, equation 2)."""
+    """act(x W1) W2 (Vaswani et al. 2017, section 3.3, equation 2)."""
 
     def __init__(self, d_model: int, d_ff: int, activation: Branch, gain: float) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class FeedForward(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """(SiLU(x W1) * x W3) W2 (Shazeer 2020, equation 6: SwiGLU)."""
+    """SwiGLU: (SiLU(x W1) * x W3) W2 (Shazeer 2020, equation 6)."""
 
     def __init__(self, d_model: int, d_ff: int, gain: float) -> None:
         super().__init__()
@@ -114,14 +117,14 @@ ACTIVATIONS: dict[str, Branch] = {"relu": F.relu, "gelu": F.gelu}
 
 
 def build_feed_forward(activation: str, d_model: int, d_ff: int, gain: float) -> nn.Module:
-    """The feed-forward network of that name."""
+    """Build the feed-forward network for `activation`: `relu`, `gelu` or `swiglu`."""
     if activation == "swiglu":
         return GatedFeedForward(d_model, d_ff, gain)
     return FeedForward(d_model, d_ff, ACTIVATIONS[activation], gain)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of a sentence to itself (section 3.2.2)."""
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2)."""
 
     def __init__(self, d_model: int, num_heads: int, positions: Positions, kernel: Kernel, gain: float) -> None:
         super().__init__()
@@ -140,22 +143,33 @@ class SelfAttention(nn.Module):
         return out
 
     def step(
-        self, x: Tensor, rotation: Tensor | None, mask: Tensor | None, cache: KeyValueCache, written: int | Tensor
+        self,
+        x: Tensor,
+        rotation: Tensor | None,
+        mask: Tensor | None,
+        cache: KeyValueCache,
+        cache_position: int | Tensor,
     ) -> Tensor:
-        """One position of W beams, `[B, W, D]` -> `[B, W, D]`; writes its key and value to `cache`.
+        """Compute one position of W beams and write its keys and values to `cache`.
 
-        `rotation`: of this position; `mask` is `[B, 1, W, N]`: which of the N keys are the history of each beam;
-        `written` says where the new ones go, as in `KeyValueCache.append`.
+        Args:
+            x: `[B, W, D]`.
+            rotation: `Positions.rotation` of this position.
+            mask: `[B, 1, W, N]`, True = the key belongs to the history of the beam.
+            cache_position: where the new keys are written; see `KeyValueCache.append`.
+
+        Returns:
+            `[B, W, D]`.
         """
         qk, v = self._project(x)
         q, k = self._rotate(qk, rotation)  # [B, W, H, K]
-        keys, values = cache.append(k, v, written)
+        keys, values = cache.append(k, v, cache_position)
         heads = step_kernel(self.kernel)(q.transpose(1, 2), keys, values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
         return out
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys `[..., 2H, K]`, and values `[..., H, K]`."""
+        """`[..., D]` -> queries and keys `[..., 2H, K]`, and values `[..., H, K]`."""
         qkv = self.query_key_value(x).unflatten(-1, (3 * self.num_heads, -1))  # [..., 3H, K]
         qk, v = qkv.split([2 * self.num_heads, self.num_heads], dim=-2)
         return qk, v
@@ -166,7 +180,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of target positions to the source (section 3.2.3)."""
+    """Multi-head attention of target positions to the source (Vaswani et al. 2017, section 3.2.3)."""
 
     def __init__(self, d_model: int, num_heads: int, kernel: Kernel, gain: float) -> None:
         super().__init__()
@@ -185,15 +199,18 @@ class CrossAttention(nn.Module):
         return out
 
     def project_memory(self, memory: Memory) -> KeyValueCache:
-        """Keys and values of the source, once a sentence: `[B, H, S, K]` each."""
-        shown = min_keys(memory.layout.max_seqlen, memory.states.device)
+        """Compute keys and values of the source, `[B, H, S, K]` each, which all decoding steps and beams share."""
+        num_keys = min_keys(memory.layout.max_seqlen, memory.states.device)
         k, v = (
-            pad_to(memory.layout.pad(x), 1, shown).transpose(1, 2).contiguous() for x in self._key_value(memory)
+            pad_to(memory.layout.pad(x), 1, num_keys).transpose(1, 2).contiguous() for x in self._key_value(memory)
         )
         return KeyValueCache(k, v)
 
     def step(self, x: Tensor, mask: Tensor | None, source: KeyValueCache) -> Tensor:
-        """One position of W beams, `[B, W, D]`: beams are query positions, so nothing is repeated."""
+        """Compute one position of W beams, `[B, W, D]` -> `[B, W, D]`.
+
+        Beams are query positions, so the source keys are not repeated for each beam.
+        """
         q = self.query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, W, K]
         heads = step_kernel(self.kernel)(q, source.keys, source.values, mask, False)  # [B, H, W, K]
         out: Tensor = self.out(heads.transpose(1, 2).flatten(-2))
@@ -206,12 +223,12 @@ class CrossAttention(nn.Module):
 
 
 def source_mask(memory: Memory) -> Tensor | None:
-    """`[B, 1, 1, S]` bool, True = a token: of the keys that `CrossAttention.project_memory` holds; None if all are."""
+    """`key_mask` of the keys from `CrossAttention.project_memory`, `[B, 1, 1, S]` bool or None."""
     return key_mask(memory.layout, min_keys(memory.layout.max_seqlen, memory.states.device))
 
 
 class Embedding(nn.Embedding):
-    """Token embeddings, scaled by √D (section 3.4)."""
+    """Token embeddings, scaled by √D (Vaswani et al. 2017, section 3.4)."""
 
     def __init__(self, vocab_size: int, d_model: int) -> None:
         super().__init__(vocab_size, d_model)
@@ -226,7 +243,7 @@ class Embedding(nn.Embedding):
 
 
 class LayerStack(nn.Module):
-    """Layers one after the other, between positions and a last norm: what encoders and decoders have in common."""
+    """Position encoding, a sequence of layers and the final norm: the common part of encoders and decoders."""
 
     supports_packed = False
 
@@ -238,7 +255,7 @@ class LayerStack(nn.Module):
         self.norm = build_final_norm(config.norm, config.norm_type, config.d_model)
 
     def forward(self, x: Tensor, layout: Layout, *memory: Memory) -> Tensor:
-        """`[..., D]`, and for a decoder what the encoder made -> `[..., D]`."""
+        """`[..., D]`, and the encoder's memory if this is a decoder -> `[..., D]`."""
         x = self.dropout(self.positions.add(x, layout.positions))
         for layer in self.layers:
             x = layer(x, layout, *memory)
@@ -246,27 +263,27 @@ class LayerStack(nn.Module):
         return out
 
 
-def build_norm(kind: str, d_model: int) -> nn.Module:
-    """The norm of that name."""
-    return {"layer": LayerNorm, "rms": RMSNorm}[kind](d_model)
+def build_norm(norm_type: str, d_model: int) -> nn.Module:
+    """Build a norm of type `layer` or `rms`."""
+    return {"layer": LayerNorm, "rms": RMSNorm}[norm_type](d_model)
 
 
-def build_residual(kind: str, norm_type: str, d_model: int, dropout: float) -> nn.Module:
-    """The residual branch of that name."""
-    residual = {"pre": PreNormResidual, "post": PostNormResidual}[kind]
+def build_residual(norm: str, norm_type: str, d_model: int, dropout: float) -> nn.Module:
+    """Build a residual branch with the norm before (`norm` = `pre`) or after it (`post`)."""
+    residual = {"pre": PreNormResidual, "post": PostNormResidual}[norm]
     return residual(build_norm(norm_type, d_model), dropout)
 
 
-def build_final_norm(kind: str, norm_type: str, d_model: int) -> nn.Module:
-    """Pre-norm leaves its sum unnormalised, so the stack ends with a norm; post-norm has it already."""
-    return build_norm(norm_type, d_model) if kind == "pre" else nn.Identity()
+def build_final_norm(norm: str, norm_type: str, d_model: int) -> nn.Module:
+    """Build the final norm of a pre-norm stack; the output of a post-norm stack is normalised already."""
+    return build_norm(norm_type, d_model) if norm == "pre" else nn.Identity()
 
 
-def residual_gain(kind: str, layers: int) -> float:
-    """Pre-norm sums 2 · layers branches: each starts smaller so that the sum keeps its size."""
-    return (2 * layers) ** -0.5 if kind == "pre" else 1.0
+def residual_gain(norm: str, layers: int) -> float:
+    """Initial gain of a branch: pre-norm adds up 2 · layers branches, whose sum keeps its scale."""
+    return (2 * layers) ** -0.5 if norm == "pre" else 1.0
 
 
 def step_position(position: int | Tensor, device: torch.device) -> Tensor:
-    """`[1]` int64: the position that one decoding step computes."""
+    """Return the position of a decoding step as a tensor, `[1]` int64."""
     return position if isinstance(position, Tensor) else torch.tensor([position], device=device)

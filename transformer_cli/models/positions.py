@@ -1,4 +1,4 @@
-"""How a layer stack is told where its tokens stand.
+"""Position encoding modules: added to the input, or applied to queries and keys.
 
 Shapes: D `d_model`, H heads, K head size; `[..., D]` is `[B, L, D]` or `[N, D]`.
 """
@@ -13,30 +13,30 @@ from transformer_cli.schema import ModelConfig
 
 
 class Positions(nn.Module):
-    """Tells a layer stack where its tokens stand: added to the input, or turned into queries and keys."""
+    """Base class. Subclasses override `add`, or `rotation` and `rotate`."""
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
-        """`[..., D]` at `positions` -> `[..., D]`."""
+        """Add the encoding of `positions` to the input: `[..., D]` -> `[..., D]`."""
         return x
 
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What `turn` needs to know of these positions."""
+        """Compute the argument of `rotate` for these positions; None if queries and keys are not rotated."""
         return None
 
     def rotate(self, x: Tensor, rotation: Tensor | None) -> Tensor:
-        """Queries and keys `[..., H, K]` -> the same shape."""
+        """Rotate queries or keys: `[..., H, K]` -> `[..., H, K]`."""
         return x
 
 
 class SinusoidalPositions(Positions):
-    """Section 3.5: fixed sinusoids added to the embedding."""
+    """Fixed sinusoids added to the embedding (Vaswani et al. 2017, section 3.5)."""
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + sinusoids(positions, x.shape[-1]).to(x.dtype)
 
 
 class LearnedPositions(Positions):
-    """One learned vector a position, up to `max_positions`."""
+    """One learned vector per position, up to `max_positions`, added to the embedding."""
 
     def __init__(self, d_model: int, max_positions: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class LearnedPositions(Positions):
 
 
 class RotaryPositions(Positions):
-    """Su et al. 2021: queries and keys of self-attention are turned by their position."""
+    """Rotary embedding of queries and keys in self-attention (Su et al. 2021)."""
 
     def __init__(self, head_size: int) -> None:
         super().__init__()
@@ -63,9 +63,11 @@ class RotaryPositions(Positions):
 
 
 def build_positions(config: ModelConfig, *, added: bool = False) -> Positions:
-    """The positions of that name.
+    """Build the position encoding that `config.positions` selects.
 
-    added: for an architecture without queries and keys to turn, where sinusoids stand in for rotary positions.
+    Args:
+        added: the architecture has no queries and keys to rotate; sinusoids replace rotary
+            positions.
     """
     kind = config.positions
     if kind == "learned":

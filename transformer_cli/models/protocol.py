@@ -1,6 +1,7 @@
-"""What every architecture promises. Search and the training loop know nothing else.
+"""The interfaces that every architecture implements; search and training depend on nothing else.
 
-Shapes: B sentences, W beams, N tokens, D `d_model`; `[..., D]` is `[B, L, D]` or `[N, D]` as the layout says.
+Shapes: B sentences, W beams, N tokens, D `d_model`; `[..., D]` is `[B, L, D]` or `[N, D]`,
+depending on the layout.
 """
 
 from __future__ import annotations
@@ -15,41 +16,45 @@ from transformer_cli.layout import Layout
 
 @dataclass(frozen=True)
 class Memory:
-    """All that crosses from encoder to decoder: states `[..., D]` of the source and how they lie."""
+    """The output of the encoder: states `[..., D]` of the source and their layout."""
 
     states: Tensor
     layout: Layout
 
 
 class DecoderState(Protocol):
-    """What a decoder remembers between two positions. Using it up makes the old value dead."""
+    """The state of a decoder between two positions. `decode_step` invalidates the state that it receives."""
 
     def reorder(self, parents: Tensor) -> Self:
-        """Beam w of sentence b continues beam `parents[b, w]`; `[B, W']` int64, W' at least W."""
+        """Beam w of sentence b continues beam `parents[b, w]`; `[B, W']` int64, W' >= W."""
         ...
 
     def select(self, sentences: Tensor) -> Self:
-        """Only these sentences go on; `[B']` int64, increasing."""
+        """Keep only these sentences; `[B']` int64, increasing."""
         ...
 
     def cat(self, other: Self) -> Self:
-        """The sentences of another state go on with these and stand after them; as many beams and steps."""
+        """Append the sentences of another state, which must have the same numbers of beams and steps."""
         ...
 
     def to_static(self, positions: int, source: int) -> Self:
-        """The same with room for so many positions in all, and for so many source tokens, at least those it has.
+        """Convert to a state of fixed capacity, for a captured CUDA graph.
 
-        From here on shapes stay as they are, and no step asks the device for a number: a graph may be captured. A
-        fixed state may be fixed again, with more room; it joins no other.
+        Steps on a static state change no shape and do not synchronize with the device. A static
+        state can be converted again to a larger capacity; it does not support `cat`.
+
+        Args:
+            positions: capacity in target positions, at least those decoded so far.
+            source: capacity in source tokens, at least those of the longest sentence.
         """
         ...
 
 
 class Encoder(Protocol):
-    """Embedded source -> states of the same layout."""
+    """Map the embedded source to states of the same layout."""
 
     supports_packed: bool
-    """Whether packed tokens are computed as they lie; where not, they are padded on the way."""
+    """Whether packed tensors stay packed throughout; otherwise the encoder pads them internally."""
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
@@ -57,19 +62,19 @@ class Encoder(Protocol):
 
 
 class Decoder(Protocol):
-    """Embedded target so far, and the memory -> states that predict the next token."""
+    """Map the embedded target prefix and the memory to states that predict the next token."""
 
     supports_packed: bool
-    """As of the encoder."""
+    """See `Encoder.supports_packed`."""
 
     def __call__(self, y: Tensor, layout: Layout, memory: Memory) -> Tensor:
-        """Teacher forcing, all positions at once: `[..., D]` -> `[..., D]`."""
+        """Compute all positions at once (teacher forcing): `[..., D]` -> `[..., D]`."""
         ...
 
     def init_state(self, memory: Memory) -> Any:
-        """The state before the first position, for B sentences of one hypothesis each."""
+        """Create the state before the first position: B sentences with one hypothesis each."""
         ...
 
     def decode_step(self, y: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One position: `[B, W, D]` -> (`[B, W, D]`, the next state)."""
+        """Compute one position: `[B, W, D]` -> (`[B, W, D]`, the next state)."""
         ...

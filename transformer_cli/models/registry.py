@@ -1,4 +1,8 @@
-"""Architectures by name. A new one is a file, a line here, and the laws of `tests/models/test_laws.py`."""
+"""Architectures by name.
+
+To add one, write a module that implements `protocol`, register it here and pass
+`tests/models/test_laws.py`.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +35,10 @@ DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
 
 
 def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int) -> Seq2Seq:
-    """The model that `config` describes, freshly initialised from torch's random state.
+    """Build the model that `config` describes, initialised from torch's random state.
 
     Raises:
-        ConfigError: no architecture of that name.
+        ConfigError: unknown architecture.
     """
     return Seq2Seq(
         _lookup(ENCODERS, "model.encoder", config.encoder)(config),
@@ -47,7 +51,11 @@ def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int) -> Seq2Seq:
 
 
 def check_architecture(config: ModelConfig) -> None:
-    """Raises: ConfigError if `config` names an architecture that is not there."""
+    """Check that the encoder and the decoder of `config` exist, without building them.
+
+    Raises:
+        ConfigError: unknown architecture.
+    """
     _lookup(ENCODERS, "model.encoder", config.encoder)
     _lookup(DECODERS, "model.decoder", config.decoder)
 
@@ -55,6 +63,6 @@ def check_architecture(config: ModelConfig) -> None:
 def _lookup(known: Mapping[str, T], key: str, name: str) -> T:
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    guess = f"; did you mean '{near[0]}'?" if near else ""
-    raise ConfigError(f"{key}: unknown architecture '{name}'{guess}", hint=f"known: {', '.join(known)}")
+    matches = difflib.get_close_matches(name, known, n=1)
+    suggestion = f"; did you mean '{matches[0]}'?" if matches else ""
+    raise ConfigError(f"{key}: unknown architecture '{name}'{suggestion}", hint=f"known: {', '.join(known)}")

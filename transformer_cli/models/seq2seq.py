@@ -1,4 +1,4 @@
-"""Token ids in, logits out: embeddings and output projection around any encoder and any decoder.
+"""The complete model: embeddings and output projection around any encoder and any decoder.
 
 Shapes: B sentences, W beams, N tokens, D `d_model`, V vocabulary.
 """
@@ -16,9 +16,10 @@ from transformer_cli.models.protocol import Decoder, Encoder, Memory
 
 
 class Seq2Seq(nn.Module):
-    """Encoder, decoder, and the matrices between tokens and vectors.
+    """Encoder-decoder model from token ids to logits.
 
-    `forward` stops before the output projection, so that the loss can fuse the two; `logits` goes on.
+    `forward` returns the states before the output projection, which the loss fuses with the
+    softmax; `logits` applies the projection.
     """
 
     encoder: Encoder
@@ -35,10 +36,10 @@ class Seq2Seq(nn.Module):
         tie_embeddings: str,
     ) -> None:
         super().__init__()
-        assert tie_embeddings != "all" or src_vocab == tgt_vocab, "one matrix needs one vocabulary"
+        assert tie_embeddings != "all" or src_vocab == tgt_vocab, "tie_embeddings=all requires a joint vocabulary"
         self.tgt_embedding = Embedding(tgt_vocab, d_model)
         self.src_embedding = self.tgt_embedding if tie_embeddings == "all" else Embedding(src_vocab, d_model)
-        # The embedding is multiplied by √D on the way in, so the same matrix has unit scale on the way out.
+        # The embedding multiplies by √D, so that the same matrix produces logits of unit scale in the projection.
         self.output = nn.Linear(d_model, tgt_vocab, bias=False)
         nn.init.normal_(self.output.weight, std=d_model**-0.5)
         if tie_embeddings != "none":
@@ -47,43 +48,43 @@ class Seq2Seq(nn.Module):
         self.decoder = decoder
 
     def forward(self, batch: Batch) -> Tensor:
-        """A batch -> the decoder's states of all target tokens, flat: `[N, D]`."""
+        """Compute the decoder states of all target tokens (teacher forcing), flat: `[N, D]`."""
         memory = self.encode(batch.src, batch.src_layout)
         y = self.decoder(self.tgt_embedding(batch.tgt_in), batch.tgt_layout, memory)
         return batch.tgt_layout.flatten(y)
 
     @property
     def supports_packed(self) -> bool:
-        """Whether packed batches stay packed all the way."""
+        """Whether packed batches stay packed in both encoder and decoder."""
         return self.encoder.supports_packed and self.decoder.supports_packed
 
     def encode(self, src: Tensor, layout: Layout) -> Memory:
-        """Source ids `[B, S]` or `[N]` -> the memory that decoders attend to."""
+        """Encode source ids, `[B, S]` or `[N]`."""
         return Memory(self.encoder(self.src_embedding(src), layout), layout)
 
     def decode(self, tgt_in: Tensor, layout: Layout, memory: Memory) -> Tensor:
-        """Teacher forcing: target ids -> flat logits `[N, V]`, aligned with flat targets."""
+        """Compute the logits of given target ids (teacher forcing): `[N, V]`, aligned with `Batch.tgt_out`."""
         return self.logits(layout.flatten(self.decoder(self.tgt_embedding(tgt_in), layout, memory)))
 
     @property
     def output_weight(self) -> Tensor:
-        """`[V, D]`, for a loss that fuses the output projection."""
+        """The weight of the output projection, `[V, D]`, for a loss that fuses it."""
         return self.output.weight
 
     def logits(self, states: Tensor) -> Tensor:
-        """`[..., D]` -> `[..., V]`."""
+        """Apply the output projection: `[..., D]` -> `[..., V]`."""
         out: Tensor = self.output(states)
         return out
 
     def init_state(self, memory: Memory) -> Any:
-        """The decoder's state before the first token."""
+        """Create the decoder state before the first token."""
         return self.decoder.init_state(memory)
 
     def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The last token of each hypothesis, `[B, W]` -> (logits of the next `[B, W, V]`, new state)."""
+        """Last token of each hypothesis, `[B, W]` -> (logits of the next token `[B, W, V]`, next state)."""
         y, state = self.step(tokens, state)
         return self.logits(y), state
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """`decode_step` before the output projection: `[B, W]` -> (`[B, W, D]`, new state)."""
+        """`decode_step` without the output projection: `[B, W]` -> (`[B, W, D]`, next state)."""
         return self.decoder.decode_step(self.tgt_embedding(tokens), state)

@@ -1,7 +1,7 @@
 """The Transformer (Vaswani et al. 2017, figure 1), pre-norm or post-norm.
 
-Shapes: B sentences, W beams, L positions, D `d_model`, H heads, K head size; `[..., D]` is `[B, L, D]` or
-`[N, D]` as the layout says.
+Shapes: B sentences, W beams, L positions, D `d_model`, H heads, K head size; `[..., D]` is
+`[B, L, D]` or `[N, D]`, depending on the layout.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transformer_cli.schema import ModelConfig
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward, each in a residual branch."""
+    """Self-attention and feed-forward network, each in a residual branch."""
 
     def __init__(self, config: ModelConfig, positions: Positions) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class TransformerEncoder(LayerStack):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, cross-attention, feed-forward, each in a residual branch."""
+    """Causal self-attention, cross-attention and feed-forward network, each in a residual branch."""
 
     def __init__(self, config: ModelConfig, positions: Positions) -> None:
         super().__init__()
@@ -78,19 +78,20 @@ class DecoderLayer(nn.Module):
         y = self.feed_residual(y, self.feed_forward)
         return y
 
-    def step(self, y: Tensor, cache: LayerCache, now: StepContext) -> Tensor:
-        """One position of W beams: `[B, W, D]` -> `[B, W, D]`."""
+    def step(self, y: Tensor, cache: LayerCache, context: StepContext) -> Tensor:
+        """Compute one position of W beams: `[B, W, D]` -> `[B, W, D]`."""
+        c = context
         y = self.self_residual(
-            y, lambda h: self.self_attention.step(h, now.rotation, now.self_mask, cache.target, now.written)
+            y, lambda h: self.self_attention.step(h, c.rotation, c.self_mask, cache.target, c.cache_position)
         )
-        y = self.cross_residual(y, lambda h: self.cross_attention.step(h, now.source_mask, cache.source))
+        y = self.cross_residual(y, lambda h: self.cross_attention.step(h, c.source_mask, cache.source))
         y = self.feed_residual(y, self.feed_forward)
         return y
 
 
 @dataclass(frozen=True)
 class LayerCache:
-    """Of one layer: keys and values of the target so far, and of the source."""
+    """Keys and values of one layer: those of the target prefix and those of the source."""
 
     target: KeyValueCache
     source: KeyValueCache
@@ -107,17 +108,31 @@ class LayerCache:
 
 @dataclass(frozen=True)
 class StepContext:
-    """What all layers share at one position: how far it turns, where its keys go, and who may attend to whom."""
+    """Inputs of one decoding step that all layers share.
+
+    Attributes:
+        rotation: `Positions.rotation` of the position.
+        cache_position: where the new keys are written; see `KeyValueCache.append`.
+        self_mask: mask of self-attention, `[B, 1, W, N]`; see `BeamAncestry.mask`.
+        source_mask: mask of cross-attention, `[B, 1, 1, S]`.
+    """
 
     rotation: Tensor | None
-    written: int | Tensor
+    cache_position: int | Tensor
     self_mask: Tensor | None
     source_mask: Tensor | None
 
 
 @dataclass(frozen=True)
 class TransformerState:
-    """See `protocol.DecoderState`. `step` counts the positions written to the caches; `[1]` int64 if fixed."""
+    """See `protocol.DecoderState`.
+
+    Attributes:
+        step: number of positions written to the caches; `[1]` int64 in a static state.
+        ancestry: which target keys belong to which beam, the same in all layers.
+        caches: keys and values of each layer.
+        source_mask: `key_mask` of the source.
+    """
 
     step: int | Tensor
     ancestry: BeamAncestry
@@ -136,22 +151,21 @@ class TransformerState:
         )
 
     def cat(self, other: TransformerState) -> TransformerState:
-        mine, theirs = self.caches[0].source.places, other.caches[0].source.places
-        masks = (self.source_mask, mine), (other.source_mask, theirs)
+        first, second = ((state.source_mask, state.caches[0].source.mask_like) for state in (self, other))
         return TransformerState(
             self.step,
             self.ancestry.cat(other.ancestry),
-            [mine.cat(theirs) for mine, theirs in zip(self.caches, other.caches, strict=True)],
-            cat_key_masks(*masks),
+            [a.cat(b) for a, b in zip(self.caches, other.caches, strict=True)],
+            cat_key_masks(first, second),
         )
 
     def to_static(self, positions: int, source: int) -> TransformerState:
-        places, ancestry = self.caches[0].source.places, self.ancestry.to_static(positions)
+        mask_like, ancestry = self.caches[0].source.mask_like, self.ancestry.to_static(positions)
         return TransformerState(
-            step_position(self.step, places.device),
+            step_position(self.step, mask_like.device),
             ancestry,
             [cache.to_static(ancestry.visible.shape[2], source) for cache in self.caches],
-            static_key_mask(self.source_mask, places, source),
+            static_key_mask(self.source_mask, mask_like, source),
         )
 
 
@@ -182,13 +196,13 @@ class TransformerDecoder(LayerStack):
         ancestry = state.ancestry.advance()
         position = step_position(state.step, y.device)
         y = self.positions.add(y, position)
-        now = StepContext(
+        context = StepContext(
             self.positions.rotation(position, y.dtype),
-            state.ancestry.written,
+            state.ancestry.cache_position,
             ancestry.mask(),
             state.source_mask,
         )
         for layer, cache in zip(self.layers, state.caches, strict=True):
             assert isinstance(layer, DecoderLayer)
-            y = layer.step(y, cache, now)
+            y = layer.step(y, cache, context)
         return self.norm(y), replace(state, step=state.step + 1, ancestry=ancestry)

@@ -1,1 +1,1 @@
-"""Operations on batches of sentences: the only floor that knows padded from packed."""
+"""Operations on batches of sentences: the only package that distinguishes padded from packed tensors."""

@@ -1,7 +1,8 @@
-"""Additive scores: v · act(q + k) over all pairs of a query and a key.
+"""Additive attention scores: v · act(q + k) for every pair of a query and a key.
 
-With tanh they are those of Bahdanau et al. 2015 (section A.1.2), with LeakyReLU those of GATv2 (Brody et al. 2022,
-equation 7): the nonlinearity stands between the pair and v, so each query may rank the keys in its own order.
+With tanh: Bahdanau et al. 2015, section A.1.2. With LeakyReLU: GATv2 (Brody et al. 2022,
+equation 7). The nonlinearity is applied before the product with v, so the ranking of the keys can
+depend on the query.
 
 Shapes: B sentences, T query positions, S key positions, H heads, K head size.
 """
@@ -15,10 +16,13 @@ from torch import Tensor
 
 
 def additive_scores(q: Tensor, k: Tensor, v: Tensor, act: Callable[[Tensor], Tensor] = torch.tanh) -> Tensor:
-    """How well each query and each key go together.
+    """Compute the score of each query with each key.
 
     Args:
-        q: `[B, H, T, K]`, projected. k: `[B, H, S, K]`, projected. v: `[H, K]`.
+        q: `[B, H, T, K]`, projected queries.
+        k: `[B, H, S, K]`, projected keys.
+        v: `[H, K]`.
+        act: the nonlinearity.
 
     Returns:
         `[B, H, T, S]`.

@@ -1,6 +1,6 @@
-"""Dilated convolutions over positions (Bai et al. 2018, section 3.2), as one product over shifted copies.
+"""Dilated convolutions over positions (Bai et al. 2018, section 3.2) as one matrix product over shifted copies.
 
-Shapes: B sentences, W beams, L positions, D inputs, K taps.
+Shapes: B sentences, W beams, L positions, D channels.
 """
 
 from __future__ import annotations
@@ -12,44 +12,54 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def windows(x: Tensor, size: int, dilation: int, *, causal: bool) -> Tensor:
-    """What each position of a convolution reads: `[B, L, D]` -> `[B, L, size · D]`, zeros beyond the ends.
+def windows(x: Tensor, kernel_size: int, dilation: int, *, causal: bool) -> Tensor:
+    """Gather the inputs of a convolution at each position, oldest first; zeros beyond the ends.
 
-    Causal: positions t, t - dilation, ...; else the same number of positions on both sides (`size` is odd).
+    `[B, L, D]` -> `[B, L, kernel_size · D]`. Causal: positions t, t - dilation, ...; otherwise the
+    same number of positions on both sides of t (`kernel_size` must be odd).
     """
-    reach = (size - 1) * dilation
-    left = reach if causal else reach // 2
-    padded = F.pad(x, (0, 0, left, reach - left))
+    context = (kernel_size - 1) * dilation
+    left = context if causal else context // 2
+    padded = F.pad(x, (0, 0, left, context - left))
     length = x.shape[1]
-    return torch.cat([padded[:, i * dilation : i * dilation + length] for i in range(size)], dim=-1)
+    return torch.cat([padded[:, i * dilation : i * dilation + length] for i in range(kernel_size)], dim=-1)
 
 
 @dataclass(frozen=True)
 class RingBuffer:
-    """The last reach = (size - 1) · dilation inputs of a causal convolution, `[B, W, reach, D]`, in a circle.
+    """Ring buffer of the last inputs of a causal convolution.
 
-    step: positions read so far, a number; or `[1]` int64, for a captured graph.
+    Attributes:
+        inputs: `[B, W, context, D]`, where context = (kernel_size - 1) · dilation.
+        step: number of positions pushed so far; in a static buffer (for CUDA graphs) `[1]` int64.
     """
 
     inputs: Tensor
     step: int | Tensor = 0
 
     @staticmethod
-    def empty(sentences: int, reach: int, like: Tensor) -> RingBuffer:
-        return RingBuffer(like.new_zeros(sentences, 1, reach, like.shape[-1]))
+    def empty(sentences: int, context: int, like: Tensor) -> RingBuffer:
+        return RingBuffer(like.new_zeros(sentences, 1, context, like.shape[-1]))
 
-    def read(self, x: Tensor, size: int, dilation: int) -> tuple[Tensor, RingBuffer]:
-        """The taps at this position, `[B, W, D]` -> `[B, W, size · D]`, and the ring with `x` in it."""
-        reach = self.inputs.shape[2]
+    def push(self, x: Tensor, kernel_size: int, dilation: int) -> tuple[Tensor, RingBuffer]:
+        """Add the input at one position in place and return the window that ends with it.
+
+        Args:
+            x: `[B, W, D]`.
+
+        Returns:
+            The window `[B, W, kernel_size · D]`, as in `windows`, and the buffer that includes `x`.
+        """
+        context = self.inputs.shape[2]
         if isinstance(self.step, Tensor):
-            back = torch.arange(size - 1, 0, -1, device=x.device) * dilation
-            read = self.inputs.index_select(2, (self.step - back) % reach).flatten(2)
-            self.inputs.index_copy_(2, self.step % reach, x.unsqueeze(2))
-            return torch.cat([read, x], dim=-1), RingBuffer(self.inputs, self.step + 1)
-        slots = [(self.step - j * dilation) % reach for j in range(size - 1, 0, -1)]
-        seen = torch.cat([*(self.inputs[:, :, slot] for slot in slots), x], dim=-1)
-        self.inputs[:, :, self.step % reach] = x  # the oldest, which has just been read for the last time
-        return seen, RingBuffer(self.inputs, self.step + 1)
+            offsets = torch.arange(kernel_size - 1, 0, -1, device=x.device) * dilation
+            previous = self.inputs.index_select(2, (self.step - offsets) % context).flatten(2)
+            self.inputs.index_copy_(2, self.step % context, x.unsqueeze(2))
+            return torch.cat([previous, x], dim=-1), RingBuffer(self.inputs, self.step + 1)
+        slots = [(self.step - j * dilation) % context for j in range(kernel_size - 1, 0, -1)]
+        window = torch.cat([*(self.inputs[:, :, slot] for slot in slots), x], dim=-1)
+        self.inputs[:, :, self.step % context] = x  # overwrites the oldest input, which no later window contains
+        return window, RingBuffer(self.inputs, self.step + 1)
 
     def reorder(self, parents: Tensor) -> RingBuffer:
         index = parents[:, :, None, None].expand(-1, -1, *self.inputs.shape[2:])

@@ -1,8 +1,9 @@
-"""Dropout (Srivastava et al. 2014) with cheap random bits on a CPU.
+"""Dropout (Srivastava et al. 2014) that needs fewer random bits on a CPU.
 
-torch draws one 32-bit random number an element; here one 64-bit draw serves four elements, 16 bits each, and
-the backward pass keeps one byte an element instead of four. The probability is rounded to 1/65536.
-The draws come from torch's default generator, so saving its state makes a resumed run exact.
+torch draws one 32-bit random number per element. Here one 64-bit draw covers four elements with 16
+bits each, and the backward pass stores one byte per element instead of four. The probability is
+rounded to a multiple of 1/65536. The numbers come from torch's default generator: restoring its
+state makes a resumed run exact.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ LEVELS = 1 << 16
 
 
 def keep_mask(count: int, p: float) -> Tensor:
-    """`[count]` bool on the CPU, each True with probability 1 - p, independently."""
+    """Draw `[count]` independent bools on the CPU, each True with probability 1 - p."""
     words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
     threshold = round(p * LEVELS) - LEVELS // 2
     return words.view(torch.int16)[:count] >= threshold
 
 
 class _MaskedScale(torch.autograd.Function):
-    """x · mask · scale, keeping only the boolean mask for the backward pass."""
+    """x · mask · scale; only the bool mask is saved for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -39,7 +40,7 @@ class _MaskedScale(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """Zero each element with probability p while training; scale the rest by 1 / (1 - p)."""
+    """In training, zero each element with probability p and scale the others by 1 / (1 - p)."""
 
     def __init__(self, p: float) -> None:
         super().__init__()

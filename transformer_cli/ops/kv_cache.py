@@ -1,11 +1,14 @@
-"""Keys and values of the positions decoded so far, written in place.
+"""Key/value cache of incremental decoding, written in place and never reordered.
 
-Shapes: B sentences, W beams, H heads, K head size, N keys of a sentence so far: one for each beam and position.
-A fixed cache has room for N keys from the beginning, and no shape or place of it changes: for a captured graph.
+Shapes: B sentences, W beams, H heads, K head size, N keys per sentence: one for each beam and
+position so far.
 
-All beams of a sentence lie side by side in one row of keys. When search reorders the beams nothing is copied; only
-the `BeamAncestry` changes, which says which keys belong to the history of each beam. So beams are query positions, and
-the mask does the rest.
+The keys of all beams of a sentence are stored in one row. Reordering the beams copies no keys: it
+only updates the `BeamAncestry`, the mask of the keys that belong to the history of each beam. Beams
+are therefore query positions of one attention call.
+
+A static cache is allocated for all N keys in advance; the shapes and addresses of its tensors do
+not change, as a captured CUDA graph requires.
 """
 
 from __future__ import annotations
@@ -19,112 +22,121 @@ from transformer_cli.layout import cat_padded, pad_to
 from transformer_cli.ops.attention import min_keys
 
 GROWTH = 32
-"""Positions that a cache grows by at a time."""
+"""Number of positions by which the capacity grows."""
 
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of one layer: `[B, H, capacity, K]`; which of them hold something is for others to know."""
+    """Keys and values of one layer, `[B, H, capacity, K]` each. The caller tracks which entries are in use."""
 
     keys: Tensor
     values: Tensor
 
     @property
-    def places(self) -> Tensor:
-        """`[B, capacity]`: something for each key."""
+    def mask_like(self) -> Tensor:
+        """`[B, capacity]`: a tensor with one element per key, for its shape and device."""
         return self.keys[:, 0, :, 0]
 
     @staticmethod
     def empty(sentences: int, heads: int, size: int, like: Tensor) -> KeyValueCache:
-        nothing = like.new_empty(sentences, heads, 0, size)
-        return KeyValueCache(nothing, nothing)
+        no_keys = like.new_empty(sentences, heads, 0, size)
+        return KeyValueCache(no_keys, no_keys)
 
-    def append(self, k: Tensor, v: Tensor, written: int | Tensor) -> tuple[Tensor, Tensor]:
-        """Write one position of W beams, `[B, W, H, K]`; return all keys and values so far, `[B, H, N, K]`.
+    def append(self, k: Tensor, v: Tensor, cache_position: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Write the keys and values of one position and return those of all positions so far.
 
-        `written`: how many keys there are already, and of few keys more are returned, zeros, as `min_keys` says;
-        of a fixed cache the places `[W]` of the new ones, and all keys are returned.
+        Args:
+            k, v: `[B, W, H, K]`.
+            cache_position: the number of keys written before; for a static cache the indices of the
+                new keys, `[W]` int64.
+
+        Returns:
+            Keys and values, `[B, H, N, K]` each, padded with zeros up to `min_keys`; those of a
+            static cache are returned in full.
         """
-        if isinstance(written, Tensor):
-            self.keys.index_copy_(2, written, k.transpose(1, 2))
-            self.values.index_copy_(2, written, v.transpose(1, 2))
+        if isinstance(cache_position, Tensor):
+            self.keys.index_copy_(2, cache_position, k.transpose(1, 2))
+            self.values.index_copy_(2, cache_position, v.transpose(1, 2))
             return self.keys, self.values
-        start, end = written, written + k.shape[1]
+        start, end = cache_position, cache_position + k.shape[1]
         if end > self.keys.shape[2]:
-            room = (0, 0, 0, GROWTH * k.shape[1])
-            self.keys = torch.nn.functional.pad(self.keys, room)
-            self.values = torch.nn.functional.pad(self.values, room)
+            padding = (0, 0, 0, GROWTH * k.shape[1])
+            self.keys = torch.nn.functional.pad(self.keys, padding)
+            self.values = torch.nn.functional.pad(self.values, padding)
         self.keys[:, :, start:end] = k.transpose(1, 2)
         self.values[:, :, start:end] = v.transpose(1, 2)
-        shown = min_keys(end, k.device)
-        return self.keys[:, :, :shown], self.values[:, :, :shown]
+        num_keys = min_keys(end, k.device)
+        return self.keys[:, :, :num_keys], self.values[:, :, :num_keys]
 
     def select(self, sentences: Tensor) -> KeyValueCache:
-        """The rows of the sentences `[B']`."""
+        """Select the rows of `sentences`, `[B']`."""
         return KeyValueCache(self.keys.index_select(0, sentences), self.values.index_select(0, sentences))
 
     def cat(self, other: KeyValueCache) -> KeyValueCache:
-        """And after them the sentences of another cache."""
+        """Append the sentences of another cache."""
         return KeyValueCache(cat_padded(self.keys, other.keys, 2), cat_padded(self.values, other.values, 2))
 
     def to_static(self, count: int) -> KeyValueCache:
-        """With room for so many keys."""
+        """Pad to a fixed capacity of `count` keys."""
         return KeyValueCache(pad_to(self.keys, 2, count), pad_to(self.values, 2, count))
 
 
 @dataclass(frozen=True)
 class BeamAncestry:
-    """Which keys each beam has in its history: `[B, W, N]` bool.
+    """The keys in the history of each beam.
 
-    `places` `[W]` int64: of a fixed cache, where the keys of the next position stand.
+    Attributes:
+        visible: `[B, W, N]` bool, True = the key belongs to the history of the beam.
+        slots: for a static cache, the indices of the keys of the next position, `[W]` int64;
+            otherwise None.
     """
 
     visible: Tensor
-    places: Tensor | None = None
+    slots: Tensor | None = None
 
     @staticmethod
     def empty(sentences: int, device: torch.device) -> BeamAncestry:
         return BeamAncestry(torch.empty(sentences, 1, 0, dtype=torch.bool, device=device))
 
     @property
-    def written(self) -> int | Tensor:
-        """What `KeyValueCache.append` wants to know."""
-        return self.visible.shape[-1] if self.places is None else self.places
+    def cache_position(self) -> int | Tensor:
+        """Where the keys of the next position are written; see `KeyValueCache.append`."""
+        return self.visible.shape[-1] if self.slots is None else self.slots
 
     def advance(self) -> BeamAncestry:
-        """Each beam writes one more key, its own."""
+        """Add one position: each beam writes one key, visible only to itself and its descendants."""
         sentences, width, _ = self.visible.shape
-        own = torch.eye(width, dtype=torch.bool, device=self.visible.device).expand(sentences, -1, -1)
-        if self.places is None:
-            return BeamAncestry(torch.cat([self.visible, own], dim=-1))
-        return BeamAncestry(self.visible.index_copy(2, self.places, own), self.places + width)
+        new_keys = torch.eye(width, dtype=torch.bool, device=self.visible.device).expand(sentences, -1, -1)
+        if self.slots is None:
+            return BeamAncestry(torch.cat([self.visible, new_keys], dim=-1))
+        return BeamAncestry(self.visible.index_copy(2, self.slots, new_keys), self.slots + width)
 
     def reorder(self, parents: Tensor) -> BeamAncestry:
-        """Beam w continues beam `parents[b, w]`: `[B, W']`, W' at least W."""
-        assert parents.shape[1] >= self.visible.shape[1], "one beam would not be alone with its keys"
+        """Beam w continues beam `parents[b, w]`; `[B, W']`, W' >= W."""
+        assert parents.shape[1] >= self.visible.shape[1], "the number of beams cannot decrease"
         index = parents.unsqueeze(-1).expand(-1, -1, self.visible.shape[-1])
-        return BeamAncestry(self.visible.gather(1, index), self.places)
+        return BeamAncestry(self.visible.gather(1, index), self.slots)
 
     def select(self, sentences: Tensor) -> BeamAncestry:
-        return BeamAncestry(self.visible.index_select(0, sentences), self.places)
+        return BeamAncestry(self.visible.index_select(0, sentences), self.slots)
 
     def cat(self, other: BeamAncestry) -> BeamAncestry:
         return BeamAncestry(torch.cat([self.visible, other.visible]))
 
     def to_static(self, positions: int) -> BeamAncestry:
-        """With room for the keys of so many positions."""
-        width, written = self.visible.shape[1:]
-        places = self.places
-        if places is None:
-            places = torch.arange(written, written + width, device=self.visible.device)
-        return BeamAncestry(pad_to(self.visible, 2, positions * width), places)
+        """Pad to a fixed capacity of `positions` positions, W keys each."""
+        width, num_keys = self.visible.shape[1:]
+        slots = self.slots
+        if slots is None:
+            slots = torch.arange(num_keys, num_keys + width, device=self.visible.device)
+        return BeamAncestry(pad_to(self.visible, 2, positions * width), slots)
 
     def mask(self) -> Tensor | None:
-        """`[B, 1, W, N]` bool, True = a key of this beam's own history; None for one beam, whose are all keys."""
-        if self.places is not None:
+        """`[B, 1, W, N]` bool, True = a key in the history of the beam; None if a single beam sees every key."""
+        if self.slots is not None:
             return self.visible.unsqueeze(1)
         _, width, written = self.visible.shape
-        shown = min_keys(written, self.visible.device)
-        if width == 1 and shown == written:
+        num_keys = min_keys(written, self.visible.device)
+        if width == 1 and num_keys == written:
             return None
-        return pad_to(self.visible, 2, shown).unsqueeze(1)
+        return pad_to(self.visible, 2, num_keys).unsqueeze(1)

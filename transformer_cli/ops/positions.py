@@ -1,6 +1,6 @@
-"""Where a token stands: sinusoids (Vaswani et al. 2017, section 3.5) and rotations (Su et al. 2021).
+"""Position encodings: sinusoids (Vaswani et al. 2017, section 3.5) and rotary embeddings (Su et al. 2021).
 
-Both are computed from the positions when they are needed: no table, and no longest sentence.
+Both are computed from the positions on demand: there is no table and no maximum length.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 BASE = 10_000.0
-"""The wavelengths run from 2π to BASE · 2π."""
+"""The wavelengths range from 2π to BASE · 2π."""
 
 
 def sinusoids(positions: Tensor, d_model: int) -> Tensor:
-    """PE(pos, 2i) = sin(pos / 10000^(2i/D)), PE(pos, 2i+1) = cos(the same).
+    """PE(pos, 2i) = sin(pos / 10000^(2i/D)), PE(pos, 2i+1) = cos(pos / 10000^(2i/D)).
 
     Args:
-        positions: `[...]` integers. d_model: D, even.
+        positions: `[...]` integers.
+        d_model: D, even.
 
     Returns:
         `[..., D]` float32.
@@ -26,9 +27,15 @@ def sinusoids(positions: Tensor, d_model: int) -> Tensor:
 
 
 def rotation(positions: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """What `rotate` turns vectors of `size` K and `dtype` by: `[..., 1, K / 2]` complex numbers of length 1.
+    """Compute the rotations that `rotate` applies to vectors of size K and type `dtype`.
 
-    Where the type has none (half precision), and on a GPU: `[2, ..., 1, K / 2]`, cosines and sines.
+    Args:
+        positions: `[...]` integers.
+        size: K, even.
+
+    Returns:
+        On a CPU in single or double precision complex numbers `[..., 1, K / 2]` of absolute value
+        1; otherwise their cosines and sines, `[2, ..., 1, K / 2]`.
     """
     angles = _angles(positions, size).unsqueeze(-2)  # [..., 1, K / 2]
     if positions.device.type == "cpu" and dtype in (torch.float32, torch.float64):
@@ -37,18 +44,20 @@ def rotation(positions: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn each pair of coordinates by an angle that grows with the position (RoPE, equation 15).
+    """Rotate each pair of coordinates by an angle proportional to the position (RoPE, equation 15).
 
-    The dot product of two rotated vectors depends on the distance of their positions alone.
+    For a given pair of vectors, the dot product of the rotated vectors depends only on the distance
+    of the positions.
 
     Args:
-        x: `[..., H, K]` queries or keys, K even. turn: the `rotation` of their positions.
+        x: `[..., H, K]`, queries or keys, K even.
+        rotation: result of `rotation` for their positions.
 
     Returns:
-        Like `x`, same norm.
+        Same shape and norm as `x`.
     """
     if rotation.is_complex():
-        # A pair of coordinates is a complex number, and turning it a product: one pass instead of seven.
+        # As complex numbers, pairs are rotated by one multiplication: one pass over memory instead of seven.
         pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))  # [..., H, K / 2]
         return torch.view_as_real(pairs * rotation).flatten(-2)
     cos, sin = rotation.to(x.dtype)

@@ -1,6 +1,7 @@
-"""Recurrent cells: the same weights at every position, one position after the other.
+"""Recurrent cells, run over one position at a time.
 
-A cell reads the projection of its input, computed for all positions at once, and the state of the position before.
+The input projection is computed for all positions at once; a step combines it with the previous
+state.
 
 Shapes: R rows (sentences or beams), D state size, G gates.
 """
@@ -13,11 +14,16 @@ from torch import Tensor, nn
 from transformer_cli.layout import Layout
 
 State = tuple[Tensor, ...]
-"""What a cell hands on, each `[R, D]`; the first is its output."""
+"""The state of a cell: tensors `[R, D]`, the first of which is the output."""
 
 
 class Cell(nn.Module):
-    """h' = step(W x + b, h). `gates` maps are computed from the input, and as many from the state."""
+    """Base class: h' = step(W x + b, h).
+
+    Attributes:
+        gates: number of projections of the input, and of the state.
+        states: number of tensors in the state.
+    """
 
     gates: int
     states: int = 1
@@ -30,14 +36,15 @@ class Cell(nn.Module):
         nn.init.xavier_uniform_(self.input.weight)
         nn.init.zeros_(self.input.bias)
         for gate in self.recurrent.chunk(self.gates):
-            nn.init.orthogonal_(gate)  # its eigenvalues have length 1: the longest memory to begin with
+            # All eigenvalues have modulus 1: repeated multiplication neither shrinks nor grows the state.
+            nn.init.orthogonal_(gate)
 
     def step(self, projected: Tensor, state: State) -> State:
-        """`[R, G · D]` and the state -> the next state."""
+        """Compute the next state from the projected input `[R, G · D]` and the state."""
         raise NotImplementedError
 
     def zero(self, rows: int, like: Tensor) -> State:
-        """The state before the first position."""
+        """The zero state of `rows` rows."""
         return tuple(like.new_zeros(rows, self.size) for _ in range(self.states))
 
 
@@ -51,7 +58,7 @@ class TanhCell(Cell):
 
 
 class GRUCell(Cell):
-    """Gated recurrent unit (Cho et al. 2014, equations 5 to 8), the reset gate applied to U h."""
+    """Gated recurrent unit (Cho et al. 2014, equations 5 to 8), with the reset gate applied to U h."""
 
     gates = 3
 
@@ -73,20 +80,20 @@ class LSTMCell(Cell):
     def __init__(self, inputs: int, size: int) -> None:
         super().__init__(inputs, size)
         with torch.no_grad():
-            self.input.bias[size : 2 * size] = 1.0  # remember by default (Jozefowicz et al. 2015)
+            self.input.bias[size : 2 * size] = 1.0  # forget gate bias of 1 (Jozefowicz et al. 2015)
 
     def step(self, projected: Tensor, state: State) -> State:
         h, c = state
-        enter, forget, new, leave = (projected + h @ self.recurrent.t()).chunk(4, dim=-1)
-        c = torch.sigmoid(forget) * c + torch.sigmoid(enter) * torch.tanh(new)
-        return torch.sigmoid(leave) * torch.tanh(c), c
+        i, f, g, o = (projected + h @ self.recurrent.t()).chunk(4, dim=-1)  # input, forget, cell, output gates
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
 
 
 CELLS: dict[str, type[Cell]] = {"tanh": TanhCell, "gru": GRUCell, "lstm": LSTMCell}
 
 
 def run_cell(cell: Cell, x: Tensor, state: State) -> Tensor:
-    """Run a cell from left to right: `[B, L, inputs]` and the first state -> `[B, L, D]`."""
+    """Run a cell from left to right: `[B, L, inputs]` and the initial state -> `[B, L, D]`."""
     outputs = []
     for projected in cell.input(x).unbind(dim=1):
         state = cell.step(projected, state)
@@ -95,7 +102,7 @@ def run_cell(cell: Cell, x: Tensor, state: State) -> Tensor:
 
 
 def reverse_tokens(x: Tensor, layout: Layout) -> Tensor:
-    """Reverse the tokens of each sentence, padding stays at the end: `[B, L, ...]`; its own inverse."""
-    places = torch.arange(layout.max_seqlen, device=x.device)
-    places = torch.where(places < layout.lengths[:, None], layout.lengths[:, None] - 1 - places, places)
-    return x[torch.arange(len(x), device=x.device)[:, None], places]
+    """Reverse the tokens of each sentence of `[B, L, ...]` and leave padding at the end; an involution."""
+    indices = torch.arange(layout.max_seqlen, device=x.device)
+    indices = torch.where(indices < layout.lengths[:, None], layout.lengths[:, None] - 1 - indices, indices)
+    return x[torch.arange(len(x), device=x.device)[:, None], indices]

@@ -1,8 +1,9 @@
-"""Attention of packed sentences by torch's variable-length kernel, on CUDA in half precision.
+"""Attention over packed sentences with torch's variable-length kernel, on CUDA in half precision.
 
-FlashAttention-2 (Dao 2023): only what lies within a sentence is computed.
+FlashAttention-2 (Dao 2023) computes only scores within a sentence. `ops.attention` on padded
+tensors is the reference.
 
-Shapes: N query tokens, N_k key tokens, H heads, K head size. Its oracle is `ops.attention` on padded rows.
+Shapes: N query tokens, N_k key tokens, H heads, K head size.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ varlen_attn: Callable[..., Any] | None
 try:
     from torch.nn.attention.varlen import varlen_attn
 except (ImportError, OSError):
-    varlen_attn = None  # packed sentences are padded for attention then, and it is right all the same
+    varlen_attn = None  # `attend` then pads packed sentences, with the same result
 
-WINDOWED = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
-"""How this torch is told that a token sees only those before it: 2.11 and 2.13 differ."""
+HAS_WINDOW_SIZE = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
+"""Whether causal attention is requested by `window_size` instead of `is_causal`; torch 2.11 and 2.13 differ."""
 
 
 def is_varlen_available() -> bool:
-    """Whether this torch has the kernel."""
+    """Whether the installed torch provides the kernel."""
     return varlen_attn is not None
 
 
 def supports_varlen(q: Tensor) -> bool:
-    """Whether the kernel takes these queries."""
+    """Whether the kernel supports the device, dtype and head size of these queries, `[..., K]`."""
     half = q.dtype in (torch.bfloat16, torch.float16)
     return is_varlen_available() and q.is_cuda and half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 256
 
@@ -40,9 +41,10 @@ def supports_varlen(q: Tensor) -> bool:
 def varlen_attention(
     q: Tensor, k: Tensor, v: Tensor, q_layout: Layout, k_layout: Layout, *, causal: bool
 ) -> Tensor:
-    """Queries `[N, H, K]` of each sentence attend to its keys and values `[N_k, H, K]` -> `[N, H, K]`."""
+    """Attention of queries `[N, H, K]` to keys and values `[N_k, H, K]` of their sentence -> `[N, H, K]`."""
     assert varlen_attn is not None
-    direction: dict[str, Any] = {"window_size": (-1, 0 if causal else -1)} if WINDOWED else {"is_causal": causal}
+    window = {"window_size": (-1, 0 if causal else -1)}
+    direction: dict[str, Any] = window if HAS_WINDOW_SIZE else {"is_causal": causal}
     out: Tensor = varlen_attn(
         q, k, v, q_layout.cu_seqlens, k_layout.cu_seqlens, q_layout.max_seqlen, k_layout.max_seqlen, **direction
     )

@@ -1,10 +1,11 @@
-"""Checkpoints: safetensors and JSON, written durably, verified by hash before anything is believed.
+"""Checkpoints: safetensors and JSON files, written durably and verified by hash before they are loaded.
 
     checkpoints/step_000001000/{model.safetensors, optimizer.safetensors, state.json, MANIFEST.json}
-    checkpoints/best  checkpoints/last      names of one of them, not copies
+    checkpoints/best  checkpoints/last      symbolic links to checkpoints, not copies
 
-A directory without a whole, matching `MANIFEST.json` is no checkpoint. One that was saved at a signal, and
-validated when its run was started again, holds `state.validated.json` as well, which then is the state.
+A directory without a valid, matching `MANIFEST.json` is not a checkpoint. A checkpoint that was saved
+on a signal and validated after a restart also contains `state.validated.json`, which replaces
+`state.json`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from transformer_cli.errors import CheckpointError
 from transformer_cli.training.state import Progress, TrainState
 
 FORMAT = 1
-"""Version of what stands in a checkpoint directory."""
+"""Version of the checkpoint format."""
 MODEL, OPTIMIZER, STATE, MANIFEST = (
     "model.safetensors",
     "optimizer.safetensors",
@@ -46,7 +47,7 @@ DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", to
 class CheckpointStore:
     """The `checkpoints` directory of a run.
 
-    `identity` names by hash what a checkpoint belongs to (tokenizer, model, corpus); it stands in each manifest.
+    `identity` maps each input of the run (tokenizer, model, corpus) to its hash; every manifest contains it.
     """
 
     directory: Path
@@ -54,7 +55,11 @@ class CheckpointStore:
     ops: FileOps = OPS
 
     def save(self, state: TrainState, *, best: bool, keep_last: int) -> Path:
-        """Write the state under its step, move the names, delete what is no longer kept.
+        """Write the checkpoint of the current step, update the links, delete old checkpoints.
+
+        Args:
+            best: link this checkpoint as `best`.
+            keep_last: number of newest checkpoints to keep, in addition to the linked ones.
 
         Raises:
             DiskError: nothing was saved; older checkpoints are intact.
@@ -80,23 +85,26 @@ class CheckpointStore:
         return path
 
     def resolve_link(self, name: str) -> Path | None:
-        """The checkpoint that `best` or `last` names, if it names one."""
+        """The checkpoint that the link `best` or `last` points to; None if the link is missing or dangling."""
         link = self.directory / name
         target = link.readlink().name if link.is_symlink() else ""
         path = self.directory / target
         return path if STEP_NAME.fullmatch(target) and path.is_dir() else None
 
     def steps(self) -> list[Path]:
-        """All checkpoints, oldest first, whole or not."""
+        """All checkpoint directories, oldest first, without verifying them."""
         if not self.directory.is_dir():
             return []
         return sorted(p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
 
     def newest_intact(self) -> tuple[Path | None, list[str]]:
-        """The newest checkpoint whose files are whole (None: there is none), and what is wrong with newer ones.
+        """Find the newest checkpoint that passes verification.
+
+        Returns:
+            Its path (None if the directory has no checkpoints), and the problems of newer checkpoints.
 
         Raises:
-            CheckpointError: there are checkpoints and none of them is whole; or one of a newer format.
+            CheckpointError: every checkpoint is damaged, or one has an unsupported format.
         """
         problems = []
         for path in reversed(self.steps()):
@@ -110,50 +118,51 @@ class CheckpointStore:
                 return path, problems
         if problems:
             raise CheckpointError(
-                f"{self.directory}: no checkpoint is whole:\n  " + "\n  ".join(problems),
-                hint="nothing was changed; restore one from a copy, or start a new run in another directory",
+                f"{self.directory}: no intact checkpoint:\n  " + "\n  ".join(problems),
+                hint="nothing was changed; restore a checkpoint from a backup, or start a new run elsewhere",
             )
         return None, []
 
     def repair_links(self, newest: Path, progress: Progress) -> None:
-        """A crash between a checkpoint and its names leaves them behind; the state says where they belong.
+        """Repair links that are out of date because of a crash between a checkpoint and its links.
 
-        Where `best` names nothing any more, the newest takes its place.
+        The targets follow from `progress`. If `best` is dangling and no best score is known, it is
+        linked to `newest`.
         """
         best = self.directory / f"step_{progress.best_step:09d}"
         if progress.best_score is None:
-            lost = (self.directory / BEST).is_symlink() and self.resolve_link(BEST) is None
-            best = newest if lost else best
+            dangling = (self.directory / BEST).is_symlink() and self.resolve_link(BEST) is None
+            best = newest if dangling else best
         for name, path in ((LAST, newest), (BEST, best)):
             if path.is_dir() and self.resolve_link(name) != path:
                 durable.set_symlink(self.directory / name, path.name, self.ops)
 
     def forget_missing_best(self, progress: Progress) -> None:
-        """Where the best is gone (pruned for a better one that is damaged now), there is none to beat any more."""
+        """Reset the best score if its checkpoint is missing: pruned for a better one that is damaged now."""
         if progress.best_score is not None and not (self.directory / f"step_{progress.best_step:09d}").is_dir():
             progress.best_score, progress.best_step = None, 0
 
     def set_aside(self, path: Path) -> None:
-        """Move a damaged checkpoint out of the way, so that its step can be saved again."""
-        names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
-        path.rename(next(name for name in names if not name.exists()))
+        """Rename a damaged checkpoint, so that its step can be saved again."""
+        candidates = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
+        path.rename(next(candidate for candidate in candidates if not candidate.exists()))
 
     def _add_validation(self, path: Path, progress: Progress) -> None:
-        """The same step again, now that its scores are known: a new file, believed once the manifest names it."""
+        """Add the validation scores to a saved step: a new state file, valid once the manifest lists it."""
         manifest, content = read_manifest(path), serialize_json(progress.to_json())
         durable.write_bytes(path / VALIDATED, content, self.ops)
         manifest["files"][VALIDATED] = file_record(content)
         durable.write_bytes(path / MANIFEST, serialize_json(manifest), self.ops)
 
     def _prune(self, keep_last: int) -> None:
-        kept = {*self.steps()[-keep_last:], self.resolve_link(BEST), self.resolve_link(LAST)}
+        retained = {*self.steps()[-keep_last:], self.resolve_link(BEST), self.resolve_link(LAST)}
         for path in self.steps():
-            if path not in kept:
+            if path not in retained:
                 remove_checkpoint(path)
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Delete what the manifest lists; anything else in there stays, and so does then the directory."""
+    """Delete the files that the manifest lists, and the directory unless it contains other files."""
     with contextlib.suppress(OSError, CheckpointError):
         for name in [*read_manifest(path)["files"], MANIFEST]:
             (path / name).unlink(missing_ok=True)
@@ -162,13 +171,13 @@ def remove_checkpoint(path: Path) -> None:
 
 
 class UnsupportedFormatError(CheckpointError):
-    """Written by another version of this program: not damaged, so never passed over or replaced."""
+    """Written by another version of this program: not damaged, so it is never skipped or replaced."""
 
 
 def write_checkpoint(
     path: Path, files: Mapping[str, bytes], identity: Mapping[str, str], ops: FileOps = OPS
 ) -> None:
-    """A new directory of these files and their manifest, all at once. Raises: DiskError."""
+    """Write these files and their manifest as a new directory, atomically. Raises: DiskError."""
     manifest = {
         "format": FORMAT,
         "version": __version__,
@@ -184,26 +193,26 @@ def write_checkpoint(
 
 
 def file_record(content: bytes) -> dict[str, Any]:
-    """What a manifest says about a file."""
+    """The manifest entry of a file."""
     return {"sha256": durable.sha256(content), "bytes": len(content)}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint. Raises: CheckpointError if it is missing, damaged or too new."""
+    """Read the manifest of a checkpoint. Raises: CheckpointError if missing, damaged or of another format."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version, files = manifest["format"], manifest["files"]
-        names_are_plain = all(Path(name).name == name for name in files)
-        facts_are_there = all(type(f["bytes"]) is int and type(f["sha256"]) is str for f in files.values())
-        assert isinstance(manifest["identity"], dict) and names_are_plain and facts_are_there
+        valid_names = all(Path(name).name == name for name in files)
+        valid_records = all(type(f["bytes"]) is int and type(f["sha256"]) is str for f in files.values())
+        assert isinstance(manifest["identity"], dict) and valid_names and valid_records
     except OSError as error:
-        raise CheckpointError(f"{path}: no readable {MANIFEST}: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot read {MANIFEST}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise CheckpointError(f"{path}: {MANIFEST} is damaged") from None
     if version != FORMAT:
         raise UnsupportedFormatError(
-            f"{path}: written in checkpoint format {version}; this program reads format {FORMAT}",
-            hint=f"it was written by transformer-cli {manifest.get('version', '?')}",
+            f"{path}: checkpoint format {version} is not supported; this program reads format {FORMAT}",
+            hint=f"use the version that wrote it: transformer-cli {manifest.get('version', '?')}",
         )
     return dict(manifest)
 
@@ -215,33 +224,33 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        CheckpointError: missing, truncated or changed file.
+        CheckpointError: a file is missing, truncated or modified.
     """
     manifest = read_manifest(path)
-    for name, facts in manifest["files"].items():
+    for name, record in manifest["files"].items():
         file = path / name
         if file.is_symlink() or not file.is_file():
-            raise CheckpointError(f"{file}: missing, or not a plain file")
-        if file.stat().st_size != facts["bytes"]:
+            raise CheckpointError(f"{file}: missing, or not a regular file")
+        if file.stat().st_size != record["bytes"]:
             raise CheckpointError(
-                f"{file}: has {file.stat().st_size} bytes instead of {facts['bytes']}: truncated or changed"
+                f"{file}: has {file.stat().st_size} bytes, expected {record['bytes']}: truncated or modified"
             )
         try:
-            found = durable.sha256_file(file)
+            digest = durable.sha256_file(file)
         except OSError as error:
             raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
-        if found != facts["sha256"]:
-            raise CheckpointError(f"{file}: content does not match its SHA-256: damaged or changed")
+        if digest != record["sha256"]:
+            raise CheckpointError(f"{file}: content does not match its SHA-256: damaged or modified")
     return manifest
 
 
 def check_identity(path: Path, manifest: Mapping[str, Any], identity: Mapping[str, str]) -> None:
-    """Raises: CheckpointError if the checkpoint belongs to another tokenizer, model or corpus."""
+    """Check that a checkpoint belongs to this tokenizer, model and corpus. Raises: CheckpointError."""
     for key, value in identity.items():
         if manifest["identity"].get(key) != value:
             raise CheckpointError(
-                f"{path}: was made with another {key}",
-                hint=f"give the {key} that the run was started with, or start a new run in another directory",
+                f"{path}: was saved with a different {key}",
+                hint=f"use the {key} that the run was started with, or start a new run in another directory",
             )
 
 
@@ -256,7 +265,7 @@ def load_training(path: Path, state: TrainState) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state that a verified checkpoint holds, as it was written. Raises: CheckpointError."""
+    """Read the JSON state of a verified checkpoint. Raises: CheckpointError."""
     file = path / (VALIDATED if VALIDATED in read_manifest(path)["files"] else STATE)
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
@@ -265,7 +274,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Put the weights of a verified checkpoint into `model`. Raises: CheckpointError."""
+    """Load the weights of a verified checkpoint into `model`. Raises: CheckpointError."""
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in load_tensors(path / MODEL, parameters).items():
@@ -273,41 +282,44 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 
 def load_tensors(file: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of exactly these names, shapes and dtypes, checked in the header before anything is read.
+    """Load tensors whose names, shapes and dtypes must equal those of `like`; the header is checked first.
 
     Raises:
-        CheckpointError: damaged file, or one of another model.
+        CheckpointError: the file is damaged or belongs to a different model.
     """
-    found = _header(file)
-    wanted = {name: (DTYPES[t.dtype], *t.shape) for name, t in like.items()}
-    if found != wanted:
-        differ = sorted(set(found.items()) ^ set(wanted.items()))
-        raise CheckpointError(f"{file}: holds another model: {differ[0][0]} differs in name, type or shape")
+    actual = _read_header(file)
+    expected = {name: (DTYPES[t.dtype], *t.shape) for name, t in like.items()}
+    if actual != expected:
+        mismatches = sorted(set(actual.items()) ^ set(expected.items()))
+        raise CheckpointError(
+            f"{file}: belongs to a different model: {mismatches[0][0]} differs in name, dtype or shape"
+        )
     return read_tensors(file)
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises: CheckpointError."""
+    """Read all tensors of a safetensors file. Raises: CheckpointError."""
     try:
         return safetensors.torch.load_file(file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file}: cannot be read: {error}") from None
 
 
-def _header(file: Path) -> dict[str, tuple[object, ...]]:
+def _read_header(file: Path) -> dict[str, tuple[object, ...]]:
+    """(dtype, *shape) of each tensor of a safetensors file. Raises: CheckpointError."""
     try:
         with safetensors.safe_open(file, framework="pt") as tensors:
-            parts = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
-            return {name: (part.get_dtype(), *part.get_shape()) for name, part in parts.items()}
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+            return {name: (part.get_dtype(), *part.get_shape()) for name, part in slices.items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file}: cannot be read: {error}") from None
 
 
 def serialize_tensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors -> the bytes of a safetensors file."""
+    """Serialize tensors in the safetensors format."""
     return safetensors.torch.save({name: t.contiguous().cpu() for name, t in tensors.items()})
 
 
 def serialize_json(value: Any) -> bytes:
-    """A value -> indented JSON in UTF-8."""
+    """Serialize a value as indented JSON in UTF-8."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,7 +1,8 @@
-"""Regional compilation: torch fuses what lies between the products of a layer, and leaves the rest of an update.
+"""Regional compilation: `torch.compile` applied to each layer instead of the whole model.
 
-The code made for one layer serves all of its kind, so compiling takes as long as for one encoder and one decoder
-layer. It depends on the shapes, which is why only updates of fixed shape ask for it.
+The compiler fuses the operations between the matrix products of a layer. All layers of one kind share
+the compiled code, so compilation takes as long as for one encoder layer and one decoder layer. The
+code is specialized for its input shapes; therefore only updates with static shapes use it.
 """
 
 from __future__ import annotations
@@ -17,28 +18,31 @@ from transformer_cli.models.layers import LayerStack
 
 
 class CompiledLayers:
-    """Compiled twins of a model's layers, with the same weights."""
+    """Compiled versions of the layers of a model; they share the weights of the originals."""
 
     def __init__(self, model: nn.Module, backend: str = "inductor") -> None:
-        """Compiles nothing yet: that is done at the first forward pass. `backend`: as `torch.compile` has it."""
-        self.stacks = [part for part in model.modules() if isinstance(part, LayerStack)]
-        self.twins = [[_compiled(layer, backend) for layer in stack.layers] for stack in self.stacks]
+        """Wrap the layers; they are compiled at the first forward pass. `backend`: see `torch.compile`."""
+        self.stacks = [module for module in model.modules() if isinstance(module, LayerStack)]
+        self.compiled = [[_compile(layer, backend) for layer in stack.layers] for stack in self.stacks]
 
     @contextlib.contextmanager
     def use_compiled(self) -> Iterator[None]:
-        """Within, the model computes with the twins; outside it is as it was, for other shapes and for saving."""
-        layers = [stack.layers for stack in self.stacks]
+        """Context manager: replace the layers of the model by the compiled ones.
+
+        On exit the original layers are restored, for inputs of other shapes and for saving.
+        """
+        originals = [stack.layers for stack in self.stacks]
         try:
-            for stack, twins in zip(self.stacks, self.twins, strict=True):
-                stack.layers = nn.ModuleList(twins)
+            for stack, compiled in zip(self.stacks, self.compiled, strict=True):
+                stack.layers = nn.ModuleList(compiled)
             yield
         finally:
-            for stack, own in zip(self.stacks, layers, strict=True):
-                stack.layers = own
+            for stack, layers in zip(self.stacks, originals, strict=True):
+                stack.layers = layers
 
 
-def _compiled(layer: nn.Module, backend: str) -> nn.Module:
-    # Whole or not at all: a layer in pieces gains nothing, and nobody would know.
-    twin: Any = torch.compile(layer, fullgraph=True, dynamic=False, backend=backend)
-    assert isinstance(twin, nn.Module)
-    return twin
+def _compile(layer: nn.Module, backend: str) -> nn.Module:
+    # fullgraph: a graph break would silently cost all of the speed-up; this way it raises an error.
+    compiled: Any = torch.compile(layer, fullgraph=True, dynamic=False, backend=backend)
+    assert isinstance(compiled, nn.Module)
+    return compiled

@@ -2,12 +2,12 @@
 
 Shapes: N target tokens, D `d_model`, V vocabulary.
 
-The target of a token is (1 - ε) on the reference and ε / V on every word, so its loss is
+The target distribution is (1 - ε) onehot(y) + ε / V, so the loss of a token is
 
     lse(z) - (1 - ε) z_y - ε mean(z)          with logits z = W h and lse = log Σ exp.
 
-`label_smoothed_cross_entropy` computes loss and gradient chunk by chunk and never holds the `[N, V]` logits; its oracle is
-`reference_cross_entropy`.
+`label_smoothed_cross_entropy` computes loss and gradient in chunks and never materializes the `[N,
+V]` logits; the tests compare it with `reference_cross_entropy`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from torch import Tensor
 from transformer_cli.ops.matmul import matmul_rows
 from transformer_cli.runtime import matmul_dtype
 
-CPU_ROWS = 512
-"""Rows of a chunk: enough for a fast product, and few enough for its logits to stay in a cache."""
-GPU_ROWS = 8192
+CPU_CHUNK_ROWS = 512
+"""Rows per chunk: enough for a fast matrix product, and few enough for the logits to stay in the CPU cache."""
+GPU_CHUNK_ROWS = 8192
 
 
 def reference_cross_entropy(
     states: Tensor, weight: Tensor, targets: Tensor, smoothing: float, token_weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The same as `label_smoothed_cross_entropy`, written with torch's own parts."""
+    """Reference implementation of `label_smoothed_cross_entropy` with `torch.nn.functional`."""
     token_weights = states.new_ones(len(states)) if token_weights is None else token_weights
     logits = F.linear(states, weight)  # [N, V]
     loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
@@ -40,17 +40,17 @@ def reference_cross_entropy(
 def label_smoothed_cross_entropy(
     states: Tensor, weight: Tensor, targets: Tensor, smoothing: float, token_weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sum over tokens of the smoothed loss, and of the plain negative log-likelihood, in nats.
+    """Compute the label-smoothed loss and the negative log-likelihood, each summed over the tokens, in nats.
 
     Args:
-        states: `[N, D]`, the decoder's last states.
+        states: `[N, D]`, the output of the last decoder layer.
         weight: `[V, D]`, the output projection.
         targets: `[N]` int64.
         smoothing: ε.
-        counts: `[N]`, how often each token counts, 0 for one that is filler; None = all once.
+        token_weights: `[N]`, weight of each token, 0 for padding; None = all 1.
 
     Returns:
-        Two scalars; only the first carries a gradient.
+        Two scalars (loss, NLL); only the loss is differentiable.
     """
     loss, nll = _LabelSmoothedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         states, weight, targets, smoothing, token_weights
@@ -61,7 +61,7 @@ def label_smoothed_cross_entropy(
 class _LabelSmoothedCrossEntropy(torch.autograd.Function):
     """The gradient with respect to z is softmax(z) - (1 - ε) onehot(y) - ε / V.
 
-    Its last term is the same for every row, so it is added as a rank-one matrix at the end.
+    The last term is the same for every row, so it is added as a rank-one matrix at the end.
     """
 
     @staticmethod
@@ -70,38 +70,38 @@ class _LabelSmoothedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         device = states.device.type
         dtype = matmul_dtype(states)
-        full = torch.promote_types(dtype, torch.float32)  # of softmax and sums
+        full = torch.promote_types(dtype, torch.float32)  # dtype of softmax and sums
         h, w = matmul_rows(states.detach(), dtype), weight.detach().to(dtype)  # [N', D], [V, D]
         token_weights = states.new_ones(len(states)) if token_weights is None else token_weights
         targets, token_weights = (F.pad(x, (0, len(h) - len(states))) for x in (targets, token_weights.to(full)))
-        wants_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        grad_h = torch.empty_like(h) if wants_gradient else None
-        grad_w = torch.zeros_like(w, dtype=full) if wants_gradient else None
+        needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        grad_h = torch.empty_like(h) if needs_grad else None
+        grad_w = torch.zeros_like(w, dtype=full) if needs_grad else None
         mean_w = w.mean(dim=0, dtype=full)
-        sums = torch.float64 if device == "cpu" else full
-        totals = torch.zeros(2, dtype=sums, device=h.device)  # Σ -log p(y), Σ -mean log p
-        rows = min(len(h), CPU_ROWS if device == "cpu" else GPU_ROWS)
+        sum_dtype = torch.float64 if device == "cpu" else full
+        totals = torch.zeros(2, dtype=sum_dtype, device=h.device)  # Σ -log p(y), Σ -mean log p
+        rows = min(len(h), CPU_CHUNK_ROWS if device == "cpu" else GPU_CHUNK_ROWS)
         logits, probabilities = (h.new_empty(rows, len(w), dtype=t) for t in (dtype, full))
         for start in range(0, len(h), rows):
             chunk = slice(start, start + rows)
-            h_rows, y, count = h[chunk], targets[chunk, None], token_weights[chunk]
-            z, p = logits[: len(h_rows)], probabilities[: len(h_rows)]  # [rows, V], the same memory each time
+            h_rows, y, row_weights = h[chunk], targets[chunk, None], token_weights[chunk]
+            z, p = logits[: len(h_rows)], probabilities[: len(h_rows)]  # [rows, V], reused buffers
             torch.mm(h_rows, w.t(), out=z)
             torch.softmax(z, dim=-1, dtype=full, out=p)
             # The largest p is exp(max z - lse), which never underflows.
             lse = z.amax(dim=-1).to(full) - p.amax(dim=-1).log()
-            totals[0] += ((lse - z.gather(1, y).squeeze(1)) * count).sum()
-            totals[1] += ((lse - (h_rows * mean_w).sum(dim=-1)) * count).sum()  # mean(z) = h · mean(W)
+            totals[0] += ((lse - z.gather(1, y).squeeze(1)) * row_weights).sum()
+            totals[1] += ((lse - (h_rows * mean_w).sum(dim=-1)) * row_weights).sum()  # mean(z) = h · mean(W)
             if grad_h is None or grad_w is None:
                 continue
             p.scatter_add_(1, y, p.new_full((1, 1), smoothing - 1.0).expand_as(y))
             grad_z = p.to(dtype)
-            torch.mm(grad_z, w, out=grad_h[chunk]).mul_(count[:, None])
-            counted = (h_rows * count[:, None]).to(dtype)
+            torch.mm(grad_z, w, out=grad_h[chunk]).mul_(row_weights[:, None])
+            weighted_h = (h_rows * row_weights[:, None]).to(dtype)
             if dtype == full:
-                grad_w.addmm_(grad_z.t(), counted)
-            else:  # a sum in bf16 would lose what each chunk adds to it
-                grad_w += grad_z.t() @ counted
+                grad_w.addmm_(grad_z.t(), weighted_h)
+            else:  # accumulate in fp32: a bf16 sum would round away the contribution of a chunk
+                grad_w += grad_z.t() @ weighted_h
         if grad_h is not None and grad_w is not None:
             grad_h -= (smoothing * token_weights)[:, None] * mean_w
             grad_w -= smoothing / len(w) * (h * token_weights[:, None]).sum(dim=0)

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: `metrics.jsonl`, and the sums between two of its lines."""
+"""Training metrics: the log file `metrics.jsonl`, and averages between two log lines."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ from transformer_cli.errors import DiskError
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one object a line. Lines beyond what a run resumes from are dropped."""
+    """The file `metrics.jsonl`, one JSON object per line.
+
+    Opening it drops the lines after the checkpoint that a run resumes from.
+    """
 
     def __init__(self, path: Path | None, step: int, validated_step: int) -> None:
-        """Without a path nothing is written: of several ranks one keeps the log."""
+        """Open the log for appending.
+
+        Args:
+            path: the file; None on ranks that write no log.
+            step: the step of the checkpoint to resume from.
+            validated_step: the last step whose validation is in that checkpoint.
+        """
         self._stream: TextIO | None = None
         if path is None:
             return
-        last = {"validation": min(step, validated_step)}  # a crash may have come between this line and its save
-        kept = [line for line in _lines(path) if line["step"] <= last.get(str(line.get("kind")), step)]
-        durable.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        # A crash between the log and the checkpoint leaves a validation that the checkpoint does not know.
+        last_steps = {"validation": min(step, validated_step)}
+        records = (r for r in _read_lines(path) if r["step"] <= last_steps.get(str(r.get("kind")), step))
+        durable.write_text(path, "".join(json.dumps(record) + "\n" for record in records))
         self._stream = path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **values: Any) -> None:
-        """Raises: DiskError."""
+        """Append one line. Raises: DiskError."""
         if self._stream is None:
             return
         try:
@@ -42,8 +52,8 @@ class MetricsLog:
             self._stream.close()
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a metrics file; a line cut off by a crash is passed over."""
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The valid lines of a metrics file; a line truncated by a crash is skipped."""
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
@@ -55,14 +65,14 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class RunningAverage:
-    """Running sums since the last line of the log; read from the device only when asked."""
+    """Averages since the last log line; values are copied from the device only by `pop`."""
 
     def __init__(self) -> None:
         self.nll: Tensor | float = 0.0
         self.norm: Tensor | float = 0.0
         self.tokens = 0
         self.steps = 0
-        self.since = time.monotonic()
+        self.start = time.monotonic()
 
     def add(self, nll: Tensor, tokens: int, norm: Tensor) -> None:
         self.nll, self.norm = self.nll + nll, self.norm + norm
@@ -70,8 +80,8 @@ class RunningAverage:
         self.steps += 1
 
     def pop(self) -> tuple[float, float, float]:
-        """(NLL a token in nats, mean gradient norm, target tokens a second), and begin anew."""
+        """Return (NLL per token in nats, mean gradient norm, target tokens per second) and reset."""
         loss, norm = float(self.nll) / max(self.tokens, 1), float(self.norm) / max(self.steps, 1)
-        speed = self.tokens / max(time.monotonic() - self.since, 1e-9)
+        speed = self.tokens / max(time.monotonic() - self.start, 1e-9)
         self.__init__()  # type: ignore[misc]
         return loss, norm, speed

@@ -1,8 +1,8 @@
-"""Muon (Jordan et al. 2024): momentum whose matrix is made orthogonal before it is applied.
+"""The Muon optimizer (Jordan et al. 2024): momentum that is orthogonalized before it is applied.
 
-Adam scales each weight by itself; a matrix of weights is better scaled by its singular values: all directions
-of the momentum that are there get the same length. The nearest orthogonal matrix UVᵀ of M = UΣVᵀ is found
-by Newton-Schulz iterations, which are matrix products only.
+Adam scales each weight individually. Muon scales a weight matrix by its singular values, so that all
+directions of the momentum M = UΣVᵀ get the same length. The nearest orthogonal matrix UVᵀ is computed
+by Newton-Schulz iterations, which consist of matrix products only.
 """
 
 from __future__ import annotations
@@ -15,55 +15,58 @@ from torch import Tensor
 
 from transformer_cli.runtime import matmul_dtype
 
-ROUNDS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
-"""Of each round (a, b, c): s -> a s + b s³ + c s⁵. Each is the polynomial nearest to 1 (Remez) on the range that
-the one before leaves, so that three rounds bring [0.01, 1] to [0.73, 1.27] (the scheme of Amsel et al. 2025);
-the one polynomial of Jordan et al. needs five for the same."""
-SCALE = 0.4
-"""Root mean square of an update over its rate, about that of Adam: one rate suits both (Liu et al. 2025)."""
+COEFFICIENTS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
+"""(a, b, c) of each iteration s -> a s + b s³ + c s⁵. Each polynomial is the best approximation of 1
+(Remez) on the range of the previous one, so that three iterations map [0.01, 1] to [0.73, 1.27] (the
+scheme of Amsel et al. 2025); the single polynomial of Jordan et al. needs five iterations for the
+same."""
+UPDATE_RMS = 0.4
+"""Root mean square of an update with learning rate 1. It is close to that of Adam, so that both
+optimizers can share one learning rate (Liu et al. 2025)."""
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """`[n, R, C]` -> the same singular vectors, all singular values near 1.
+    """Orthogonalize `[n, R, C]`: the singular vectors stay the same, all singular values become close to 1.
 
-    The products are done in the type that `runtime.matmul_precision` asks for.
+    The matrix products use the precision set by `runtime.matmul_precision`.
     """
     if matrices.shape[-2] > matrices.shape[-1]:
         return orthogonalize(matrices.mT).mT
     x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     rounded = x.to(matmul_dtype(x))
-    wide = x.shape[-1] > 1.5 * x.shape[-2]  # then the Gram space takes fewer multiplications
-    return (_in_gram_space(rounded) if wide and rounded.dtype == x.dtype else _in_place(rounded)).to(x.dtype)
+    wide = x.shape[-1] > 1.5 * x.shape[-2]  # then the Gram matrix needs fewer multiplications
+    iterate = _newton_schulz_gram if wide and rounded.dtype == x.dtype else _newton_schulz
+    return iterate(rounded).to(x.dtype)
 
 
-def _in_place(x: Tensor) -> Tensor:
-    """X -> (a I + b G + c G²) X with G = X Xᵀ, round by round: what bf16 rounds off, the next round mends."""
-    for coefficients in ROUNDS:
-        x = _factor(x @ x.mT, *coefficients) @ x
+def _newton_schulz(x: Tensor) -> Tensor:
+    """Iterate X <- (a I + b G + c G²) X with G = X Xᵀ; each iteration corrects the bf16 rounding of the last."""
+    for coefficients in COEFFICIENTS:
+        x = _polynomial(x @ x.mT, *coefficients) @ x
     return x
 
 
-def _in_gram_space(x: Tensor) -> Tensor:
-    """The polynomials are multiplied up as s x s matrices: X is touched at the beginning and at the end only."""
-    gram = x @ x.mT  # [n, s, s]
-    product = _factor(gram, *ROUNDS[0])
-    last = product
-    for coefficients in ROUNDS[1:]:
-        gram = last @ gram @ last  # polynomials of one matrix commute
-        last = _factor(gram, *coefficients)
-        product = last @ product
+def _newton_schulz_gram(x: Tensor) -> Tensor:
+    """Multiply the polynomials of all iterations as R x R matrices, and apply the product to X once."""
+    gram = x @ x.mT  # [n, R, R]
+    product = _polynomial(gram, *COEFFICIENTS[0])
+    factor = product
+    for coefficients in COEFFICIENTS[1:]:
+        gram = factor @ gram @ factor  # polynomials of the same matrix commute
+        factor = _polynomial(gram, *coefficients)
+        product = factor @ product
     return product @ x
 
 
-def _factor(gram: Tensor, a: float, b: float, c: float) -> Tensor:
+def _polynomial(gram: Tensor, a: float, b: float, c: float) -> Tensor:
     """a I + b G + c G²."""
-    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-    factor.diagonal(dim1=-2, dim2=-1).add_(a)
-    return factor
+    result = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    result.diagonal(dim1=-2, dim2=-1).add_(a)
+    return result
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps along the orthogonalised momentum; decoupled weight decay as in AdamW."""
+    """Applies the orthogonalized momentum, with decoupled weight decay as in AdamW."""
 
     def __init__(
         self,
@@ -73,36 +76,36 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float,
         momentum: float = 0.95,
     ) -> None:
-        """`matrices`: `[R, C]` weights, and of how many maps, stacked by rows, each is made."""
+        """`matrices`: pairs of a weight `[R, C]` and the number of linear maps that are stacked in its rows."""
         pairs = list(matrices)
         self.blocks = dict(pairs)
         super().__init__([p for p, _ in pairs], dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update from the gradients. `closure` is refused: nothing here evaluates the model again.
+        """Run one update. `closure` is not supported.
 
-        Where the attribute `found_inf`, a scalar on the device, is set and not 0, nothing changes.
+        If the attribute `found_inf`, a scalar on the device, is set and not 0, nothing changes.
         """
         assert closure is None
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             parameters: list[Tensor] = group["params"]
-            rate: float | Tensor = group["lr"]
+            lr: float | Tensor = group["lr"]
             gradients = [p.grad for p in parameters if p.grad is not None]
-            assert len(gradients) == len(parameters), "every matrix has a gradient"
+            assert len(gradients) == len(parameters), "every matrix must have a gradient"
             momenta = [self._momentum(p) for p in parameters]
-            if found_inf is not None:  # the momentum for a gradient, and no rate: neither of them changes
-                rate = rate * (found_inf == 0)
+            if found_inf is not None:  # with gradient = momentum and lr = 0 neither momentum nor weights change
+                lr = lr * (found_inf == 0)
                 gradients = [torch.where(found_inf == 0, g, m) for g, m in zip(gradients, momenta, strict=True)]
             torch._foreach_lerp_(momenta, gradients, 1.0 - group["momentum"])
-            ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])  # Nesterov
-            torch._foreach_mul_(parameters, 1.0 - rate * group["weight_decay"])
-            for update, parameter in zip(self._orthogonal(parameters, ahead), parameters, strict=True):
-                if isinstance(rate, Tensor):
-                    parameter.sub_(update * rate)
+            updates = torch._foreach_lerp(gradients, momenta, group["momentum"])  # Nesterov
+            torch._foreach_mul_(parameters, 1.0 - lr * group["weight_decay"])
+            for update, parameter in zip(self._orthogonalize(parameters, updates), parameters, strict=True):
+                if isinstance(lr, Tensor):
+                    parameter.sub_(update * lr)
                 else:
-                    parameter.add_(update, alpha=-rate)
+                    parameter.add_(update, alpha=-lr)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state: dict[str, Tensor] = self.state[parameter]
@@ -110,15 +113,15 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(parameter)
         return state["momentum"]
 
-    def _orthogonal(self, parameters: Sequence[Tensor], updates: Sequence[Tensor]) -> list[Tensor]:
-        """Like `updates`; matrices of one shape go through the iterations together."""
+    def _orthogonalize(self, parameters: Sequence[Tensor], updates: Sequence[Tensor]) -> list[Tensor]:
+        """Orthogonalize the updates of all parameters; matrices of equal shape are batched."""
         maps = [u.view(self.blocks[p], -1, u.shape[1]) for p, u in zip(parameters, updates, strict=True)]
         by_shape: dict[torch.Size, list[int]] = {}
         for i, stacked in enumerate(maps):  # [blocks, R / blocks, C]
             by_shape.setdefault(stacked.shape[1:], []).append(i)
-        done: dict[int, Tensor] = {}
-        for (rows, columns), members in by_shape.items():
-            batch = orthogonalize(torch.cat([maps[i] for i in members])) * (SCALE * max(rows, columns) ** 0.5)
-            for i, part in zip(members, batch.split([len(maps[i]) for i in members]), strict=True):
-                done[i] = part.flatten(0, 1)
-        return [done[i] for i in range(len(updates))]
+        results: dict[int, Tensor] = {}
+        for (rows, columns), indices in by_shape.items():
+            batch = orthogonalize(torch.cat([maps[i] for i in indices])) * (UPDATE_RMS * max(rows, columns) ** 0.5)
+            for i, blocks in zip(indices, batch.split([len(maps[i]) for i in indices]), strict=True):
+                results[i] = blocks.flatten(0, 1)  # [R, C]
+        return [results[i] for i in range(len(updates))]

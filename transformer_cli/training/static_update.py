@@ -1,11 +1,12 @@
-"""Updates whose tensors never change their shape or place: on CUDA one captured graph does the whole of each.
+"""Updates with static shapes and addresses: on CUDA the whole update is captured and replayed as one graph.
 
-A small model is bound by launching its thousand kernels, not by computing them; a graph launches all of them at
-once. So every batch is copied into the same tensors, packed and filled up; the rate, the number of tokens and the
-share of the moving average are tensors, too; and a gradient that is not finite changes nothing without the host
-being asked. Without CUDA the same operations run one by one: the twin that the tests compare with `EagerUpdate`.
+An update of a small model is bound by the launches of about a thousand kernels, not by computation;
+a CUDA graph launches all of them at once. Therefore every batch is packed, padded and copied into the
+same tensors; the learning rate, the number of tokens and the weight of the moving average are tensors
+as well; and a non-finite gradient makes the update a no-op on the device, without synchronization with
+the host. Without CUDA the same operations run eagerly; the tests compare them with `EagerUpdate`.
 
-Shapes: N tokens of the fixed shape, the same for source and target.
+Shapes: N tokens of the static shape, the same for source and target.
 """
 
 from __future__ import annotations
@@ -28,76 +29,76 @@ from transformer_cli.training.state import TrainState
 from transformer_cli.training.update import MAX_SKIPPED, AllReduce, EagerUpdate, UpdateResult, divergence_error
 from transformer_cli.tree import tree_copy_
 
-SENTENCE = 8
-"""Tokens of a sentence, at least, in the mean of a batch: bounds the places for sentences in the fixed shape."""
-WARM_UP = 3
-"""Updates before the capture: libraries choose their kernels, the optimizer makes its moments."""
+MIN_MEAN_LENGTH = 8
+"""Minimum mean tokens per sentence of a batch: bounds the number of sentences in the static shape."""
+WARMUP_UPDATES = 3
+"""Eager updates before the capture: libraries select their kernels, the optimizer allocates its state."""
 POLL_INTERVAL = 50
-"""Updates between two looks at what the device has counted."""
+"""Updates between reads of the counters on the device."""
 
 
 def token_budget(config: Config) -> TokenBudget:
-    """The fixed shape of a configuration's batches."""
+    """The static shape of batches with this configuration."""
     tokens = config.data.batch_tokens
-    return TokenBudget(tokens, max(1, tokens // SENTENCE), config.data.max_length)
+    return TokenBudget(tokens, max(1, tokens // MIN_MEAN_LENGTH), config.data.max_length)
 
 
 def static_unsupported_reason(state: TrainState, config: Config) -> str:
-    """Why this run cannot be captured as one graph; empty if it can."""
+    """Why the updates of this run cannot be captured as one CUDA graph; empty if they can."""
     device = next(state.model.parameters()).device
     if device.type != "cuda":
-        return f"a graph needs CUDA, this is {device.type}"
+        return f"CUDA graphs need a CUDA device, this is {device.type}"
     if state.ranks.size > 1:
-        return "several processes exchange their gradients outside it"
+        return "gradients are exchanged between processes, which a graph does not support"
     if config.training.accumulate > 1:
-        return "training.accumulate is above 1"
+        return "training.accumulate is greater than 1"
     if not state.model.supports_packed:
-        return f"{config.model.encoder} -> {config.model.decoder} pads its batches"
+        return f"the architecture {config.model.encoder} -> {config.model.decoder} does not support packed batches"
     if config.model.attention != "fused" or not is_varlen_available():
-        return "this torch or this configuration has no attention for packed sentences"
+        return "packed attention is not available with this version of torch or this configuration"
     if resolve_precision(device, config.training.precision, config.model.d_model) != "bf16":
-        return "attention to packed sentences needs training.precision bf16"
+        return "packed attention needs training.precision bf16"
     return ""
 
 
 class StaticUpdate:
-    """See `Update`. One batch an update; what the fixed shape does not hold goes to `eager`."""
+    """See `Update`. Handles one batch per update; batches that do not fit the static shape use `eager`."""
 
     def __init__(self, eager: EagerUpdate, budget: TokenBudget, notify: Callable[[str], None]) -> None:
         self.eager, self.budget, self.notify = eager, budget, notify
         self.state, self.config = eager.state, eager.config
         self.device = eager.device
         self.corpus = DeviceCorpus(budget, self.device, notify)
-        self.batch = _blank(budget, self.device)
-        self.token_weights = torch.zeros(budget.tokens, device=self.device)  # 1 = a token, 0 = filler
-        self.tokens, self.update_weight, self.nll, self.norm, self.left_out, self.in_a_row = (
+        self.batch = _padding_batch(budget, self.device)
+        self.token_weights = torch.zeros(budget.tokens, device=self.device)  # 1 = token, 0 = padding
+        self.tokens, self.update_weight, self.nll, self.norm, self.skipped, self.consecutive_skipped = (
             torch.zeros((), device=self.device) for _ in range(6)
         )
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.captures = self.device.type == "cuda"
+        self.use_graph = self.device.type == "cuda"
         self.layers = CompiledLayers(self.state.model) if self.config.training.compile else None
         self.fits = True
-        self.calls = self.looked = 0
+        self.calls = self.reported_calls = 0
 
     def __call__(
-        self, batches: Sequence[BatchPlan], tokens: int, rate: float, all_reduce: AllReduce
+        self, batches: Sequence[BatchPlan], tokens: int, lr: float, all_reduce: AllReduce
     ) -> UpdateResult:
-        """See `Update`. What it returns is `done` in any case; see `report_skipped`."""
+        """See `Update`. The result is always `applied`: skipped updates are reported by `report_skipped`."""
         if not self.fits or len(batches) != 1 or not self.budget.fits(batches[0]):
-            return self.eager(batches, tokens, rate, all_reduce)
-        set_learning_rate(self.state.optimizer, rate)
-        while not self._fitted(batches[0]):
+            return self.eager(batches, tokens, lr, all_reduce)
+        set_learning_rate(self.state.optimizer, lr)
+        while not self._try_update(batches[0]):
             if self.corpus.enabled:
-                self.notify("out of memory: the corpus stays on the host from now on")
+                self.notify("out of memory: the corpus is now kept in host memory")
                 self.corpus.release()
                 torch.cuda.empty_cache()
                 continue
             self.notify(
-                "out of memory: batches are computed operation by operation and in parts from now on, slower"
+                "out of memory: updates now run without a CUDA graph and split large batches, which is slower"
             )
             self.fits, self.graph = False, None
             torch.cuda.empty_cache()
-            return self.eager(batches, tokens, rate, all_reduce)
+            return self.eager(batches, tokens, lr, all_reduce)
         self.calls += 1
         if self.calls % POLL_INTERVAL == 0:
             self.report_skipped()
@@ -107,16 +108,16 @@ class StaticUpdate:
         """See `Update`."""
         return self.eager.dry_run(pairs)
 
-    def _fitted(self, pairs: BatchPlan) -> bool:
-        """One update of these pairs; False if there was no memory for it, and then nothing has changed."""
+    def _try_update(self, pairs: BatchPlan) -> bool:
+        """Run one update on these pairs; False if it ran out of memory, in which case nothing has changed."""
         try:
-            self._fill(pairs)
-            if self.captures and self.graph is None and self.calls >= WARM_UP:
+            self._copy_inputs(pairs)
+            if self.use_graph and self.graph is None and self.calls >= WARMUP_UPDATES:
                 self._capture()
             if self.graph is None and self.layers is not None and not self.calls:
-                self._compile()
+                self._run_compiled_or_fall_back()
             elif self.graph is None:
-                self._compute()
+                self._run_eager()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -125,50 +126,50 @@ class StaticUpdate:
             self.graph.replay()
         return True
 
-    def _fill(self, pairs: BatchPlan) -> None:
-        """Write the batch into the fixed tensors."""
+    def _copy_inputs(self, pairs: BatchPlan) -> None:
+        """Copy the batch and its scalars into the static tensors."""
         tree_copy_(self.batch, self.corpus.collate(pairs))
         self.token_weights.zero_()[: pairs.tokens].fill_(1.0)
         self.tokens.fill_(pairs.tokens)
         if self.state.average is not None:
             self.update_weight.fill_(self.state.average.update_weight(self.state.progress.step + 1))
 
-    def _compile(self) -> None:
-        """The first update with compiled layers, or, if they cannot be had, with the layers as they are."""
-        self.notify("compiling the layers, once: about a minute")
+    def _run_compiled_or_fall_back(self) -> None:
+        """Run the first update with compiled layers, or with the original layers if compilation fails."""
+        self.notify("compiling the layers: takes about a minute, once")
         try:
-            self._compute()
-        except Exception as error:  # a compiler may fail in any way
+            self._run_eager()
+        except Exception as error:  # a compiler can raise anything
             if is_out_of_memory(error):
                 raise
             self.layers = None
             reason = " ".join(str(error).split("\n")[:2])
-            self.notify(f"warning: the layers cannot be compiled; they run slower without: {reason}")
-        if self.layers is None:  # only here, where the error and all that it held are gone
-            self._compute()
+            self.notify(f"warning: the layers cannot be compiled; training is slower without: {reason}")
+        if self.layers is None:  # outside of `except`: the traceback has released its tensors
+            self._run_eager()
 
-    def _compute(self) -> None:
-        """The update, operation by operation."""
-        if self.captures:  # memory of another stream is not mixed with what the graph will hold
+    def _run_eager(self) -> None:
+        """Run the update without a graph."""
+        if self.use_graph:  # a side stream keeps these allocations apart from the memory of the graph
             stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(stream):
-                self._body()
+                self._update()
             torch.cuda.current_stream(self.device).wait_stream(stream)
         else:
-            self._body()
+            self._update()
 
     def _capture(self) -> None:
-        self.state.model.zero_grad(set_to_none=True)  # gradients are to lie in the graph's own memory
-        self.graph, reason = capture_graph(self._body)
+        self.state.model.zero_grad(set_to_none=True)  # gradients must be allocated in the memory of the graph
+        self.graph, reason = capture_graph(self._update)
         if self.graph is None:
-            self.captures = False
+            self.use_graph = False
             self.notify(
-                f"warning: this update cannot be captured as a CUDA graph; it runs slower without: {reason}"
+                f"warning: the update cannot be captured as a CUDA graph; training is slower without: {reason}"
             )
 
-    def _body(self) -> None:
-        """The whole update, from and to tensors that stay where they are; asks nothing of the device."""
+    def _update(self) -> None:
+        """The whole update; reads and writes static tensors and never synchronizes with the device."""
         state, c = self.state, self.config
         state.model.zero_grad(set_to_none=True)
         with self.eager.precision_context():
@@ -183,30 +184,31 @@ class StaticUpdate:
             )
         torch.autograd.backward(loss / self.tokens)
         norm = clip_gradient(state.model, c.optim.clip_norm)
-        spoiled = (~torch.isfinite(norm)).float()
+        found_inf = (~torch.isfinite(norm)).float()
         with self.eager.precision_context():
-            state.optimizer.step(spoiled)
+            state.optimizer.step(found_inf)
         if state.average is not None:
-            state.average.update(state.model, self.update_weight * (1.0 - spoiled))
-        # One number that is not finite would spoil the sums of the log.
-        self.nll.copy_(torch.where(spoiled == 0, nll, 0.0))
-        self.norm.copy_(torch.where(spoiled == 0, norm, 0.0))
-        self.left_out.add_(spoiled)
-        self.in_a_row.add_(1.0).mul_(spoiled)
+            state.average.update(state.model, self.update_weight * (1.0 - found_inf))
+        # A non-finite value would make the sums of the log non-finite.
+        self.nll.copy_(torch.where(found_inf == 0, nll, 0.0))
+        self.norm.copy_(torch.where(found_inf == 0, norm, 0.0))
+        self.skipped.add_(found_inf)
+        self.consecutive_skipped.add_(1.0).mul_(found_inf)
 
     def report_skipped(self) -> None:
-        """See `Update`: asks the device what it has counted since the last look."""
-        left_out, in_a_row, calls = int(self.left_out), int(self.in_a_row), self.calls - self.looked
-        self.left_out.zero_()
-        self.looked = self.calls
-        if left_out:
-            self.notify(f"{left_out} of the last {calls} updates had no finite gradient and were left out")
-        if in_a_row >= MAX_SKIPPED:
+        """See `Update`. Reads the counters of skipped updates from the device, which synchronizes."""
+        skipped, consecutive = int(self.skipped), int(self.consecutive_skipped)
+        calls = self.calls - self.reported_calls
+        self.skipped.zero_()
+        self.reported_calls = self.calls
+        if skipped:
+            self.notify(f"skipped {skipped} of the last {calls} updates: the gradient was not finite")
+        if consecutive >= MAX_SKIPPED:
             raise divergence_error()
 
 
-def _blank(budget: TokenBudget, device: torch.device) -> Batch:
-    """A batch of filler; no two of its tensors share memory."""
-    none = torch.empty(0, dtype=torch.int64, device=device)
+def _padding_batch(budget: TokenBudget, device: torch.device) -> Batch:
+    """A batch of padding only; no two of its tensors share memory."""
+    no_lengths = torch.empty(0, dtype=torch.int64, device=device)
     src, tgt_in, tgt_out = (torch.full((budget.tokens,), EOS, device=device) for _ in range(3))
-    return Batch(src, budget.static_layout(none), tgt_in, budget.static_layout(none), tgt_out)
+    return Batch(src, budget.static_layout(no_lengths), tgt_in, budget.static_layout(no_lengths), tgt_out)

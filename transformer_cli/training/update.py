@@ -1,4 +1,4 @@
-"""One update of the weights: the gradient of some batches, clipped, through the optimizer, into the average."""
+"""One update of the weights: gradient accumulation, clipping, the optimizer step and the moving average."""
 
 from __future__ import annotations
 
@@ -20,58 +20,59 @@ from transformer_cli.training.optimizer import clip_gradient, set_learning_rate
 from transformer_cli.training.state import TrainState
 
 MAX_SKIPPED = 20
-"""Updates in a row without a finite gradient before training gives up."""
+"""Consecutive updates without a finite gradient after which training fails."""
 
 AllReduce = Callable[[Tensor], None]
-"""Sums the gradients, and the NLL that it is given, over all ranks."""
+"""Sums the gradients and the NLL, its argument, over all ranks, in place."""
 
 
 def divergence_error() -> UserError:
-    """What to say when no update changes anything any more."""
+    """The error for `MAX_SKIPPED` consecutive skipped updates."""
     return UserError(
-        f"{MAX_SKIPPED} updates in a row had no finite gradient; training has diverged",
-        hint="lower optim.lr, or use training.precision: fp32; the last good checkpoint is kept",
+        f"training has diverged: {MAX_SKIPPED} consecutive updates had no finite gradient",
+        hint="lower optim.lr, or set training.precision to fp32; the last checkpoint is kept",
     )
 
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What an update brought.
+    """The result of an update.
 
     Attributes:
-        nll: of its tokens, summed, in nats. norm: of the gradient before it was clipped.
-        done: whether the weights have changed; without a finite gradient they have not.
+        nll: negative log-likelihood in nats, summed over the tokens.
+        norm: gradient norm before clipping.
+        applied: False if the update was skipped because the gradient was not finite.
     """
 
     nll: Tensor
     norm: Tensor
-    done: bool
+    applied: bool
 
 
 class Update(Protocol):
-    """Changes the weights of a `TrainState`."""
+    """Computes and applies one update of a `TrainState`."""
 
     def __call__(
-        self, batches: Sequence[BatchPlan], tokens: int, rate: float, all_reduce: AllReduce
+        self, batches: Sequence[BatchPlan], tokens: int, lr: float, all_reduce: AllReduce
     ) -> UpdateResult:
-        """One update at this learning rate; `tokens` are those of all ranks' batches together."""
+        """Run one update with learning rate `lr`; `tokens` counts the target tokens of all ranks."""
         ...
 
     def dry_run(self, pairs: BatchPlan) -> int:
-        """Forward and backward of one batch, which changes nothing; returns the peak of memory in bytes."""
+        """Run forward and backward on one batch without side effects; returns the peak memory in bytes."""
         ...
 
     def report_skipped(self) -> None:
-        """Before a save: say which updates were left out, if that was not said at once.
+        """Report skipped updates that were not reported immediately. Call this before saving.
 
         Raises:
-            UserError: nothing changes any more.
+            UserError: training has diverged.
         """
         ...
 
 
 class EagerUpdate:
-    """Operation by operation, for batches of any shape, on any device."""
+    """Eager execution, for batches of any shape on any device."""
 
     def __init__(self, state: TrainState, config: Config, notify: Callable[[str], None]) -> None:
         self.state, self.config, self.notify = state, config, notify
@@ -80,7 +81,7 @@ class EagerUpdate:
         self.split_on_out_of_memory = SplitOnOutOfMemory(self._notify_limit)
 
     def __call__(
-        self, batches: Sequence[BatchPlan], tokens: int, rate: float, all_reduce: AllReduce
+        self, batches: Sequence[BatchPlan], tokens: int, lr: float, all_reduce: AllReduce
     ) -> UpdateResult:
         """See `Update`."""
         state = self.state
@@ -91,7 +92,7 @@ class EagerUpdate:
         if not torch.isfinite(norm):
             state.model.zero_grad(set_to_none=True)
             return UpdateResult(nll, norm, False)
-        set_learning_rate(state.optimizer, rate)
+        set_learning_rate(state.optimizer, lr)
         with self.precision_context():
             state.optimizer.step()
         if state.average is not None:
@@ -99,11 +100,11 @@ class EagerUpdate:
         return UpdateResult(nll, norm, True)
 
     def precision_context(self) -> AbstractContextManager[object]:
-        """What matrix products are done in."""
+        """Context manager that sets the precision of matrix products."""
         return matmul_precision(self.device, self.precision)
 
     def report_skipped(self) -> None:
-        """See `Update`: each was said at once."""
+        """See `Update`. Every skipped update has been reported already."""
 
     def dry_run(self, pairs: BatchPlan) -> int:
         """See `Update`."""
@@ -115,7 +116,7 @@ class EagerUpdate:
         return peak_bytes(device)
 
     def gradient(self, batches: Sequence[BatchPlan], tokens: int) -> Tensor:
-        """Gradient of the mean loss over all tokens of these batches; returns their summed NLL.
+        """Accumulate the gradient of the loss of these batches, divided by `tokens`; returns their summed NLL.
 
         Batches that do not fit into memory are split in half.
         """
@@ -134,8 +135,8 @@ class EagerUpdate:
 
     def _notify_limit(self, limit: int) -> None:
         self.notify(
-            f"out of memory on a batch of {limit:,} tokens with padding: batches of this size are computed "
-            "in parts from now on, slower and with the same gradient; a lower data.batch_tokens fits at once"
+            f"out of memory on a batch of {limit:,} tokens with padding: batches of this size are now split, "
+            "which is slower and gives the same gradient; lower data.batch_tokens to avoid it"
         )
 
     def _sum_gradients(self, batches: Sequence[BatchPlan], tokens: int) -> Tensor:
@@ -155,7 +156,7 @@ class EagerUpdate:
 
 def _single_pair_error(pair: BatchPlan) -> UserError:
     return UserError(
-        f"out of memory on a single pair of {pair.padded_tokens - pair.tokens} source and {pair.tokens} target "
-        "tokens",
-        hint="lower data.max_length, or choose a smaller model.preset; the last checkpoint is kept",
+        f"out of memory on a single sentence pair of {pair.padded_tokens - pair.tokens} source and {pair.tokens} "
+        "target tokens",
+        hint="lower data.max_length, or use a smaller model.preset; the last checkpoint is kept",
     )

@@ -1,4 +1,4 @@
-"""Constraints are always met: on random models, random phrases, and on text in every spelling."""
+"""Constraints are always met: on random models, with random phrases, and in text of any segmentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 from conftest import toy_pairs
-from toys import Toy
+from toy_model import ToyModel
 
 from transformer_cli.batch import EOS
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
@@ -27,11 +27,11 @@ from transformer_cli.decoding.search.sampling import Sampler, sample_search, uni
 from transformer_cli.schema import TokenizerConfig
 
 
-def holds(tokens: list[int], phrase: Phrase) -> bool:
+def contains(tokens: list[int], phrase: Phrase) -> bool:
     return any(tuple(tokens[i : i + len(phrase)]) == phrase for i in range(len(tokens)))
 
 
-def test_standing_by_hand() -> None:
+def test_phrase_progress_by_hand() -> None:
     phrases: list[Phrase] = [(4, 5), (4, 5, 6), (5,)]
     assert phrase_progress([], phrases).remaining == 6
     assert phrase_progress([4], phrases).next_tokens == {4: 5, 5: 4}  # 5 is the second token of two phrases
@@ -41,36 +41,36 @@ def test_standing_by_hand() -> None:
 
 @pytest.mark.parametrize("beam", [1, 2, 4, 8])
 @pytest.mark.parametrize("seed", range(6))
-def test_required_phrases_are_always_there(beam: int, seed: int) -> None:
+def test_required_phrases_are_always_generated(beam: int, seed: int) -> None:
     rng = random.Random(seed)
     phrases = [
         [tuple(rng.choices((4, 5, 6), k=rng.randint(1, 3))) for _ in range(rng.randint(0, 3))] for _ in range(8)
     ]
     phrases = [list(dict.fromkeys(p)) for p in phrases]
     limits = [sum(map(len, p)) + rng.randint(1, 5) for p in phrases]
-    rules = [NoRepeatNgram(1), RequiredPhrases(phrases, limits)]  # the first forbids what the second demands
-    found = beam_search(
-        Toy(8, seed=seed),
+    rules = [NoRepeatNgram(1), RequiredPhrases(phrases, limits)]  # the first forbids what the second requires
+    results = beam_search(
+        ToyModel(8, seed=seed),
         None,
         torch.tensor(limits),
         beam=beam,
         rules=rules,
         selector=DynamicBeamAllocation(phrases),
     )
-    for hypotheses, wanted, limit in zip(found, phrases, limits, strict=True):
+    for hypotheses, required, limit in zip(results, phrases, limits, strict=True):
         assert hypotheses
         for h in hypotheses:
-            assert all(holds(h.tokens, p) for p in wanted), (h.tokens, wanted)
+            assert all(contains(h.tokens, p) for p in required), (h.tokens, required)
             assert len(h.tokens) < limit and EOS not in h.tokens
 
 
-def test_a_phrase_of_several_tokens_is_said_in_time_not_at_the_end() -> None:
-    """A larger vocabulary: beams with the phrase half said must survive against likelier ones without it."""
+def test_a_phrase_of_several_tokens_is_generated_before_the_limit() -> None:
+    """With a larger vocabulary, beams with a partial phrase must not be pruned by more likely ones without it."""
     vocab, limit = 200, 30
     phrases: list[list[Phrase]] = [[(50 + i, 90 + i, 130 + i)] for i in range(12)]
-    model = Toy(12, vocab=vocab, seed=5)
+    model = ToyModel(12, vocab=vocab, seed=5)
     model.table[:, EOS] += 4.0  # sentences of a few words
-    found = beam_search(
+    results = beam_search(
         model,
         None,
         torch.full((12,), limit),
@@ -78,34 +78,36 @@ def test_a_phrase_of_several_tokens_is_said_in_time_not_at_the_end() -> None:
         rules=[RequiredPhrases(phrases, [limit] * 12)],
         selector=DynamicBeamAllocation(phrases),
     )
-    for hypotheses, (phrase,) in zip(found, phrases, strict=True):
-        assert all(holds(h.tokens, phrase) for h in hypotheses)
-    lengths = [len(h[0].tokens) for h in found]
+    for hypotheses, (phrase,) in zip(results, phrases, strict=True):
+        assert all(contains(h.tokens, phrase) for h in hypotheses)
+    lengths = [len(h[0].tokens) for h in results]
     assert sum(lengths) / 12 < 12, lengths
 
 
-def test_a_sentence_without_phrases_is_searched_as_ever() -> None:
+def test_sentences_without_phrases_are_not_affected() -> None:
     limits = torch.full((6,), 7)
     phrases: list[list[Phrase]] = [[], [(4, 4)], [], [], [(6, 5, 6)], []]
-    bound = beam_search(
-        Toy(6),
+    constrained = beam_search(
+        ToyModel(6),
         None,
         limits,
         beam=4,
         rules=[RequiredPhrases(phrases, limits.tolist())],
         selector=DynamicBeamAllocation(phrases),
     )
-    free = beam_search(Toy(6), None, limits, beam=4)
-    for one, other, wanted in zip(bound, free, phrases, strict=True):
-        if not wanted:
-            assert [h.tokens for h in one] == [h.tokens for h in other]
+    unconstrained = beam_search(ToyModel(6), None, limits, beam=4)
+    for hypotheses, expected, required in zip(constrained, unconstrained, phrases, strict=True):
+        if not required:
+            assert [h.tokens for h in hypotheses] == [h.tokens for h in expected]
 
 
-def test_a_shared_beam_finds_a_better_way_to_say_it_than_force() -> None:
-    """The best translation that holds the phrase, found by enumeration, for most sentences."""
-    model, limit, phrase = Toy(10), 5, (5, 4)
-    every = [w for n in range(limit) for w in itertools.product((4, 5, 6), repeat=n) if holds(list(w), phrase)]
-    found = beam_search(
+def test_beam_allocation_finds_the_best_translation_with_the_phrase() -> None:
+    """For 9 of 10 sentences it is the one found by enumeration."""
+    model, limit, phrase = ToyModel(10), 5, (5, 4)
+    sequences = [
+        w for n in range(limit) for w in itertools.product((4, 5, 6), repeat=n) if contains(list(w), phrase)
+    ]
+    results = beam_search(
         model,
         None,
         torch.full((10,), limit),
@@ -113,8 +115,8 @@ def test_a_shared_beam_finds_a_better_way_to_say_it_than_force() -> None:
         rules=[RequiredPhrases([[phrase]] * 10, [limit] * 10)],
         selector=DynamicBeamAllocation([[phrase]] * 10),
     )
-    best = [max(every, key=lambda w: model.log_prob(i, w) / ((6 + len(w)) / 6)) for i in range(10)]
-    assert sum(tuple(h[0].tokens) == b for h, b in zip(found, best, strict=True)) >= 9
+    best = [max(sequences, key=lambda w: model.log_prob(i, w) / ((6 + len(w)) / 6)) for i in range(10)]
+    assert sum(tuple(h[0].tokens) == b for h, b in zip(results, best, strict=True)) >= 9
 
 
 @pytest.fixture(scope="module")
@@ -126,35 +128,33 @@ def german() -> Tokenizer:
 @pytest.mark.parametrize(
     "phrases", [["Hund"], ["die", "das Haus"], ["ö", "der Hund hört"], ["e", "a", "i"], ["."]]
 )
-def test_avoided_phrases_never_appear_in_any_spelling(german: Tokenizer, phrases: list[str]) -> None:
-    """A random model says anything at all, letter by letter and byte by byte too."""
+def test_avoided_phrases_never_occur_in_any_segmentation(german: Tokenizer, phrases: list[str]) -> None:
+    """A random model generates arbitrary text, letter by letter and byte by byte too."""
     token_bytes = german.token_bytes()
     rule = ForbiddenPhrases(phrases, token_bytes)
     texts = []
     for seed in range(20):
-        model = Toy(8, vocab=german.vocab_size, seed=seed)
+        model = ToyModel(8, vocab=german.vocab_size, seed=seed)
         limits = torch.full((8,), 24)
         words = [i for i, s in enumerate(token_bytes) if any(p[:1].encode() in s for p in phrases)]
-        model.table[:, words] += 3.0  # a strong wish to say them
+        model.table[:, words] += 3.0  # makes the phrases likely
         samples = sample_search(
             model, None, limits, uniforms(seed, range(8), 3, 24), sampler=Sampler(), rules=[rule]
         )
-        found = [h for one in samples for h in one] + [
-            h for [h] in greedy_search(model, None, limits, rules=[rule])
-        ]
-        texts += german.decode([torch.tensor(h.tokens).numpy() for h in found])
+        results = samples + greedy_search(model, None, limits, rules=[rule])
+        texts += german.decode([h.ids for hypotheses in results for h in hypotheses])
     for text, phrase in itertools.product(texts, phrases):
-        # Byte by byte a random model also writes what is no UTF-8; decoding shows that as U+FFFD.
+        # A random model also generates bytes that are not UTF-8, which decode to U+FFFD.
         boundary = r"(?<!\w)" if phrase[0].isalnum() else ""
         assert not re.search(boundary + re.escape(phrase), text), (text, phrase)
     assert len({t for t in texts if t}) > 100
 
 
-def test_the_same_models_say_them_without_the_rule(german: Tokenizer) -> None:
-    """Else the test above could not fail."""
-    model = Toy(8, vocab=german.vocab_size)
+def test_the_phrases_occur_without_the_rule(german: Tokenizer) -> None:
+    """Otherwise the test above could not fail."""
+    model = ToyModel(8, vocab=german.vocab_size)
     hund = german.encode(["Hund"])[0]
     model.table[:, hund] += 3.0
     samples = sample_search(model, None, torch.full((8,), 24), uniforms(1, range(8), 9, 24), sampler=Sampler())
-    texts = german.decode([torch.tensor(h.tokens).numpy() for one in samples for h in one])
+    texts = german.decode([h.ids for hypotheses in samples for h in hypotheses])
     assert any("Hund" in text for text in texts)

@@ -1,4 +1,4 @@
-"""A short list bounds what may be said, sentence by sentence, and changes nothing else."""
+"""A shortlist restricts the tokens of each sentence and changes nothing else."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from transformer_cli.batch import EOS, collate_sentences
 from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
-from transformer_cli.decoding.search.base import Hypothesis
 from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.decoding.search.greedy import greedy_search
+from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
 
@@ -21,7 +21,7 @@ MODEL = build_model(SIZES, VOCAB, VOCAB).double().eval()
 SOURCES = [np.random.default_rng(n).integers(4, VOCAB, n) for n in (3, 8, 5)]
 
 
-def lexicon_of(size: int) -> Lexicon:
+def random_lexicon(size: int) -> Lexicon:
     table = np.random.default_rng(0).integers(4, VOCAB, (VOCAB, size)).astype(np.int32)
     return Lexicon(table, np.array([7], dtype=np.int32), joint=False, tgt_vocab=VOCAB)
 
@@ -38,23 +38,24 @@ def search(lexicon: Lexicon | None, rows: list[int], beam: int) -> list[list[Hyp
         )
         if beam == 1:
             return [model.map_ids(h) for h in greedy_search(model, memory, limits)]
-        return [model.map_ids(found) for found in beam_search(model, memory, limits, beam=beam)]
+        return [model.map_ids(h) for h in beam_search(model, memory, limits, beam=beam)]
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_only_what_is_listed_is_said_whoever_the_neighbours_are(beam: int) -> None:
-    lexicon = lexicon_of(3)
-    together = search(lexicon, [0, 1, 2], beam)
-    for i, found in enumerate(together):
+def test_only_listed_tokens_are_generated_in_any_batch(beam: int) -> None:
+    lexicon = random_lexicon(3)
+    results = search(lexicon, [0, 1, 2], beam)
+    for i, hypotheses in enumerate(results):
         allowed = set(lexicon.shortlist(SOURCES[i]).tolist())
-        assert all(set(h.tokens) <= allowed for h in found)
-        (alone,) = search(lexicon, [i], beam)
-        assert [h.tokens for h in alone] == [h.tokens for h in found]
-        np.testing.assert_allclose([h.score for h in alone], [h.score for h in found])
+        assert all(set(h.tokens) <= allowed for h in hypotheses)
+        (single,) = search(lexicon, [i], beam)
+        assert [h.tokens for h in single] == [h.tokens for h in hypotheses]
+        np.testing.assert_allclose([h.score for h in single], [h.score for h in hypotheses])
 
 
-def test_the_whole_vocabulary_is_no_bound() -> None:
-    strangers = Lexicon(np.full((VOCAB, 1), -1, dtype=np.int32), np.array([4]), joint=False, tgt_vocab=VOCAB)
-    for bound, free in zip(search(strangers, [0, 1, 2], 4), search(None, [0, 1, 2], 4), strict=True):
-        assert [h.tokens for h in bound] == [h.tokens for h in free]
-        np.testing.assert_allclose([h.score for h in bound], [h.score for h in free])
+def test_a_shortlist_of_the_whole_vocabulary_changes_nothing() -> None:
+    unrestricted = Lexicon(np.full((VOCAB, 1), -1, dtype=np.int32), np.array([4]), joint=False, tgt_vocab=VOCAB)
+    results, expected = search(unrestricted, [0, 1, 2], 4), search(None, [0, 1, 2], 4)
+    for hypotheses, references in zip(results, expected, strict=True):
+        assert [h.tokens for h in hypotheses] == [h.tokens for h in references]
+        np.testing.assert_allclose([h.score for h in hypotheses], [h.score for h in references])

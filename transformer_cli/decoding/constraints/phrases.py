@@ -1,16 +1,19 @@
-"""What a translation must say and must not say.
+"""Phrases that a translation must or must not contain.
 
-`RequiredPhrases` lets no translation end before its phrases are said, and keeps enough room to say them.
-`DynamicBeamAllocation` is dynamic beam allocation (Post and Vilar 2018): the beam is shared out among hypotheses by how much
-of their phrases they have said, so that a costly phrase is not outbid before it is complete.
-`ForbiddenPhrases` looks at the bytes that tokens stand for, not at tokens: a phrase has many spellings in pieces.
+`RequiredPhrases` forbids EOS until the phrases are complete, and reserves enough positions for them.
+
+`DynamicBeamAllocation` (Post and Vilar 2018) divides the beam among hypotheses by how many tokens of
+their phrases they have generated, so that a phrase of low probability is not pruned before it is
+complete.
+
+`ForbiddenPhrases` compares the bytes of tokens, not their ids, because a phrase has many
+segmentations into tokens.
 
 Shapes: B sentences, W beams, V vocabulary, t tokens so far.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,25 +22,24 @@ from torch import Tensor
 
 from transformer_cli.batch import EOS
 from transformer_cli.decoding.constraints.rules import LAST_RESORT
-from transformer_cli.decoding.search.base import LOWEST_SCORE, History, Selection
+from transformer_cli.decoding.search.base import History, Selection
 from transformer_cli.decoding.search.beam import TopKSelector
+from transformer_cli.decoding.search.logits import IMPOSSIBLE_SCORE, LOWEST_SCORE
+from transformer_cli.unicode_scripts import UNSPACED
 
 Phrase = tuple[int, ...]
 
-LONGEST_CHARACTER = 4
-"""Bytes of a character in UTF-8, at most."""
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-"""Letters of scripts that put no blank between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters."""
+MAX_CHARACTER_BYTES = 4
+"""Maximum length of a character in UTF-8."""
 
 
 @dataclass(frozen=True)
 class PhraseProgress:
-    """How far one hypothesis is with its phrases.
+    """How many tokens of its required phrases a hypothesis has generated.
 
-    `remaining` counts the tokens still to say if the phrase in progress is abandoned; `next_tokens` maps each token that
-    brings it forward to the count left after it.
+    Attributes:
+        remaining: number of tokens still to generate if the current partial match is abandoned.
+        next_tokens: each token that extends a match -> the number of tokens that remain after it.
     """
 
     remaining: int
@@ -45,68 +47,72 @@ class PhraseProgress:
 
 
 def phrase_progress(generated: Sequence[int], phrases: Sequence[Phrase]) -> PhraseProgress:
-    """`generated` without BOS. A phrase is met once its tokens stand in a row, wherever that is."""
-    words = tuple(generated)
-    unmet = [p for p in phrases if not _contains(words, p)]
+    """Progress after the tokens `generated`, without BOS. A phrase is met if its tokens occur contiguously."""
+    tokens = tuple(generated)
+    unmet = [p for p in phrases if not _contains(tokens, p)]
     remaining = sum(len(p) for p in unmet)
     next_tokens = {p[0]: remaining - 1 for p in unmet}
     for p in unmet:
         for k in range(1, len(p)):
-            if words[-k:] == p[:k]:
+            if tokens[-k:] == p[:k]:
                 next_tokens[p[k]] = min(next_tokens.get(p[k], remaining), remaining - k - 1)
     return PhraseProgress(remaining, next_tokens)
 
 
 class RequiredPhrases:
-    """Rule: each translation holds the token sequences `phrases[sentence]`."""
+    """Rule: each translation contains the token sequences `phrases[sentence]`."""
 
     def __init__(self, phrases: Sequence[Sequence[Phrase]], limits: Sequence[int]) -> None:
-        """`limits`: most tokens of each sentence, EOS included; the phrases fit into them."""
+        """`limits`: maximum number of tokens of each sentence, EOS included; large enough for the phrases."""
         self.phrases, self.limits = phrases, limits
         assert all(sum(map(len, p)) < limit for p, limit in zip(phrases, limits, strict=True))
 
     def __call__(self, log_probs: Tensor, history: History) -> Tensor:
         for row, sentence in enumerate(history.rows.tolist()):
-            # What may still be said after this token, EOS left out.
-            room = self.limits[sentence] - 2 - history.position
-            for beam, generated in (
-                enumerate(history.tokens[row, :, 1:].tolist()) if self.phrases[sentence] else ()
-            ):
-                now = phrase_progress(generated, self.phrases[sentence])
-                if not now.remaining:
-                    continue
-                options = log_probs[row, beam]
-                options[EOS] = -torch.inf
-                # None only in a beam that is dead already.
-                next_tokens = torch.tensor(
-                    [t for t, remaining in now.next_tokens.items() if remaining <= room], dtype=torch.int64
-                )
-                willing = options[next_tokens].clamp_min(LAST_RESORT)
-                if now.remaining > room:
-                    options.fill_(-torch.inf)
-                if not options[EOS + 1 :].max() > -torch.inf:
-                    # Nothing else is left to say: what other rules forbid is said all the same.
-                    options[next_tokens] = willing
+            if not (phrases := self.phrases[sentence]):
+                continue
+            # Positions left after this token, without the one for EOS.
+            positions_left = self.limits[sentence] - 2 - history.position
+            for beam, generated in enumerate(history.tokens[row, :, 1:].tolist()):
+                progress = phrase_progress(generated, phrases)
+                if progress.remaining:
+                    _require_progress(log_probs[row, beam], progress, positions_left)
         return log_probs
 
 
+def _require_progress(log_probs: Tensor, progress: PhraseProgress, positions_left: int) -> None:
+    """Edit the log-probabilities `[V]` of a hypothesis with unmet phrases, in place."""
+    log_probs[EOS] = -torch.inf
+    # Empty only for a beam that is impossible already.
+    next_tokens = torch.tensor(
+        [t for t, remaining in progress.next_tokens.items() if remaining <= positions_left], dtype=torch.int64
+    )
+    required = log_probs[next_tokens].clamp_min(LAST_RESORT)
+    if progress.remaining > positions_left:
+        log_probs.fill_(-torch.inf)
+    if not log_probs[EOS + 1 :].max() > -torch.inf:
+        # Nothing else is possible: required tokens are allowed even if other rules forbid them.
+        log_probs[next_tokens] = required
+
+
 class DynamicBeamAllocation:
-    """Selector: as `TopKSelector` for sentences without phrases; for the others the beam is shared out."""
+    """Selector: `TopKSelector` for sentences without phrases; divides the beam of the others by progress."""
 
     def __init__(self, phrases: Sequence[Sequence[Phrase]]) -> None:
+        """`phrases`: the required phrases of each sentence."""
         self.phrases = phrases
-        self.unbound = TopKSelector()
+        self.unconstrained = TopKSelector()
 
     def initial_scores(self, width: int) -> list[float]:
-        return self.unbound.initial_scores(width)
+        return self.unconstrained.initial_scores(width)
 
     def __call__(self, scores: Tensor, log_probs: Tensor, history: History) -> Selection:
-        chosen = self.unbound(scores, log_probs, history)
+        selection = self.unconstrained(scores, log_probs, history)
         for row, sentence in enumerate(history.rows.tolist()):
             if phrases := self.phrases[sentence]:
                 generated = history.tokens[row, :, 1:].tolist()
-                _allocate(phrases, generated, scores[row], log_probs[row], row, chosen)
-        return chosen
+                _allocate(phrases, generated, scores[row], log_probs[row], row, selection)
+        return selection
 
 
 def _allocate(
@@ -117,52 +123,53 @@ def _allocate(
     row: int,
     out: Selection,
 ) -> None:
-    """Fill `row` of `out`: hypotheses of each stage of completion get their share of the beam.
+    """Overwrite `row` of `out`: each number of remaining tokens gets a share of the beam.
 
     Args:
-        said: tokens of each beam. scores: `[W]`. log_probs: `[W, V]`.
+        generated: tokens of each beam, without BOS. scores: `[W]`. log_probs: `[W, V]`.
     """
     width = len(generated)
-    candidates: dict[tuple[int, int], tuple[float, int]] = {}  # (beam, token) -> (score, tokens left)
+    candidates: dict[tuple[int, int], tuple[float, int]] = {}  # (beam, token) -> (score, tokens remaining)
     endings: list[tuple[float, int]] = []  # (score, beam)
-    for beam, (base, options) in enumerate(zip(scores.tolist(), log_probs, strict=True)):
-        if base <= LOWEST_SCORE / 2:
+    for beam, (score, beam_log_probs) in enumerate(zip(scores.tolist(), log_probs, strict=True)):
+        if score <= IMPOSSIBLE_SCORE:
             continue
-        best = options.topk(min(width + 1, len(options))).indices.tolist()
-        now = phrase_progress(generated[beam], phrases)
-        for token in {*best, *now.next_tokens}:
-            gain = float(options[token])
+        best = beam_log_probs.topk(min(width + 1, len(beam_log_probs))).indices.tolist()
+        progress = phrase_progress(generated[beam], phrases)
+        for token in {*best, *progress.next_tokens}:
+            gain = float(beam_log_probs[token])
             if token == EOS and gain > -torch.inf:
-                endings.append((base + gain, beam))
+                endings.append((score + gain, beam))
             elif gain > -torch.inf:
-                candidates[beam, token] = base + gain, now.next_tokens.get(token, now.remaining)
+                candidates[beam, token] = score + gain, progress.next_tokens.get(token, progress.remaining)
     ranked = sorted(candidates.items(), key=lambda item: -item[1][0])
-    # As in `TopKSelector`, only an end among the W best finishes; it competes with what has said all of its phrases.
+    # As in `TopKSelector`, a hypothesis finishes only if it is among the W best. Its competitors are those with
+    # complete phrases.
     complete = [(score, -1) for score, remaining in candidates.values() if not remaining]
-    out.ended_scores[row] = -torch.inf
+    out.finished_scores[row] = -torch.inf
     for score, beam in sorted([*endings, *complete], reverse=True)[:width]:
         if beam >= 0:
-            out.ended_scores[row, beam], out.ended_parents[row, beam] = score, beam
+            out.finished_scores[row, beam], out.finished_parents[row, beam] = score, beam
     quota = max(1, width // (1 + sum(map(len, phrases))))
-    taken = []
-    for stage in sorted({remaining for _, (_, remaining) in ranked}):
-        taken += [c for c in ranked if c[1][1] == stage][:quota]
-    taken = (taken + [c for c in ranked if c not in taken])[:width]
+    chosen = []
+    for count in sorted({remaining for _, (_, remaining) in ranked}):
+        chosen += [c for c in ranked if c[1][1] == count][:quota]
+    chosen = (chosen + [c for c in ranked if c not in chosen])[:width]
     for slot in range(width):
-        (beam, token), (score, _) = taken[slot] if slot < len(taken) else ((0, EOS + 1), (LOWEST_SCORE, 0))
+        (beam, token), (score, _) = chosen[slot] if slot < len(chosen) else ((0, EOS + 1), (LOWEST_SCORE, 0))
         out.scores[row, slot], out.parents[row, slot], out.choices[row, slot] = score, beam, token
 
 
 class ForbiddenPhrases:
-    """No translation holds one of these phrases as a word, as words, or as the beginning of a word."""
+    """Rule: no translation contains one of these phrases as a word, as words, or as the beginning of a word."""
 
     def __init__(self, phrases: Sequence[str], token_bytes: Sequence[bytes]) -> None:
-        """`token_bytes`: the bytes that each token stands for, `[V]`; a space where a word begins."""
+        """`token_bytes`: the bytes of each token, `[V]`; a space starts a word."""
         self.token_bytes = token_bytes
         self.phrases = [p.encode() for p in phrases]
-        self.apart = [starts_word(p) for p in phrases]
+        self.at_word_start = [starts_word(p) for p in phrases]
         self.longest = max(len(p) for p in self.phrases)
-        # Tokens that complete a phrase of which the text already ends with the first k bytes.
+        # For each phrase and k: tokens that complete the phrase if the text already ends with its first k bytes.
         self.completing = [
             [[t for t, s in enumerate(token_bytes) if s.startswith(p[k:])] for k in range(len(p))]
             for p in self.phrases
@@ -171,8 +178,8 @@ class ForbiddenPhrases:
             {
                 t
                 for t, s in enumerate(token_bytes)
-                for p, apart in zip(self.phrases, self.apart, strict=True)
-                if _occurs_inside(s, p, apart)
+                for p, at_word_start in zip(self.phrases, self.at_word_start, strict=True)
+                if _occurs_inside(s, p, at_word_start)
             }
         )
 
@@ -184,34 +191,39 @@ class ForbiddenPhrases:
         return log_probs
 
     def forbidden(self, generated: Sequence[int]) -> list[int]:
-        """Tokens that would complete a phrase after these."""
+        """Tokens that would complete a phrase after the tokens `generated`."""
         tail = b""
         for token in reversed(generated):
             tail = self.token_bytes[token] + tail
-            if len(tail) > self.longest + LONGEST_CHARACTER:
+            if len(tail) > self.longest + MAX_CHARACTER_BYTES:
                 break
         else:
-            tail = b" " + tail  # the text begins, which is where a word may begin
-        found = set(self.containing)
-        for phrase, apart, completing in zip(self.phrases, self.apart, self.completing, strict=True):
-            for k, tokens in enumerate(completing):
-                before = len(tail) - k
-                if tail[before:] == phrase[:k] and not (apart and _ends_inside_word(tail[:before])):
-                    found.update(tokens)
-        return sorted(found)
+            tail = b" " + tail  # a word may start at the beginning of the text
+        tokens = set(self.containing)
+        for phrase, at_word_start, completing in zip(
+            self.phrases, self.at_word_start, self.completing, strict=True
+        ):
+            for k, candidates in enumerate(completing):
+                start = len(tail) - k
+                if tail[start:] == phrase[:k] and not (at_word_start and _ends_inside_word(tail[:start])):
+                    tokens.update(candidates)
+        return sorted(tokens)
 
 
-def _contains(words: Phrase, phrase: Phrase) -> bool:
-    return any(words[i : i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
+def _contains(tokens: Phrase, phrase: Phrase) -> bool:
+    return any(tokens[i : i + len(phrase)] == phrase for i in range(len(tokens) - len(phrase) + 1))
 
 
 def starts_word(phrase: str) -> bool:
-    """Whether the phrase counts only where a word may begin; not so punctuation and scripts without blanks."""
+    """Whether the phrase matches only at the start of a word.
+
+    False for punctuation and for scripts without spaces between words.
+    """
     return bool(phrase) and _is_letter(phrase[0]) and not UNSPACED.match(phrase)
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
-    """Whether the text holds the phrase as a word, as words, or as the beginning of a word."""
+    """Whether the text contains the phrase as a word, as words, or as the beginning of a word."""
     return _occurs_inside(b" " + text.encode(), phrase.encode(), starts_word(phrase))
 
 
@@ -220,13 +232,13 @@ def _is_letter(character: str) -> bool:
 
 
 def _ends_inside_word(text: bytes) -> bool:
-    last = text[-LONGEST_CHARACTER:].decode("utf-8", errors="replace")[-1:]
+    last = text[-MAX_CHARACTER_BYTES:].decode("utf-8", errors="replace")[-1:]
     return bool(last) and _is_letter(last)
 
 
-def _occurs_inside(surface: bytes, phrase: bytes, apart: bool) -> bool:
-    """Whether the phrase stands in the surface behind its first byte; `apart`: not behind a letter."""
-    at = surface.find(phrase, 1)
-    while at >= 0 and apart and _ends_inside_word(surface[:at]):
-        at = surface.find(phrase, at + 1)
-    return at >= 0
+def _occurs_inside(surface: bytes, phrase: bytes, at_word_start: bool) -> bool:
+    """Whether the phrase occurs in the surface after its first byte; `at_word_start`: not after a letter."""
+    index = surface.find(phrase, 1)
+    while index >= 0 and at_word_start and _ends_inside_word(surface[:index]):
+        index = surface.find(phrase, index + 1)
+    return index >= 0

@@ -1,7 +1,8 @@
-"""What may come next: each rule edits the log-probabilities of the next token.
+"""Rules on the next token, as edits of its log-probabilities.
 
-Shapes: B sentences, W beams, V vocabulary, t tokens so far. No rule remembers anything: what was said stands in
-the history, so beams may be reordered and sentences may leave without telling it.
+Shapes: B sentences, W beams, V vocabulary, t tokens so far. Rules are stateless: they read the
+generated tokens from the history, so beams can be reordered and sentences removed without notifying
+them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from transformer_cli.batch import EOS, PAD, TokenIds
 from transformer_cli.decoding.search.base import History
 
 LAST_RESORT = -1e4
-"""Log-probability of a token that a user demands and another rule forbids: said, but only where it must be."""
+"""Log-probability of a token that is required by the user and forbidden by another rule. Above
+-inf, so that the token is generated where nothing else is allowed."""
 
 
 class MinimumLength:
-    """No sentence ends before it has said `minimum[sentence]` tokens, EOS not counted."""
+    """Forbids EOS until `minimum[sentence]` tokens are generated, EOS not counted."""
 
     def __init__(self, minimum: Tensor) -> None:
         self.minimum = minimum  # [B]
@@ -32,7 +34,7 @@ class MinimumLength:
 
 
 class NoRepeatNgram:
-    """No n tokens in a row are said twice in a translation (Paulus et al. 2018, section 2.5)."""
+    """Forbids tokens that complete an n-gram already in the translation (Paulus et al. 2018, section 2.5)."""
 
     def __init__(self, n: int) -> None:
         assert n > 0
@@ -42,17 +44,18 @@ class NoRepeatNgram:
         generated = history.tokens[:, :, 1:]  # [B, W, t]
         if generated.shape[-1] < self.n:
             return log_probs
-        grams = generated.unfold(-1, self.n, 1)  # [B, W, t - n + 1, n]
-        beginning = generated[..., generated.shape[-1] - self.n + 1 :].unsqueeze(2)  # [B, W, 1, n - 1]
-        seen = (grams[..., :-1] == beginning).all(dim=-1)
-        # What does not repeat is pointed at PAD, which never comes anyway.
-        return log_probs.scatter_(-1, grams[..., -1].masked_fill(~seen, PAD), -torch.inf)
+        ngrams = generated.unfold(-1, self.n, 1)  # [B, W, t - n + 1, n]
+        suffix = generated[..., generated.shape[-1] - self.n + 1 :].unsqueeze(2)  # [B, W, 1, n - 1]
+        repeats = (ngrams[..., :-1] == suffix).all(dim=-1)
+        # The other n-grams forbid PAD, which is impossible in any case.
+        return log_probs.scatter_(-1, ngrams[..., -1].masked_fill(~repeats, PAD), -torch.inf)
 
 
 class RepetitionPenalty:
-    """Log-probabilities of tokens that the translation already holds are multiplied by `penalty` > 1.
+    """Multiplies the log-probabilities of tokens already in the translation by `penalty` > 1.
 
-    The idea of Keskar et al. 2019, section 4.1, on log-probabilities, which are negative, instead of logits.
+    The idea of Keskar et al. 2019, section 4.1, applied to log-probabilities, which are negative,
+    instead of logits.
     """
 
     def __init__(self, penalty: float) -> None:
@@ -67,20 +70,19 @@ class RepetitionPenalty:
 
 
 class TargetPrefix:
-    """Each translation begins with given tokens: `prefixes[sentence]`."""
+    """Makes each translation start with given tokens, `prefixes[sentence]`."""
 
     def __init__(self, prefixes: Sequence[TokenIds], device: torch.device) -> None:
-        longest = max(len(p) for p in prefixes)
-        table = np.full((len(prefixes), longest), PAD)
+        table = np.full((len(prefixes), max(len(p) for p in prefixes)), PAD)
         for row, prefix in zip(table, prefixes, strict=True):
             row[: len(prefix)] = prefix
-        self.table = torch.from_numpy(table).to(device)  # [B, longest]
+        self.table = torch.from_numpy(table).to(device)  # [B, longest prefix]
 
     def __call__(self, log_probs: Tensor, history: History) -> Tensor:
         if history.position >= self.table.shape[1]:
             return log_probs
-        wanted = self.table[history.rows, history.position]  # [B]
-        index = wanted[:, None, None].expand(*log_probs.shape[:2], 1)
-        willing = log_probs.gather(-1, index).clamp_min(LAST_RESORT)
-        forced = torch.full_like(log_probs, -torch.inf).scatter_(-1, index, willing)
-        return torch.where((wanted == PAD)[:, None, None], log_probs, forced)
+        required = self.table[history.rows, history.position]  # [B]
+        index = required[:, None, None].expand(*log_probs.shape[:2], 1)
+        required_log_probs = log_probs.gather(-1, index).clamp_min(LAST_RESORT)
+        forced = torch.full_like(log_probs, -torch.inf).scatter_(-1, index, required_log_probs)
+        return torch.where((required == PAD)[:, None, None], log_probs, forced)

@@ -1,8 +1,9 @@
-"""Batches one after the other, of which the last sentences wait for the next batch.
+"""Runs batches one after the other and merges the last sentences of a batch into a later one.
 
-A step costs nearly as much for five sentences as for thirty: the weights must be read either way. So the last few
-sentences of a batch are laid aside, and go on with a later one when it comes to their position. Models know
-nothing of this: all sentences of a state are at one position, as ever.
+A decoding step costs nearly as much for five sentences as for thirty, because it reads all weights
+in both cases. The last few sentences of a batch are therefore set aside and merged into a later
+batch when it reaches their position. The model needs no support for this: all sentences of a state
+are at the same position.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from transformer_cli.decoding.search.base import Hypothesis, Search
+from transformer_cli.decoding.search.base import Search
+from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.errors import UserError
 from transformer_cli.memory import SplitOnOutOfMemory
 
-Naming = Callable[[list[Hypothesis]], list[Hypothesis]]
+IdMap = Callable[[list[Hypothesis]], list[Hypothesis]]
 
-FEW = 64
-"""The most hypotheses that are laid aside."""
-SMALL_PART = 4
-"""And the most, as a part of their batch and of the one that takes them in: a quarter.
+MAX_WAITING = 64
+"""Maximum number of hypotheses of a batch that are set aside."""
+WAITING_DIVISOR = 4
+"""At most 1 / 4 of a batch is set aside, and a batch grows by at most 1 / 4 of its initial size.
 
-So a batch has at most a quarter more sentences than it began with, and a batch of one sentence stays alone.
+A batch of one sentence is therefore never merged.
 """
 
 
@@ -33,37 +35,39 @@ def search_batches(
     """The hypotheses of each sentence.
 
     Args:
-        batches: sentences, by any number that is theirs alone; best if shorter ones come first.
-        begin: the search of a batch; all are of one kind, and of one model unless they are `map_ids`.
-        progress: told how many sentences are done, again and again.
+        batches: sentences, by numbers unique among all batches. Batches of shorter sentences should
+            come first.
+        start: starts the search of a batch. All searches are of the same kind, and of the same
+            model unless they have a `map_ids`.
+        progress: called repeatedly with the number of newly finished sentences.
     """
-    found: dict[int, list[Hypothesis]] = {}
+    results: dict[int, list[Hypothesis]] = {}
     waiting: dict[int, ActiveBatch] = {}  # by position
-    ahead = [batch for batch in reversed(batches) if len(batch)]
-    told = 0
-    while ahead or waiting:
-        underway = start(ahead.pop()) if ahead else waiting.pop(min(waiting))
-        while underway.search.num_active:
-            other = waiting.get(underway.position)
-            if other is not None and underway.can_merge_with(other):
-                underway.merge(waiting.pop(underway.position))
-            elif other is None and ahead and underway.is_small:
-                waiting[underway.position] = underway
+    pending = [batch for batch in reversed(batches) if len(batch)]
+    reported = 0
+    while pending or waiting:
+        active = start(pending.pop()) if pending else waiting.pop(min(waiting))
+        while active.search.num_active:
+            candidate = waiting.get(active.position)
+            if candidate is not None and active.can_merge_with(candidate):
+                active.merge(waiting.pop(active.position))
+            elif candidate is None and pending and active.is_small:
+                waiting[active.position] = active
                 break
-            underway.search.step()
+            active.search.step()
         else:
-            found.update(underway.results())
-        done = len(found) + sum(u.done for u in waiting.values())
-        progress(done - told)
-        told = done
-    return found
+            results.update(active.results())
+        done = len(results) + sum(batch.num_finished for batch in waiting.values())
+        progress(done - reported)
+        reported = done
+    return results
 
 
 class MemoryBoundSearch:
-    """`search_batches`; sentences of batches that do not fit into memory are searched in smaller batches."""
+    """`search_batches`, with batches that do not fit into memory split into smaller ones."""
 
     def __init__(self, release: Callable[[], object]) -> None:
-        """`release`: frees memory that is not needed at the moment."""
+        """`release`: frees cached memory after a failure."""
         self.release = release
         self.split_on_out_of_memory = SplitOnOutOfMemory(_notify_limit)
 
@@ -74,7 +78,12 @@ class MemoryBoundSearch:
         progress: Callable[[int], object],
         size: Callable[[Sequence[int]], int] = len,
     ) -> dict[int, list[Hypothesis]]:
-        """As `search_batches`. `size`: what the memory of a batch grows with.
+        """As `search_batches`.
+
+        Args:
+            progress: also called with a negative number, which takes back the sentences that are
+                searched again.
+            size: what the memory of a batch grows with.
 
         Raises:
             UserError: a single sentence does not fit.
@@ -103,28 +112,26 @@ class MemoryBoundSearch:
 
 
 def _halves(batch: Sequence[int]) -> list[Sequence[int]]:
-    """Every second sentence: both halves have about the same lengths."""
+    """Alternating sentences, so that both halves have about the same lengths."""
     return [half for half in (batch[::2], batch[1::2]) if len(half)]
 
 
 def _notify_limit(limit: int) -> None:
     print(
-        f"out of memory on a batch of {limit:,} source tokens: batches of this size are split from now on, "
-        "slower and with the same result; a lower --batch-tokens fits at once",
+        f"out of memory on a batch of {limit:,} source tokens: batches of this size are now split, "
+        "which is slower and gives the same result; lower --batch-tokens to avoid it",
         file=sys.stderr,
     )
 
 
 class ActiveBatch:
-    """A search, and the numbers of its sentences.
+    """A running search and the numbers of its sentences."""
 
-    `map_ids`: tokens of this batch alone -> those of the vocabulary; such a batch goes on with no other.
-    """
-
-    def __init__(self, search: Search, sentences: Sequence[int], map_ids: Naming | None = None) -> None:
+    def __init__(self, search: Search, sentences: Sequence[int], map_ids: IdMap | None = None) -> None:
+        """`map_ids`: maps token ids valid only in this batch to those of the vocabulary; prevents merging."""
         self.search, self.sentences, self.map_ids = search, list(sentences), map_ids
-        self.few = min(FEW, search.num_active // SMALL_PART)
-        self.most = search.num_active + self.few
+        self.max_waiting = min(MAX_WAITING, search.num_active // WAITING_DIVISOR)
+        self.max_active = search.num_active + self.max_waiting
 
     @property
     def position(self) -> int:
@@ -132,24 +139,27 @@ class ActiveBatch:
 
     @property
     def is_small(self) -> bool:
-        return self._joins and self.search.num_active <= self.few
+        """Whether the batch may be set aside."""
+        return self._can_merge and self.search.num_active <= self.max_waiting
 
     @property
-    def _joins(self) -> bool:
+    def _can_merge(self) -> bool:
         return self.search.can_merge and self.map_ids is None
 
     @property
-    def done(self) -> int:
-        """How many sentences are finished."""
+    def num_finished(self) -> int:
+        """Number of finished sentences."""
         return len(self.sentences) - self.search.num_unfinished
 
     def results(self) -> dict[int, list[Hypothesis]]:
-        found = self.search.results()
-        return dict(zip(self.sentences, map(self.map_ids, found) if self.map_ids else found, strict=True))
+        """The hypotheses of each sentence, once the search is complete."""
+        results = self.search.results()
+        return dict(zip(self.sentences, map(self.map_ids, results) if self.map_ids else results, strict=True))
 
     def can_merge_with(self, other: ActiveBatch) -> bool:
-        return self._joins and self.search.num_active + other.search.num_active <= self.most
+        return self._can_merge and self.search.num_active + other.search.num_active <= self.max_active
 
     def merge(self, other: ActiveBatch) -> None:
+        """Append the sentences of another batch at the same position."""
         self.search.merge(other.search)
         self.sentences += other.sentences

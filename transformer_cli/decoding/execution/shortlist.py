@@ -1,9 +1,10 @@
-"""Search over a short list of target pieces: those that the words of the source may become.
+"""Search over a shortlist of target tokens: those that are candidates for the words of the source.
 
-The sentences of a batch share one product over the union of their lists, and each may say what stands on its own;
-so a translation does not depend on its neighbours. Search and its rules see the union as a small vocabulary.
+The sentences of a batch share one matrix product over the union of their lists, and each may
+generate only the tokens of its own list, so a translation does not depend on the rest of the batch.
+Search and its rules treat the union as a small vocabulary.
 
-Shapes: B sentences, W beams, U pieces of the union, D `d_model`.
+Shapes: B sentences, W beams, U tokens of the union, D `d_model`, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transformer_cli.batch import PAD, TokenIds
-from transformer_cli.decoding.search.base import Hypothesis
+from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.models.inference import packed_linear
 from transformer_cli.models.seq2seq import Seq2Seq
 
-BLOCK = 64
-"""The union is filled up to a multiple of this."""
+UNION_MULTIPLE = 64
+"""The size of the union is padded to a multiple of this number."""
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """Source ids -> the increasing ids that its translation may hold, PAD to EOS among them; and the output
-    projection `[V, D]` of which rows are taken."""
+    """The tokens that a translation may contain.
+
+    Attributes:
+        candidates: source ids -> allowed target ids in ascending order, including PAD, UNK, BOS and
+            EOS.
+        weight: the output projection `[V, D]`, from which rows are taken.
+    """
 
     candidates: Callable[[TokenIds], NDArray[np.int64]]
     weight: Tensor
@@ -37,9 +43,9 @@ class Shortlist:
 
 @dataclass(frozen=True)
 class ShortlistedState:
-    """The model's state, and what each sentence may not say: `[B, 1, U]`; see `protocol.DecoderState`.
+    """The model's state, and the tokens `[B, 1, U]` (bool) that each sentence must not generate.
 
-    It joins no other: each batch has a union of its own.
+    See `protocol.DecoderState`. It has no `cat`: each batch has a different union.
     """
 
     inner: Any
@@ -53,20 +59,20 @@ class ShortlistedState:
 
 
 class ShortlistedModel:
-    """A model for one batch, whose token ids count the union: a `StepModel`. PAD to EOS keep their ids."""
+    """A `StepModel` for one batch whose token ids are indices into the union. PAD to EOS keep their ids."""
 
     def __init__(self, model: Seq2Seq, shortlist: Shortlist, sources: Sequence[TokenIds]) -> None:
         self.model = model
         lists = [shortlist.candidates(source) for source in sources]
         union = np.unique(np.concatenate(lists))
-        places = [np.searchsorted(union, one) for one in lists]
-        # Whole blocks for the product and for the selection of the best; what fills them up may not be said.
-        self.union = np.append(union, np.full(-len(union) % BLOCK, PAD))
+        allowed = [np.searchsorted(union, candidates) for candidates in lists]
+        # Whole blocks for the matrix product and for top-k. The filler is banned.
+        self.union = np.append(union, np.full(-len(union) % UNION_MULTIPLE, PAD))
         device = shortlist.weight.device
         self.ids = torch.from_numpy(self.union).to(device)
         self.banned = torch.ones(len(lists), 1, len(self.union), dtype=torch.bool)
-        for row, allowed in enumerate(places):
-            self.banned[row, 0, allowed] = False
+        for row, indices in enumerate(allowed):
+            self.banned[row, 0, indices] = False
         self.banned = self.banned.to(device)
         self.output = packed_linear(shortlist.weight[self.ids].to(next(model.parameters()).dtype))
 
@@ -74,11 +80,11 @@ class ShortlistedModel:
         return ShortlistedState(self.model.init_state(memory), self.banned)
 
     def decode_step(self, tokens: Tensor, state: ShortlistedState) -> tuple[Tensor, ShortlistedState]:
-        """Places in the union `[B, W]` -> (logits `[B, W, U]`, -inf for what is not listed; the next state)."""
+        """Indices into the union `[B, W]` -> (logits `[B, W, U]`, -inf for banned tokens; new state)."""
         y, inner = self.model.step(self.ids[tokens], state.inner)
         logits: Tensor = self.output(y)
         return logits.masked_fill_(state.banned, -torch.inf), ShortlistedState(inner, state.banned)
 
     def map_ids(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
-        """Hypotheses in the vocabulary's own ids."""
+        """The hypotheses with ids of the vocabulary."""
         return [replace(h, tokens=self.union[h.tokens].tolist() if h.tokens else []) for h in hypotheses]

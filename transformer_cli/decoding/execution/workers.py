@@ -1,8 +1,9 @@
-"""The work shared out among several threads.
+"""Distribution of batches over several threads.
 
-On a CPU one batch on each core beats every core on one batch: the small products of a decoding step are over
-before a second thread has woken up. torch leaves Python's lock while it computes, so threads are enough
-and all share one copy of the weights.
+On a CPU, one batch on each core is faster than all cores on one batch: the small matrix products of
+a decoding step finish before a second thread has started. torch releases Python's global
+interpreter lock while it computes, so threads are sufficient, and all of them share one copy of the
+weights.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ import torch
 from transformer_cli.batch import split_by_budget
 
 BATCHES_PER_TASK = 6
-"""Batches that one worker searches together, at most."""
-FEW = 8
-"""Sentences that a batch must have before the work is split further for the sake of balance."""
+"""Maximum number of batches that one worker searches together."""
+MIN_BATCH_SENTENCES = 8
+"""Minimum mean number of sentences of a batch that is made smaller only to balance the work."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def map_unordered(tasks: Sequence[Task], work: Callable[[Task], Result], threads: int) -> Iterator[Result]:
-    """The result of each task as they get done; the work of each runs on one of `threads` threads.
+    """The result of each task, in the order of completion. Each task runs on one of `threads` threads.
 
-    0 threads, or a single task for several: here and now, with torch's own threads. An error in one task ends
-    the whole, and so does leaving early.
+    With 0 threads, or a single task for several threads, the work runs in the current thread with
+    torch's own threads. An exception in a task, or closing the iterator early, cancels the tasks
+    that have not started.
     """
     if not threads or len(tasks) <= 1 < threads:
         for task in tasks:
@@ -50,21 +52,23 @@ def map_unordered(tasks: Sequence[Task], work: Callable[[Task], Result], threads
 
 
 def partition_batches(lengths: Sequence[int], budget: int, workers: int) -> list[list[tuple[int, int]]]:
-    """Sentences of these lengths, longest first -> shifts: up to `BATCHES_PER_TASK` batches that one worker does together.
+    """Divide sentences of these lengths, longest first, into tasks of up to `BATCHES_PER_TASK` batches each.
 
-    Batches (start, end) hold at most `budget` tokens, padding included, or a single sentence. Each worker gets as
-    many batches and shifts, of about equal size and length, so that all end together; which ones depends on the
-    lengths and on the number of workers, not on who is ready when. The shorter sentences of a shift come first.
+    A batch (start, end) has at most `budget` tokens, padding included, or a single sentence. All
+    workers get the same number of batches and tasks, of about equal size and length, so that they
+    finish at the same time. The partition depends only on the arguments, not on the timing of the
+    workers. Within a task shorter sentences come first.
     """
-    least = len(split_by_budget(lengths, budget))
-    count = max(least, min(-(-least // workers) * workers, len(lengths) // FEW))
+    min_batches = len(split_by_budget(lengths, budget))
+    max_batches = max(min_batches, min(-(-min_batches // workers) * workers, len(lengths) // MIN_BATCH_SENTENCES))
     low, high = 1, budget
-    while low < high:  # the smallest budget that needs no more than `count` batches
+    while low < high:  # binary search for the smallest budget that needs at most `max_batches` batches
         middle = (low + high) // 2
-        low, high = (low, middle) if len(split_by_budget(lengths, middle)) <= count else (middle + 1, high)
+        is_enough = len(split_by_budget(lengths, middle)) <= max_batches
+        low, high = (low, middle) if is_enough else (middle + 1, high)
     batches = split_by_budget(lengths, high)
-    shifts = -(-len(batches) // (workers * BATCHES_PER_TASK)) * workers
-    return [batches[i::shifts][::-1] for i in range(min(shifts, len(batches)))]
+    num_tasks = -(-len(batches) // (workers * BATCHES_PER_TASK)) * workers
+    return [batches[i::num_tasks][::-1] for i in range(min(num_tasks, len(batches)))]
 
 
 def _use_one_thread() -> None:

@@ -1,41 +1,36 @@
-"""What search needs of a model, how it goes on, the seams at which features plug in, and what comes out.
+"""Interfaces between search, models and features, and the step loop that all searches share.
 
-Shapes: B sentences, W beams, V vocabulary, t tokens so far. Search sees token ids go in and logits come out; the
-state is opaque but for `reorder`, `keep` and `join`. Three seams carry the features: a `Rule` edits the
-log-probabilities of the next token, a `Selector` chooses which hypotheses go on, a `Scorer` ranks those that end.
+Shapes: B sentences, W beams, V vocabulary, t tokens so far. Search passes token ids to the model
+and receives logits. The model's state is opaque except for `reorder`, `select` and `cat`. Features
+plug in at three interfaces: a `Rule` edits the log-probabilities of the next token, a `Selector`
+chooses which hypotheses continue, a `Scorer` ranks finished hypotheses.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, ParamSpec, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS, UNK
+from transformer_cli.batch import BOS
+from transformer_cli.decoding.search.hypothesis import Hypothesis
+from transformer_cli.decoding.search.logits import log_softmax, mask_impossible_tokens
 
 P = ParamSpec("P")
-Number = TypeVar("Number", float, Tensor)
 
 COMPACT_BELOW = 0.75
-"""Finished sentences leave the batch when fewer than this share of its rows is still alive."""
-BLOCK = 128
-"""Where the best of a vocabulary are sought, blocks of so many go first by their maxima."""
-LOWEST_SCORE = -1e9
-"""A log-probability for what the model calls impossible (-inf) or cannot say (NaN)."""
-CLOSED_SCORE = 1.5 * LOWEST_SCORE
-"""Below, the score of a beam says that nothing goes on there."""
+"""Finished sentences are removed from the batch when less than this share of its rows is unfinished."""
 
 
 class StepModel(Protocol):
-    """A model that says one position at a time."""
+    """A model that decodes one position at a time."""
 
     def init_state(self, memory: Any) -> Any:
-        """The state before the first token, for one hypothesis of each of B sentences."""
+        """The state before the first token, with one hypothesis for each of B sentences."""
         ...
 
     def decode_step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -45,10 +40,11 @@ class StepModel(Protocol):
 
 @dataclass(frozen=True)
 class History:
-    """The hypotheses so far.
+    """The tokens of all active hypotheses.
 
     Attributes:
-        rows: `[B]` int64, which sentence of the batch each row is; finished sentences leave.
+        rows: `[B]` int64, the index of each row's sentence in the original batch; finished
+            sentences are removed.
         tokens: `[B, W, t]` int64, BOS first.
     """
 
@@ -57,140 +53,108 @@ class History:
 
     @property
     def position(self) -> int:
-        """How many tokens each hypothesis has said."""
+        """Number of generated tokens, BOS not counted."""
         return self.tokens.shape[-1] - 1
 
 
 class Rule(Protocol):
-    """Says what may come next; knows the sentences of the batch by `history.rows`."""
+    """Restricts or reweights the next token. `history.rows` identifies the sentences."""
 
     def __call__(self, log_probs: Tensor, history: History) -> Tensor:
-        """`[B, W, V]` -> the same, edited in place or anew; -inf = may not come next."""
+        """`[B, W, V]` -> the same shape, in place or as a new tensor; -inf forbids a token."""
         ...
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What one position brings: hypotheses that go on, and hypotheses that end.
+    """The result of one position: hypotheses that continue, and hypotheses that finish.
 
     Attributes:
-        scores, parents, choices: `[B, W]`: summed log-probability, beam continued, token added.
-        ended_scores, ended_parents: `[B, E]`: of hypotheses that end here; -inf = none.
+        scores, parents, choices: `[B, W]`: summed log-probability, beam extended, token appended.
+        finished_scores, finished_parents: `[B, E]`: of hypotheses that end with EOS here; -inf
+            marks an empty slot.
     """
 
     scores: Tensor
     parents: Tensor
     choices: Tensor
-    ended_scores: Tensor
-    ended_parents: Tensor
+    finished_scores: Tensor
+    finished_parents: Tensor
 
 
 class Selector(Protocol):
     """Chooses W hypotheses of each sentence among all continuations."""
 
     def initial_scores(self, width: int) -> list[float]:
-        """Scores of the W beams before the first token: all are alike, so only some may branch."""
+        """Scores of the W beams before the first token. The beams are equal then, so only some may branch."""
         ...
 
     def __call__(self, scores: Tensor, log_probs: Tensor, history: History) -> Selection:
-        """Scores `[B, W]` and log-probabilities of the next token `[B, W, V]` -> who goes on and who ends."""
+        """Scores `[B, W]` and log-probabilities of the next token `[B, W, V]` -> which continue, which finish."""
         ...
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """The length penalty of GNMT: log-probability / ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14)."""
-
-    alpha: float = 1.0
-
-    def __call__(self, log_prob: Number, length: Number | int) -> Number:
-        """The score of a hypothesis of `length` tokens, EOS included; a tensor may differ in the last digit."""
-        return log_prob / length_penalty(length, self.alpha)
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A finished translation.
-
-    Attributes:
-        tokens: ids without BOS and EOS.
-        log_prob: sum of the log-probabilities of the tokens and of EOS, in nats; NaN where nobody asked for it.
-        score: what search ranks by: log_prob under the length penalty.
-        token_log_probs: of each token and of EOS; empty where nobody asked for them.
-    """
-
-    tokens: list[int]
-    log_prob: float
-    score: float
-    token_log_probs: list[float] = field(default_factory=list)
-
-
-def length_penalty(length: Number | int, alpha: float) -> Any:
-    """((5 + length) / 6) ** alpha; length counts EOS (Wu et al. 2016, equation 14)."""
-    return ((5.0 + length) / 6.0) ** alpha
 
 
 @dataclass(frozen=True)
 class ActiveHypotheses(History):
-    """The hypotheses that go on, and `token_log_probs` `[B, W, t - 1]`: the log-probability of each of their tokens."""
+    """Hypotheses that continue. `token_log_probs` `[B, W, t - 1]`: log-probability of each of their tokens."""
 
     token_log_probs: Tensor
 
-    def select(self, kept: Tensor) -> Self:
-        """The rows `[B']`."""
-        return type(self)(*(getattr(self, f.name).index_select(0, kept) for f in fields(self)))
+    def select(self, indices: Tensor) -> Self:
+        """Keep the rows `indices` `[B']`."""
+        return type(self)(*(getattr(self, f.name).index_select(0, indices) for f in fields(self)))
 
-    def cat(self, other: Self, sentences: int) -> Self:
-        """And after them those of another search, whose sentences are counted from `sentences` on."""
-        (mine, theirs), *rest = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return type(self)(torch.cat([mine, theirs + sentences]), *(torch.cat(pair) for pair in rest))
+    def cat(self, other: Self, offset: int) -> Self:
+        """Append the rows of another search; `offset` is added to their sentence indices."""
+        (rows, other_rows), *rest = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return type(self)(torch.cat([rows, other_rows + offset]), *(torch.cat(pair) for pair in rest))
 
 
 class Search(ABC):
-    """The search of a batch under way: `step` goes on by a position or more until nothing is left."""
+    """The running search of a batch. Call `step` until `num_active` is 0, then `results`."""
 
     @property
     @abstractmethod
     def position(self) -> int:
-        """How many tokens each hypothesis has said."""
+        """Number of generated tokens of each hypothesis."""
 
     @property
     @abstractmethod
     def num_unfinished(self) -> int:
-        """Sentences that are not known to be finished."""
+        """Number of sentences that are not known to be finished."""
 
     @property
     @abstractmethod
     def num_active(self) -> int:
-        """Their hypotheses; 0 = all is found."""
+        """Number of hypotheses of the unfinished sentences; 0 once the search is complete."""
 
     @property
     def can_merge(self) -> bool:
-        """Whether it may go on together with another of its kind."""
+        """Whether another search of the same kind may be merged into this one."""
         return False
 
     @abstractmethod
     def step(self) -> None:
-        """Go on."""
+        """Decode one or more positions."""
 
     @abstractmethod
     def results(self) -> list[list[Hypothesis]]:
-        """The hypotheses of each sentence, in order, when none goes on."""
+        """The hypotheses of each sentence, in order. Valid once the search is complete."""
 
     def merge(self, other: Self) -> None:
-        """The sentences of another search at the same position go on with these, and are counted after them."""
+        """Append the sentences of another search at the same position."""
         raise NotImplementedError
 
 
 class StepwiseSearch(Search):
-    """Each step one position; finished sentences leave the batch."""
+    """Decodes one position per step and removes finished sentences from the batch."""
 
     active: ActiveHypotheses
-    found: list[Any]
-    """Of each sentence, what is known of its hypotheses."""
+    finished: list[Any]
+    """For each sentence, its finished hypotheses in a form that the subclass defines."""
 
     def __init__(self, model: StepModel, memory: Any, limits: Tensor, rules: Sequence[Rule]) -> None:
-        """As `BeamSearch`. `active` and `found` are for the kinds to make."""
+        """Arguments as in `BeamSearch`. Subclasses initialize `active` and `finished`."""
         self.model, self.limits, self.rules = model, limits, rules
         self.state = model.init_state(memory)
 
@@ -208,37 +172,39 @@ class StepwiseSearch(Search):
 
     @property
     def can_merge(self) -> bool:
-        """Rules know the sentences of one batch."""
+        """False with rules, which refer to the sentences of a single batch."""
         return not self.rules
 
     def step(self) -> None:
-        """Say one more token of every hypothesis, and let finished sentences leave where that pays."""
-        continues = self.choose(self._logits(), self.limits[self.active.rows] == self.active.position + 1)
+        """Append a token to every hypothesis, and remove finished sentences where that pays."""
+        continues = self.extend(self._logits(), self.limits[self.active.rows] == self.active.position + 1)
         keep = rows_to_keep(continues)
         if keep is not None:
             self.collect_finished(~continues)
             self.active, self.state = self.active.select(keep), self.state.select(keep)
 
     @abstractmethod
-    def choose(self, logits: Tensor, last: Tensor) -> Tensor:
-        """Add a token to each hypothesis -> which sentences go on, `[B]` bool.
+    def extend(self, logits: Tensor, last: Tensor) -> Tensor:
+        """Append a token to each hypothesis, and return which sentences continue, `[B]` bool.
 
-        `logits`: `[B, W, V]`; `last`: `[B]` bool, where this token is the last that may be said, so it is EOS.
+        Args:
+            logits: `[B, W, V]`.
+            last: `[B]` bool, where the limit allows only one more token, which is EOS.
         """
 
     @abstractmethod
-    def collect_finished(self, finished: Tensor) -> None:
-        """Take down what was found for the sentences of these rows, `[B]` bool."""
+    def collect_finished(self, is_finished: Tensor) -> None:
+        """Store the hypotheses of the rows `is_finished`, `[B]` bool, before they are removed."""
 
     def merge(self, other: Self) -> None:
         assert self.active.position == other.active.position > 0 and self.can_merge and other.can_merge
         self.active = self.active.cat(other.active, len(self.limits))
         self.limits = torch.cat([self.limits, other.limits])
         self.state = self.state.cat(other.state)
-        self.found += other.found
+        self.finished += other.finished
 
     def _logits(self) -> Tensor:
-        """`[B, W, V]`. What all hypotheses of a sentence have in common, the step after BOS, is computed once."""
+        """Logits of the next token, `[B, W, V]`. The step after BOS is equal for all beams and computed once."""
         tokens = self.active.tokens
         if self.active.position:
             logits, self.state = self.model.decode_step(tokens[:, :, -1], self.state)
@@ -250,74 +216,40 @@ class StepwiseSearch(Search):
         return logits.expand(-1, width, -1)
 
 
-def initial_hypotheses(limits: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Rows `[B]` and tokens `[B, W, 1]` of hypotheses that have said nothing."""
-    rows = torch.arange(len(limits), device=limits.device)
-    return rows, torch.full((len(limits), width, 1), BOS, device=limits.device)
+def initial_rows(limits: Tensor) -> Tensor:
+    """`[B]` int64: one row per sentence."""
+    return torch.arange(len(limits), device=limits.device)
 
 
-def run_to_end(kind: Callable[P, Search]) -> Callable[P, list[list[Hypothesis]]]:
-    """What a search of this kind finds when it is done at once: the hypotheses of each sentence."""
+def initial_tokens(limits: Tensor, width: int) -> Tensor:
+    """`[B, W, 1]` int64: BOS."""
+    return torch.full((len(limits), width, 1), BOS, device=limits.device)
 
-    def found(*args: P.args, **options: P.kwargs) -> list[list[Hypothesis]]:
-        search = kind(*args, **options)
+
+def run_to_end(search_class: Callable[P, Search]) -> Callable[P, list[list[Hypothesis]]]:
+    """A function that runs a search of this class to its end and returns the hypotheses of each sentence."""
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> list[list[Hypothesis]]:
+        search = search_class(*args, **kwargs)
         while search.num_active:
             search.step()
         return search.results()
 
-    return found
+    return run
 
 
 def next_log_probs(logits: Tensor, history: History, last: Tensor, rules: Sequence[Rule]) -> Tensor:
-    """Logits `[B, W, V]` -> log-probabilities of what may come next, the same shape.
+    """Logits `[B, W, V]` -> log-probabilities of the next token under the rules, the same shape.
 
-    Half precision is widened; float64 stays. PAD, UNK and BOS are never said; where `last` `[B]`, a sentence ends.
+    PAD, UNK and BOS are impossible; in the rows `last` `[B]` (bool) only EOS is possible.
     """
-    log_probs = logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    log_probs = log_softmax(logits)
     for rule in rules:
         log_probs = rule(log_probs, history)
     return mask_impossible_tokens(log_probs, last)
 
 
-def mask_impossible_tokens(logits: Tensor, last: Tensor) -> Tensor:
-    """Forbid what no translation holds: PAD, UNK, BOS; and, where `last` `[B]`, all but EOS. In place."""
-    if last.any():
-        ending = logits[last, ..., EOS]
-        logits[last] = -torch.inf
-        logits[last, ..., EOS] = ending
-    return mask_special_tokens(logits)
-
-
-def mask_special_tokens(logits: Tensor) -> Tensor:
-    """Forbid PAD, UNK and BOS. In place."""
-    logits[..., : UNK + 2] = -torch.inf
-    return logits
-
-
-def argmax_token(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of `[B, V]` and the first place where it stands, `[B]` each.
-
-    In two stages, for torch is ten times faster at a maximum than at its place: the first block that holds the
-    maximum, then the first place in it. NaN counts as the largest, as in torch.
-    """
-    vocab = values.shape[-1]
-    block = math.gcd(vocab, BLOCK)
-    if block < 8:
-        best, place = values.max(dim=-1)
-        return best, place
-    blocks = values.view(-1, vocab // block, block)
-    chosen = blocks.amax(dim=-1).argmax(dim=-1)  # [B]
-    first = torch.arange(0, len(chosen) * blocks.shape[1], blocks.shape[1], device=values.device)
-    best, place = blocks.flatten(0, 1).index_select(0, first + chosen).max(dim=-1)
-    return best, chosen * block + place
-
-
-def widest_float(device: torch.device) -> torch.dtype:
-    """The widest floating type of a device: float64, which MPS does not have."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-def rows_to_keep(alive: Tensor) -> Tensor | None:
-    """Rows to keep `[B']` if enough sentences `[B]` have finished to pay for moving the rest; else None."""
-    count = int(alive.sum())
-    return alive.nonzero().squeeze(1) if count < COMPACT_BELOW * len(alive) else None
+def rows_to_keep(unfinished: Tensor) -> Tensor | None:
+    """Indices `[B']` of the unfinished rows if enough of `[B]` are finished to pay for the copy; else None."""
+    count = int(unfinished.sum())
+    return unfinished.nonzero().squeeze(1) if count < COMPACT_BELOW * len(unfinished) else None

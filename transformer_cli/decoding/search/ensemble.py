@@ -1,4 +1,4 @@
-"""Several models as one: the mean of their probabilities (Sutskever et al. 2014, section 3.6).
+"""Ensembles: decoding by the mean probabilities of several models (Sutskever et al. 2014, section 3.6).
 
 Shapes: B sentences, W beams, V vocabulary.
 """
@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from transformer_cli.batch import Batch
+from transformer_cli.decoding.search.logits import log_softmax
 from transformer_cli.errors import ConfigError
 from transformer_cli.layout import Layout
 
 
 @dataclass(frozen=True)
 class EnsembleState:
-    """One state a model."""
+    """One decoder state per model; see `protocol.DecoderState`."""
 
     states: list[Any]
 
@@ -31,25 +32,30 @@ class EnsembleState:
         return EnsembleState([s.select(sentences) for s in self.states])
 
     def cat(self, other: EnsembleState) -> EnsembleState:
-        return EnsembleState([mine.cat(theirs) for mine, theirs in zip(self.states, other.states, strict=True)])
+        return EnsembleState([a.cat(b) for a, b in zip(self.states, other.states, strict=True)])
 
     def to_static(self, positions: int, source: int) -> EnsembleState:
         return EnsembleState([s.to_static(positions, source) for s in self.states])
 
 
 class Ensemble(nn.Module):
-    """Models of the same vocabularies; architectures may differ. Search sees one model."""
+    """Models with the same vocabularies behind the interface of a single one. Architectures may differ."""
 
     def __init__(self, models: Sequence[Any]) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Raises: ConfigError: what looks into one model (alignments, coverage) has no meaning for several."""
+        """Not supported.
+
+        Raises:
+            ConfigError: always. Attention weights (alignments, coverage penalty) are defined for
+                one model only.
+        """
         raise ConfigError("alignments, attention and the coverage penalty need one model, not an ensemble")
 
     def encode(self, src: Tensor, layout: Layout) -> list[Any]:
-        """Source ids -> one memory a model."""
+        """Source ids -> one memory per model."""
         return [model.encode(src, layout) for model in self._members()]
 
     def init_state(self, memory: list[Any]) -> EnsembleState:
@@ -59,12 +65,7 @@ class Ensemble(nn.Module):
     def decode_step(self, tokens: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
         """`[B, W]` -> (log of the mean probabilities `[B, W, V]`, new state)."""
         steps = [model.decode_step(tokens, s) for model, s in zip(self._members(), state.states, strict=True)]
-        log_probs = torch.stack(
-            [
-                logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-                for logits, _ in steps
-            ]
-        )  # [models, B, W, V]
+        log_probs = torch.stack([log_softmax(logits) for logits, _ in steps])  # [models, B, W, V]
         mean = log_probs.logsumexp(dim=0) - math.log(len(steps))
         return mean, EnsembleState([s for _, s in steps])
 

@@ -1,4 +1,4 @@
-"""Greedy search: the likeliest token at each position.
+"""Greedy search: the most likely token at each position.
 
 Shapes: B sentences, V vocabulary.
 """
@@ -10,12 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from transformer_cli.decoding.search.base import History, Rule, Scorer, StepModel, argmax_token, run_to_end
+from transformer_cli.decoding.search.base import History, Rule, StepModel, run_to_end
+from transformer_cli.decoding.search.hypothesis import Scorer
+from transformer_cli.decoding.search.logits import argmax_single_beam
 from transformer_cli.decoding.search.per_hypothesis import PerHypothesisSearch
 
 
 class GreedySearch(PerHypothesisSearch):
-    """One hypothesis a sentence."""
+    """One hypothesis per sentence."""
 
     def __init__(
         self,
@@ -29,17 +31,19 @@ class GreedySearch(PerHypothesisSearch):
     ) -> None:
         """
         Args:
-            memory: what the model's `init_state` takes, for B sentences.
-            limits: `[B]` int64, most tokens of each hypothesis, EOS included; at the limit EOS is forced.
-            rules: what may come next. scorer: for the score only.
-            scored: compute log-probabilities; without them the softmax is left out, which changes no choice.
+            memory: argument of the model's `init_state`, for B sentences.
+            limits: `[B]` int64, maximum number of tokens of a hypothesis, EOS included; EOS is
+                forced at the limit.
+            scorer: computes the score of the result. rules: restrict the next token.
+            scored: compute log-probabilities. False skips the softmax, which does not change the
+                chosen tokens.
         """
-        super().__init__(model, memory, limits, _likeliest, scorer=scorer, rules=rules, scored=scored)
+        super().__init__(model, memory, limits, _choose_argmax, scorer=scorer, rules=rules, scored=scored)
 
 
 greedy_search = run_to_end(GreedySearch)
 
 
-def _likeliest(values: Tensor, history: History) -> Tensor:
-    """`[B, 1, V]` -> `[B, 1]`."""
-    return argmax_token(values[:, 0])[1].unsqueeze(1)
+def _choose_argmax(values: Tensor, history: History) -> Tensor:
+    """The `TokenChooser` of greedy search."""
+    return argmax_single_beam(values)

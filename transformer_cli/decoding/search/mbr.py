@@ -1,7 +1,8 @@
-"""Minimum Bayes risk decoding (Eikema and Aziz 2020): of many samples, the one most like all the others.
+"""Minimum Bayes risk decoding (Eikema and Aziz 2020): selects the sample that is most similar to all others.
 
-The expected utility of a translation is estimated by the samples themselves (equation 6), here with chrF
-(Popović 2015) as utility: F2 of precision and recall of character n-grams of order 1 to 6, blanks left out.
+The samples themselves estimate the expected utility of a translation (equation 6). The utility is
+chrF (Popović 2015): F2 of precision and recall of character n-grams of order 1 to 6, without
+spaces.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ BETA = 2.0
 
 
 def chrf_matrix(texts: Sequence[str]) -> NDArray[np.float64]:
-    """chrF, 0 to 1, of each text (rows) with each text as its reference (columns): `[n, n]`."""
-    bare = ["".join(text.split()) for text in texts]
-    precision, recall, orders = (np.zeros((len(bare), len(bare))) for _ in range(3))
+    """chrF from 0 to 1 of each text (rows) with each text as its reference (columns): `[n, n]`."""
+    characters = ["".join(text.split()) for text in texts]
+    precision, recall, orders = (np.zeros((len(characters), len(characters))) for _ in range(3))
     for n in ORDERS:
-        counts = _count(bare, n)  # [n, grams]
+        counts = _count(characters, n)  # [n, grams]
         sizes = counts.sum(axis=1)
         matches = np.stack([np.minimum(row, counts).sum(axis=1) for row in counts])  # [n, n]
-        # An order counts where both sides are long enough to have it.
-        both = (sizes[:, None] > 0) & (sizes[None, :] > 0)
-        precision += np.where(both, matches / np.maximum(sizes[:, None], 1.0), 0.0)
-        recall += np.where(both, matches / np.maximum(sizes[None, :], 1.0), 0.0)
-        orders += both
+        # An order counts if both texts are long enough to have n-grams of it.
+        comparable = (sizes[:, None] > 0) & (sizes[None, :] > 0)
+        precision += np.where(comparable, matches / np.maximum(sizes[:, None], 1.0), 0.0)
+        recall += np.where(comparable, matches / np.maximum(sizes[None, :], 1.0), 0.0)
+        orders += comparable
     p, r = precision / np.maximum(orders, 1.0), recall / np.maximum(orders, 1.0)
     score: NDArray[np.float64] = (1 + BETA**2) * p * r / np.maximum(BETA**2 * p + r, 1e-16)
-    np.fill_diagonal(score, 1.0)  # an empty text, too, is like itself
+    np.fill_diagonal(score, 1.0)  # an empty text, too, equals itself
     return score
 
 

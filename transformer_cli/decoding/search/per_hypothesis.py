@@ -1,13 +1,12 @@
-"""Hypotheses that go on by themselves: at each position a token is chosen for each of them.
+"""Search in which hypotheses do not compete: at each position a token is chosen for each of them separately.
 
-Greedy search chooses the likeliest, sampling draws.
+Greedy search chooses the most likely token, sampling draws one.
 
 Shapes: B sentences, W hypotheses of each, V vocabulary, t tokens so far.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,36 +16,34 @@ from torch import Tensor
 
 from transformer_cli.batch import EOS
 from transformer_cli.decoding.search.base import (
-    LOWEST_SCORE,
     ActiveHypotheses,
     History,
-    Hypothesis,
     Rule,
-    Scorer,
     StepModel,
     StepwiseSearch,
-    initial_hypotheses,
-    mask_impossible_tokens,
+    initial_rows,
+    initial_tokens,
     next_log_probs,
-    widest_float,
 )
+from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer, build_hypothesis
+from transformer_cli.decoding.search.logits import mask_impossible_tokens, to_finite, widest_float
 
 TokenChooser = Callable[[Tensor, History], Tensor]
-"""(log-probabilities or logits `[B, W, V]`, what was said) -> token ids `[B, W]`."""
+"""(log-probabilities or logits `[B, W, V]`, history) -> token ids `[B, W]`."""
 
 
 @dataclass(frozen=True)
-class ActiveOrEnded(ActiveHypotheses):
-    """Some hypotheses of a sentence may have ended: `alive` `[B, W]` bool; these say EOS over and over."""
+class ActiveOrFinished(ActiveHypotheses):
+    """All W hypotheses of the unfinished sentences. `is_active` `[B, W]` bool; finished ones repeat EOS."""
 
-    alive: Tensor
+    is_active: Tensor
 
 
 class PerHypothesisSearch(StepwiseSearch):
-    """W hypotheses of each sentence, none of which looks at another."""
+    """W hypotheses of each sentence, extended independently of each other."""
 
-    active: ActiveOrEnded
-    found: list[list[Hypothesis]]
+    active: ActiveOrFinished
+    finished: list[list[Hypothesis]]
 
     def __init__(
         self,
@@ -60,50 +57,47 @@ class PerHypothesisSearch(StepwiseSearch):
         rules: Sequence[Rule] = (),
         scored: bool = True,
     ) -> None:
-        """`choose`: of each hypothesis, the next token. The rest as `GreedySearch` and `SampleSearch` say."""
+        """`choose`: the next token of each hypothesis. Other arguments as in `GreedySearch` and `SampleSearch`."""
         super().__init__(model, memory, limits, rules)
-        self.chooser, self.scorer, self.scored = choose, scorer or Scorer(), scored or bool(rules)
-        rows, tokens = initial_hypotheses(limits, width)
+        self.choose, self.scorer, self.scored = choose, scorer or Scorer(), scored or bool(rules)
+        rows, tokens = initial_rows(limits), initial_tokens(limits, width)
         token_log_probs = torch.zeros(len(rows), width, 0, dtype=widest_float(limits.device), device=limits.device)
-        self.active = ActiveOrEnded(
-            rows, tokens, token_log_probs, torch.ones_like(tokens[..., 0], dtype=torch.bool)
-        )
-        self.found = [[] for _ in limits]
+        is_active = torch.ones_like(tokens[..., 0], dtype=torch.bool)
+        self.active = ActiveOrFinished(rows, tokens, token_log_probs, is_active)
+        self.finished = [[] for _ in limits]
 
-    def choose(self, logits: Tensor, last: Tensor) -> Tensor:
+    def extend(self, logits: Tensor, last: Tensor) -> Tensor:
         active = self.active
         values = (
             next_log_probs(logits, active, last, self.rules)
             if self.scored
             else mask_impossible_tokens(logits, last)
         )
-        choice = self.chooser(values, active)  # [B, W]
-        # Where everything is impossible the choice may be a special id: that ends the hypothesis.
-        choice = torch.where(active.alive & ~last.unsqueeze(1) & (choice > EOS), choice, EOS)
-        gain = values.gather(-1, choice.unsqueeze(-1)).to(active.token_log_probs.dtype)
-        gain = torch.where(
-            active.alive.unsqueeze(-1), torch.nan_to_num(gain, nan=LOWEST_SCORE, neginf=LOWEST_SCORE), 0.0
-        )
-        self.active = ActiveOrEnded(
+        choices = self.choose(values, active)  # [B, W]
+        # If everything is impossible, the choice may be a special token. It ends the hypothesis.
+        choices = torch.where(active.is_active & ~last.unsqueeze(1) & (choices > EOS), choices, EOS)
+        gains = values.gather(-1, choices.unsqueeze(-1)).to(active.token_log_probs.dtype)
+        gains = torch.where(active.is_active.unsqueeze(-1), to_finite(gains), 0.0)
+        self.active = ActiveOrFinished(
             active.rows,
-            torch.cat([active.tokens, choice.unsqueeze(-1)], dim=-1),
-            torch.cat([active.token_log_probs, gain], dim=-1),
-            active.alive & (choice != EOS),
+            torch.cat([active.tokens, choices.unsqueeze(-1)], dim=-1),
+            torch.cat([active.token_log_probs, gains], dim=-1),
+            active.is_active & (choices != EOS),
         )
-        return self.active.alive.any(dim=1)
+        return self.active.is_active.any(dim=1)
 
-    def collect_finished(self, finished: Tensor) -> None:
-        active = self.active.select(finished.nonzero().squeeze(1))
+    def collect_finished(self, is_finished: Tensor) -> None:
+        rows = self.active.select(is_finished.nonzero().squeeze(1))
         for row, generated, token_log_probs in zip(
-            active.rows.tolist(), active.tokens[..., 1:].tolist(), active.token_log_probs.tolist(), strict=True
+            rows.rows.tolist(), rows.tokens[..., 1:].tolist(), rows.token_log_probs.tolist(), strict=True
         ):
-            self.found[row] = [self._hypothesis(*one) for one in zip(generated, token_log_probs, strict=True)]
+            self.finished[row] = [self._hypothesis(*x) for x in zip(generated, token_log_probs, strict=True)]
 
     def results(self) -> list[list[Hypothesis]]:
-        return self.found
+        return self.finished
 
     def _hypothesis(self, generated: list[int], token_log_probs: list[float]) -> Hypothesis:
-        length = generated.index(EOS) + 1
-        token_log_probs = token_log_probs[:length] if self.scored else []
-        log_prob = max(sum(token_log_probs), LOWEST_SCORE) if token_log_probs else math.nan
-        return Hypothesis(generated[: length - 1], log_prob, self.scorer(log_prob, length), token_log_probs)
+        length = generated.index(EOS)
+        return build_hypothesis(
+            generated[:length], token_log_probs[: length + 1] if self.scored else [], self.scorer
+        )

@@ -1,19 +1,19 @@
-"""Beam search whose tensors keep their shape and place: on CUDA one captured graph does the whole of a step.
+"""Beam search on buffers of fixed shape, so that on CUDA a single captured graph computes a whole step.
 
-A step of a small model is some hundred kernels, each of which is over before the host has launched the next. A
-graph launches all of them at once: the model, the choice among the continuations, and the books about what has
-ended. So each sentence has a slot, which it keeps when it has finished. The host looks every few positions, and at
-what was so a few positions before, so that the device never waits. When half of the slots are done, or the room
-for positions is full, the hypotheses move on to a bucket of another shape, which has a graph of its own.
+A step of a small model launches about a hundred kernels, each of which finishes before the host has
+launched the next one. A CUDA graph launches all of them at once: the model, the selection of
+continuations, and the bookkeeping of finished hypotheses. For this each sentence occupies a slot of
+the buffers, and keeps it after it has finished. The host polls every few positions which sentences
+have finished, and reads the result of the previous poll, so that the device never waits. When half
+of the slots are finished, or the buffers have no free position left, the hypotheses move to a
+bucket of another shape, with a graph for that shape.
 
-Without CUDA the same operations run one by one: the twin that the tests compare with `BeamSearch`.
+Without CUDA the same operations run eagerly; tests compare this variant with `BeamSearch`.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -21,8 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
-from transformer_cli.decoding.search.base import LOWEST_SCORE, Hypothesis, Scorer, Search, StepModel
+from transformer_cli.decoding.execution.cuda_graphs import AsyncResult, GraphPool, bucket_size
+from transformer_cli.decoding.search.base import Search, StepModel
+from transformer_cli.decoding.search.hypothesis import (
+    Hypothesis,
+    Scorer,
+    build_hypothesis,
+    remove_special_tokens,
+)
 from transformer_cli.decoding.search.static_step import (
     BeamBuffers,
     FinishedBuffers,
@@ -30,90 +36,16 @@ from transformer_cli.decoding.search.static_step import (
     initial_buffers,
     select_rows,
 )
-from transformer_cli.runtime import capture_graph
-from transformer_cli.tree import tree_copy_, tree_leaves, tree_map
+from transformer_cli.tree import tree_leaves, tree_map
 
 POLL_INTERVAL = 4
-"""Positions between two looks at which sentences have finished."""
+"""Positions between two polls for finished sentences."""
 MIN_SLOTS, MIN_POSITIONS, MIN_SOURCE = 16, 32, 16
-"""Of the smallest bucket; each next one is twice as large."""
-MAX_BUCKETS = 48
-"""Buckets whose tensors and graphs are kept, if there is room."""
-MEMORY_SHARE = 4
-"""They take a fourth of the free memory at most, but for the one in use."""
-
-
-class GraphBucket:
-    """The tensors of one bucket, and what does a step on them."""
-
-    def __init__(self, step: StaticStep, like: BeamBuffers) -> None:
-        self.step = step
-        self.slots = tree_map(like, torch.clone)
-        self.size = sum(x.nbytes for x in tree_leaves(self.slots))
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.calls = 0
-
-    def __call__(self) -> None:
-        self.calls += 1
-        if self.graph is not None:
-            self.graph.replay()
-        else:
-            self.run()
-
-    def run(self) -> None:
-        """Operation by operation."""
-        tree_copy_(self.slots, self.step(self.slots))
-
-
-class GraphPool:
-    """The buckets of one model and one way to search, made when they are first needed.
-
-    The first step in a bucket runs operation by operation, so that kernels are chosen; the second is captured.
-    """
-
-    def __init__(self, captures: bool = True) -> None:
-        """`captures`: on CUDA; else the twin."""
-        self.captures = captures
-        self.graph_pool: OrderedDict[Any, GraphBucket] = OrderedDict()
-        self.pool = torch.cuda.graph_pool_handle() if captures else None
-        self.most = torch.cuda.mem_get_info()[0] // MEMORY_SHARE if captures else math.inf
-
-    def enter(self, step: StaticStep, slots: BeamBuffers) -> GraphBucket:
-        """The stage of this shape, with these slots in it."""
-        key = (step, *((x.shape, x.dtype) for x in tree_leaves(slots)))
-        stage = self.graph_pool.get(key)
-        if stage is None:
-            stage = self.graph_pool[key] = GraphBucket(step, slots)
-            self._evict()
-            return stage
-        self.graph_pool.move_to_end(key)
-        tree_copy_(stage.slots, slots)
-        return stage
-
-    def run(self, stage: GraphBucket) -> None:
-        """One step, by its graph if there may be one."""
-        if self.captures and stage.graph is None and stage.calls:
-            # One pool for all: what lies in it is over when a step is, and no two steps run at once.
-            stage.graph, reason = capture_graph(stage.run, self.pool)
-            if stage.graph is None:
-                self.captures = False
-                message = f"warning: a step cannot be captured as a CUDA graph; it runs slower without: {reason}"
-                print(message, file=sys.stderr)
-        stage()
-
-    def clear(self) -> None:
-        """Give all memory back; buckets are made again when they are needed."""
-        self.graph_pool.clear()
-
-    def _evict(self) -> None:
-        """Forget the buckets that nobody has come to for longest."""
-        size = sum(stage.size for stage in self.graph_pool.values())
-        while len(self.graph_pool) > 1 and (len(self.graph_pool) > MAX_BUCKETS or size > self.most):
-            size -= self.graph_pool.popitem(last=False)[1].size
+"""Dimensions of the smallest bucket; each larger bucket doubles them."""
 
 
 class StaticSearch(Search):
-    """`BeamSearch` in stages; with one beam, `GreedySearch`."""
+    """`BeamSearch`, or `GreedySearch` if `beam` is 1, on buffers of fixed shape."""
 
     def __init__(
         self,
@@ -128,86 +60,99 @@ class StaticSearch(Search):
         scorer: Scorer | None = None,
         scored: bool = True,
     ) -> None:
-        """`source`: tokens of the longest source. `scored`: False for one beam only. The others: `BeamSearch`."""
+        """
+        Args:
+            source: number of tokens of the longest source.
+            graph_pool: the buckets to run in.
+            scored: compute log-probabilities. False is allowed only if `beam` is 1.
+            Others: as in `BeamSearch`.
+        """
         assert scored or beam == 1
-        self.graph_pool, self.step_of = graph_pool, StaticStep(model, scorer or Scorer(), n_best, scored)
-        self.generated, self.longest = 0, int(limits.max())
+        self.graph_pool, self.beam = graph_pool, beam
+        self.static_step = StaticStep(model, scorer or Scorer(), n_best, scored)
         self.source = bucket_size(source, MIN_SOURCE)
-        self.rows = list(range(len(limits)))  # the sentence of each slot but the spare ones
-        self.alive = len(self.rows)
-        self.beam = beam
-        self.gone: list[tuple[list[int], FinishedBuffers]] = []
-        self.asked: AsyncResult | None = None
+        self._position, self.max_limit = 0, int(limits.max())
+        self.sentences = list(range(len(limits)))  # the sentence in each slot; slots beyond these are filler
+        self._num_unfinished = len(self.sentences)
+        self.finished: list[tuple[list[int], FinishedBuffers]] = []  # (sentences, their finished hypotheses)
+        self.pending_poll: AsyncResult | None = None
         state = model.init_state(memory)
         state = state.reorder(torch.zeros(len(limits), beam, dtype=torch.int64, device=limits.device))
-        self._move(initial_buffers(state, limits, beam), self.rows)
+        self._enter_bucket(initial_buffers(state, limits, beam), self.sentences)
 
     @property
     def position(self) -> int:
-        return self.generated
+        return self._position
 
     @property
     def num_active(self) -> int:
-        return self.alive * self.beam
+        return self._num_unfinished * self.beam
 
     @property
     def num_unfinished(self) -> int:
-        return self.alive
+        return self._num_unfinished
 
     def step(self) -> None:
-        """Some positions, and a look at which sentences have finished."""
-        for _ in range(min(POLL_INTERVAL, self.longest - self.position)):
-            if self.position == self.stage.slots.capacity:
-                self._move(self.stage.slots, range(len(self.rows)))
-            self.graph_pool.run(self.stage)
-            self.generated += 1
-        if self.position == self.longest:
-            self._leave(range(len(self.rows)))
+        """Decode up to `POLL_INTERVAL` positions, then poll for finished sentences."""
+        for _ in range(min(POLL_INTERVAL, self.max_limit - self.position)):
+            if self.position == self.bucket.buffers.capacity:
+                self._enter_bucket(self.bucket.buffers, range(len(self.sentences)))
+            self.graph_pool.run(self.bucket)
+            self._position += 1
+        if self.position == self.max_limit:
+            self._collect_finished(range(len(self.sentences)))
         else:
-            self._look()
+            self._poll()
 
     def results(self) -> list[list[Hypothesis]]:
-        found = {row: one for rows, ended in self.gone for row, one in zip(rows, self._read(ended), strict=True)}
-        return [found[row] for row in range(len(found))]
+        hypotheses = {
+            sentence: slot
+            for sentences, finished in self.finished
+            for sentence, slot in zip(sentences, self._read(finished), strict=True)
+        }
+        return [hypotheses[sentence] for sentence in range(len(hypotheses))]
 
-    def _look(self) -> None:
-        """Let go what was finished at the last look: by now the answer is there."""
-        before, self.asked = self.asked, AsyncResult(self.stage.slots.done)
-        if before is None:
+    def _poll(self) -> None:
+        """Remove the sentences that were finished at the previous poll, whose result has arrived by now."""
+        previous, self.pending_poll = self.pending_poll, AsyncResult(self.bucket.buffers.done)
+        if previous is None:
             return
-        done = before.read()
-        alive = [slot for slot in range(len(self.rows)) if not done[slot]]
-        self.alive = len(alive)
-        if not alive or bucket_size(len(alive), MIN_SLOTS) < len(done):
-            self._leave([slot for slot in range(len(self.rows)) if done[slot]])
-            if alive:
-                self._move(self.stage.slots, alive)
+        done = previous.read()
+        unfinished = [slot for slot in range(len(self.sentences)) if not done[slot]]
+        self._num_unfinished = len(unfinished)
+        if not unfinished or bucket_size(len(unfinished), MIN_SLOTS) < len(done):
+            self._collect_finished([slot for slot in range(len(self.sentences)) if done[slot]])
+            if unfinished:
+                self._enter_bucket(self.bucket.buffers, unfinished)
 
-    def _leave(self, slots: Sequence[int]) -> None:
-        ended = self.stage.slots.ended
-        rows = torch.tensor(slots, device=ended.scores.device)
-        self.gone.append(([self.rows[slot] for slot in slots], tree_map(ended, partial(select_rows, rows))))
-        self.alive = len(self.rows) - len(slots)
-
-    def _move(self, slots: BeamBuffers, kept: Sequence[int]) -> None:
-        """To the bucket that fits these slots, and the next position."""
-        spare = bucket_size(len(kept), MIN_SLOTS) - len(kept)
-        rows = torch.tensor([*kept, *[kept[0]] * spare], device=slots.limits.device)
-        moved = slots.select(rows).grow(
-            max(slots.capacity, bucket_size(self.position + 1, MIN_POSITIONS)), self.source
+    def _collect_finished(self, slots: Sequence[int]) -> None:
+        """Copy the finished hypotheses of these slots out of the buffers."""
+        finished = self.bucket.buffers.finished
+        rows = torch.tensor(slots, device=finished.scores.device)
+        self.finished.append(
+            ([self.sentences[slot] for slot in slots], tree_map(finished, partial(select_rows, rows)))
         )
-        self.stage = self.graph_pool.enter(self.step_of, moved)
-        self.rows = [self.rows[slot] for slot in kept]
-        self.asked = None  # a look at other slots
+        self._num_unfinished = len(self.sentences) - len(slots)
 
-    def _read(self, ended: FinishedBuffers) -> list[list[Hypothesis]]:
-        """The hypotheses of each slot, best first."""
-        columns = (x.tolist() for x in tree_leaves(ended))
+    def _enter_bucket(self, buffers: BeamBuffers, slots: Sequence[int]) -> None:
+        """Move these slots to the smallest bucket that fits them and the next position."""
+        filler = bucket_size(len(slots), MIN_SLOTS) - len(slots)
+        rows = torch.tensor([*slots, *[slots[0]] * filler], device=buffers.limits.device)
+        positions = max(buffers.capacity, bucket_size(self.position + 1, MIN_POSITIONS))
+        self.bucket = self.graph_pool.enter(
+            self.static_step, buffers.select(rows).to_static(positions, self.source)
+        )
+        self.sentences = [self.sentences[slot] for slot in slots]
+        self.pending_poll = None  # it refers to the previous slots
+
+    def _read(self, finished: FinishedBuffers) -> list[list[Hypothesis]]:
+        """The hypotheses of each slot, best first; empty places, of score -inf, are left out."""
+        columns = (x.tolist() for x in tree_leaves(finished))
         return [
             [
-                self._hypothesis(*one)
-                for i, one in enumerate(zip(*slot, strict=True))
-                if not i or one[0] > -math.inf
+                self._hypothesis(*hypothesis)
+                for i, hypothesis in enumerate(zip(*slot, strict=True))
+                if not i or hypothesis[0] > -math.inf
             ]
             for slot in zip(*columns, strict=True)
         ]
@@ -215,39 +160,10 @@ class StaticSearch(Search):
     def _hypothesis(
         self, score: float, log_prob: float, length: int, tokens: list[int], token_log_probs: list[float]
     ) -> Hypothesis:
-        generated = [token for token in tokens[1:length] if token > EOS]
-        if not self.step_of.scored:
-            return Hypothesis(generated, math.nan, math.nan)
-        if self.beam == 1:  # whose sums nobody compares, so there are none
-            log_prob = max(sum(token_log_probs[:length]), LOWEST_SCORE)
-        return Hypothesis(
-            generated, log_prob, self.step_of.scorer(log_prob, len(generated) + 1), token_log_probs[:length]
+        """One entry of `FinishedBuffers`. A single beam has no sums (see `BeamBuffers.scores`)."""
+        return build_hypothesis(
+            remove_special_tokens(tokens[1:length]),
+            token_log_probs[:length] if self.static_step.scored else [],
+            self.static_step.scorer,
+            log_prob if self.beam > 1 else None,
         )
-
-
-class AsyncResult:
-    """A tensor on its way to the host, without the device being made to wait."""
-
-    def __init__(self, asked: Tensor) -> None:
-        self.sent: torch.cuda.Event | None = None
-        if asked.is_cuda:
-            self.values = torch.empty(asked.shape, dtype=asked.dtype, pin_memory=True)
-            self.values.copy_(asked, non_blocking=True)
-            self.sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self.sent.record()
-        else:
-            self.values = asked.clone()
-
-    def read(self) -> list[Any]:
-        if self.sent is not None:
-            self.sent.synchronize()
-        found: list[Any] = self.values.tolist()
-        return found
-
-
-def bucket_size(count: int, least: int) -> int:
-    """The smallest `least · 2ⁿ` that holds so many."""
-    size = least
-    while size < count:
-        size *= 2
-    return size

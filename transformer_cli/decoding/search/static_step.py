@@ -1,8 +1,8 @@
-"""One position of beam search as a function from tensors to tensors, which asks nothing of the device.
+"""One position of beam search as a function from tensors to tensors that never synchronizes with the device.
 
-The books about what has ended, which `BeamSearch` keeps in Python, are tensors here.
+The bookkeeping of finished hypotheses, which `BeamSearch` does in Python, uses tensors here.
 
-Shapes: B slots, a sentence each, W beams, T positions that there is room for, V vocabulary.
+Shapes: B slots, one sentence each, W beams, T positions (capacity of the buffers), V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,30 +14,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS
-from transformer_cli.decoding.search.base import (
-    LOWEST_SCORE,
-    Scorer,
-    Selection,
-    StepModel,
-    argmax_token,
+from transformer_cli.batch import EOS
+from transformer_cli.decoding.search.base import Selection, StepModel, initial_tokens
+from transformer_cli.decoding.search.beam import TopKSelector, select_continuations
+from transformer_cli.decoding.search.hypothesis import Scorer, is_search_complete
+from transformer_cli.decoding.search.logits import (
+    IMPOSSIBLE_SCORE,
+    argmax_single_beam,
+    log_softmax,
     mask_special_tokens,
+    select_beams,
+    to_finite,
     widest_float,
 )
-from transformer_cli.decoding.search.beam import TopKSelector, select_continuations
 from transformer_cli.layout import pad_to
 from transformer_cli.tree import tree_leaves, tree_map
 
 
 @dataclass(frozen=True)
 class FinishedBuffers:
-    """Of each slot the W best hypotheses that have ended, best first; equal ones in the order of their ends.
+    """The W best finished hypotheses of each slot, best first; equal ones in the order in which they finished.
 
     Attributes:
-        scores: `[B, W]` under the length penalty; -inf = there is none. log_probs: `[B, W]`, their sums.
-        lengths: `[B, W]` int64, tokens with EOS. tokens: `[B, W, T + 1]`, BOS first; what stands at the place of
-            EOS means nothing.
-        gains: `[B, W, T]`, the log-probability of each token and of EOS.
+        scores: `[B, W]`, with the length penalty; -inf marks an empty place.
+        log_probs: `[B, W]`, summed log-probabilities.
+        lengths: `[B, W]` int64, number of tokens, EOS included.
+        tokens: `[B, W, T + 1]`, BOS first; the value at the position of EOS is undefined.
+        token_log_probs: `[B, W, T]`, the log-probability of each token and of EOS.
     """
 
     scores: Tensor
@@ -46,23 +49,33 @@ class FinishedBuffers:
     tokens: Tensor
     token_log_probs: Tensor
 
-    def merge_later(self, others: FinishedBuffers) -> FinishedBuffers:
-        """The W best of these and of others, all of which have ended later."""
+    def merge_later(self, later: FinishedBuffers) -> FinishedBuffers:
+        """The W best of these and of hypotheses that finished later."""
         width = self.scores.shape[1]
-        both = [torch.cat(pair, dim=1) for pair in zip(tree_leaves(self), tree_leaves(others), strict=True)]
-        order = both[0].sort(dim=1, descending=True, stable=True).indices[:, :width]
-        return FinishedBuffers(*(_pick(x, order) for x in both))
+        merged = [torch.cat(pair, dim=1) for pair in zip(tree_leaves(self), tree_leaves(later), strict=True)]
+        order = merged[0].sort(dim=1, descending=True, stable=True).indices[:, :width]
+        return FinishedBuffers(*(select_beams(x, order) for x in merged))
+
+    def where(self, slots: Tensor, other: FinishedBuffers) -> FinishedBuffers:
+        """These in `slots` `[B]` (bool), elsewhere `other`."""
+        pairs = zip(tree_leaves(self), tree_leaves(other), strict=True)
+        rows = slots.unsqueeze(1)
+        return FinishedBuffers(*(torch.where(rows if y.ndim == 2 else rows.unsqueeze(2), x, y) for x, y in pairs))
 
 
 @dataclass(frozen=True)
 class BeamBuffers:
-    """All that a step reads and writes.
+    """Everything that a step reads and writes.
 
     Attributes:
-        state: the model's, fixed. position: `[1]` int64, how many tokens each hypothesis has said.
-        limits: `[B]` int64, most tokens, EOS included. done: `[B]` bool, nothing changes what has ended.
-        tokens: `[B, W, T + 1]` int64, BOS first. gains: `[B, W, T]`, scores: `[B, W]`: as in `ActiveBeams`; one beam
-            competes with nobody, and its score stays 0.
+        state: state of the model, of static shape.
+        position: `[1]` int64, number of generated tokens.
+        limits: `[B]` int64, maximum number of tokens, EOS included.
+        done: `[B]` bool, where the finished hypotheses do not change any more.
+        tokens: `[B, W, T + 1]` int64, BOS first.
+        token_log_probs: `[B, W, T]`. scores: `[B, W]`. As in `ActiveBeams`; with a single beam,
+            which does not compete, the score stays 0.
+        finished: the finished hypotheses.
     """
 
     state: Any
@@ -72,7 +85,7 @@ class BeamBuffers:
     tokens: Tensor
     token_log_probs: Tensor
     scores: Tensor
-    ended: FinishedBuffers
+    finished: FinishedBuffers
 
     @property
     def capacity(self) -> int:
@@ -80,26 +93,28 @@ class BeamBuffers:
         return self.token_log_probs.shape[2]
 
     def select(self, rows: Tensor) -> BeamBuffers:
-        """Slots `[B']`, any of them any number of times."""
-        moved = {f.name: tree_map(getattr(self, f.name), partial(select_rows, rows)) for f in fields(self)[2:]}
-        return replace(self, state=self.state.select(rows), **moved)
+        """The slots `rows` `[B']`, which may contain a slot more than once."""
+        selected = {f.name: tree_map(getattr(self, f.name), partial(select_rows, rows)) for f in fields(self)[2:]}
+        return replace(self, state=self.state.select(rows), **selected)
 
-    def grow(self, positions: int, source: int) -> BeamBuffers:
-        """With room for so many positions and source tokens."""
+    def to_static(self, positions: int, source: int) -> BeamBuffers:
+        """Buffers with capacity for this number of positions and source tokens."""
 
-        def more(x: Tensor) -> Tensor:
+        def grow(x: Tensor) -> Tensor:
             return pad_to(x, 2, x.shape[2] + positions - self.capacity) if x.ndim == 3 else x
 
-        moved = {name: tree_map(getattr(self, name), more) for name in ("tokens", "token_log_probs", "ended")}
-        return replace(self, state=self.state.to_static(positions, source), **moved)
+        grown = {name: tree_map(getattr(self, name), grow) for name in ("tokens", "token_log_probs", "finished")}
+        return replace(self, state=self.state.to_static(positions, source), **grown)
 
 
 @dataclass(frozen=True)
 class StaticStep:
-    """One position of all slots: a function from tensors to tensors, which asks nothing of the device.
+    """One position of all slots: a function from tensors to tensors that never synchronizes with the device.
 
-    `scored`: by log-probabilities; else by logits, for greedy search, where the largest is the same.
-    `n_best`: as in `BeamSearch`.
+    Attributes:
+        n_best: as in `BeamSearch`.
+        scored: use log-probabilities; False uses logits, which have the same maximum, for greedy
+            search.
     """
 
     model: StepModel
@@ -107,85 +122,89 @@ class StaticStep:
     n_best: int
     scored: bool
 
-    def __call__(self, slots: BeamBuffers) -> BeamBuffers:
-        now, length = slots.position, slots.position + 1
-        width = slots.scores.shape[1]
-        logits, state = self.model.decode_step(slots.tokens.index_select(2, now).squeeze(2), slots.state)
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        values = mask_special_tokens(logits.log_softmax(dim=-1, dtype=wide) if self.scored else logits.to(wide))
-        chosen = select_continuations(slots.scores, values) if width > 1 else likeliest(values)
+    def __call__(self, buffers: BeamBuffers) -> BeamBuffers:
+        """The buffers after the next position."""
+        position, length = buffers.position, buffers.position + 1
+        width = buffers.scores.shape[1]
+        logits, state = self.model.decode_step(buffers.tokens.index_select(2, position).squeeze(2), buffers.state)
+        values = mask_special_tokens(log_softmax(logits) if self.scored else _at_least_float32(logits))
+        selection = select_continuations(buffers.scores, values) if width > 1 else select_argmax(values)
 
-        # At its limit a hypothesis can only end: all continuations but one would be forbidden.
-        must_end = (slots.limits == length).unsqueeze(1)
-        forced, order = torch.nan_to_num(
-            slots.scores + values[..., EOS], nan=LOWEST_SCORE, neginf=LOWEST_SCORE
-        ).sort(dim=1, descending=True, stable=True)
-        log_probs = torch.where(must_end, forced, chosen.ended_scores)
-        parents = torch.where(must_end, order, chosen.ended_parents)
+        # At its limit a hypothesis can only end: every continuation other than EOS is forbidden.
+        must_end = (buffers.limits == length).unsqueeze(1)
+        forced, order = to_finite(buffers.scores + values[..., EOS]).sort(dim=1, descending=True, stable=True)
+        finished_scores = torch.where(must_end, forced, selection.finished_scores)
+        finished_parents = torch.where(must_end, order, selection.finished_parents)
 
-        scores = torch.where(must_end, forced, chosen.scores)
-        tokens = _pick(slots.tokens, chosen.parents).index_copy(2, length, chosen.choices.unsqueeze(2))
-        token_log_probs = _continued(slots, chosen.parents, chosen.scores)
-        ended = slots.ended.merge_later(self._ends(slots, log_probs, parents))
+        scores = torch.where(must_end, forced, selection.scores)
+        tokens = select_beams(buffers.tokens, selection.parents).index_copy(
+            2, length, selection.choices.unsqueeze(2)
+        )
+        token_log_probs = _extend_token_log_probs(buffers, selection.parents, selection.scores)
+        finished = buffers.finished.merge_later(self._finish(buffers, finished_scores, finished_parents))
 
         best = scores.amax(dim=1)
-        possible = self.scorer(best.to(ended.scores.dtype), slots.limits.to(ended.scores.dtype))
-        settled = (ended.scores >= possible.unsqueeze(1)).sum(dim=1) >= self.n_best
-        full = (ended.scores > -torch.inf).sum(dim=1) >= width
-        over = settled | full | (slots.limits <= length)
-        # Where everything was impossible to the end, the translation is what the best beam had said.
-        lost = (over & ~slots.done & (ended.scores[:, 0] == -torch.inf)).unsqueeze(1)
-        generated = FinishedBuffers(
-            ended.scores, best.unsqueeze(1), length.expand_as(parents), tokens, token_log_probs
+        stops = self._should_stop(finished, best, length, buffers.limits)
+        # Without a finished hypothesis, because everything was impossible, the best beam is the translation.
+        needs_fallback = stops & ~buffers.done & (finished.scores[:, 0] == -torch.inf)
+        fallback = FinishedBuffers(
+            finished.scores, best.unsqueeze(1), length.expand_as(finished_parents), tokens, token_log_probs
         )
         return BeamBuffers(
-            state.reorder(chosen.parents),
+            state.reorder(selection.parents),
             length,
-            slots.limits,
-            slots.done | over,
+            buffers.limits,
+            buffers.done | stops,
             tokens,
             token_log_probs,
-            scores if width > 1 else slots.scores,
-            FinishedBuffers(
-                *(_where(lost, x, y) for x, y in zip(tree_leaves(generated), tree_leaves(ended), strict=True))
-            ),
+            scores if width > 1 else buffers.scores,
+            fallback.where(needs_fallback, finished),
         )
 
-    def _ends(self, slots: BeamBuffers, log_probs: Tensor, parents: Tensor) -> FinishedBuffers:
-        """Hypotheses `[B, W]` that end here. What the model calls impossible does not count."""
-        length = slots.position + 1
-        counts = (log_probs > LOWEST_SCORE / 2) & ~slots.done.unsqueeze(1)
-        penalised = self.scorer(log_probs.to(slots.ended.scores.dtype), length.to(slots.ended.scores.dtype))
+    def _should_stop(self, finished: FinishedBuffers, best: Tensor, length: Tensor, limits: Tensor) -> Tensor:
+        """As `FinishedHypotheses.should_continue`, negated: `[B]` bool. `best`: `[B]`."""
+        dtype = finished.scores.dtype
+        bound = self.scorer.upper_bound(best.to(dtype), limits.to(dtype))
+        unbeatable = (finished.scores >= bound.unsqueeze(1)).sum(dim=1)
+        count = (finished.scores > -torch.inf).sum(dim=1)
+        stops: Tensor = is_search_complete(
+            unbeatable, count, length, limits, n_best=self.n_best, beam=finished.scores.shape[1]
+        )
+        return stops
+
+    def _finish(self, buffers: BeamBuffers, log_probs: Tensor, parents: Tensor) -> FinishedBuffers:
+        """Hypotheses that end at this position, `[B, W]`; impossible ones have the score -inf."""
+        length, dtype = buffers.position + 1, buffers.finished.scores.dtype
+        is_possible = (log_probs > IMPOSSIBLE_SCORE) & ~buffers.done.unsqueeze(1)
         return FinishedBuffers(
-            penalised.masked_fill(~counts, -torch.inf),
+            self.scorer(log_probs.to(dtype), length.to(dtype)).masked_fill(~is_possible, -torch.inf),
             log_probs,
             length.expand_as(parents),
-            _pick(slots.tokens, parents),
-            _continued(slots, parents, log_probs),
+            select_beams(buffers.tokens, parents),
+            _extend_token_log_probs(buffers, parents, log_probs),
         )
 
 
-def likeliest(values: Tensor) -> Selection:
-    """What greedy search does, of `[B, 1, V]`: of equal tokens the first, and an id before EOS ends, too."""
-    choices = argmax_token(values[:, 0])[1].unsqueeze(1).clamp_min(EOS)  # [B, 1]
-    token_log_probs = torch.nan_to_num(
-        values.gather(2, choices.unsqueeze(2)).squeeze(2), nan=LOWEST_SCORE, neginf=LOWEST_SCORE
-    )
+def select_argmax(values: Tensor) -> Selection:
+    """The `Selection` of greedy search for `[B, 1, V]`. A special token ends the hypothesis, as EOS does."""
+    choices = argmax_single_beam(values).clamp_min(EOS)  # [B, 1]
+    scores = to_finite(values.gather(2, choices.unsqueeze(2)).squeeze(2))
     ends, parents = choices == EOS, torch.zeros_like(choices)
-    return Selection(token_log_probs, parents, choices, token_log_probs.masked_fill(~ends, -torch.inf), parents)
+    return Selection(scores, parents, choices, scores.masked_fill(~ends, -torch.inf), parents)
 
 
 def initial_buffers(state: Any, limits: Tensor, beam: int) -> BeamBuffers:
-    """Slots that have said nothing, with no room yet."""
+    """Buffers of hypotheses without tokens, with capacity 0."""
     count, like = len(limits), next(x for x in tree_leaves(state) if x.is_floating_point())
-    nothing = like.new_empty(count, beam, 0, dtype=torch.promote_types(like.dtype, torch.float32))
-    scores = nothing.new_tensor(TopKSelector().initial_scores(beam)).expand(count, -1)
-    tokens = limits.new_full((count, beam, 1), BOS)
-    lengths = limits.new_zeros(count, beam)
-    none = torch.full((count, beam), -torch.inf, dtype=widest_float(limits.device), device=limits.device)
-    ended = FinishedBuffers(none, torch.zeros_like(scores), lengths, tokens, nothing)
+    token_log_probs = like.new_empty(count, beam, 0, dtype=torch.promote_types(like.dtype, torch.float32))
+    scores = token_log_probs.new_tensor(TopKSelector().initial_scores(beam)).expand(count, -1)
+    tokens = initial_tokens(limits, beam)
+    empty = torch.full((count, beam), -torch.inf, dtype=widest_float(limits.device), device=limits.device)
+    finished = FinishedBuffers(
+        empty, torch.zeros_like(scores), limits.new_zeros(count, beam), tokens, token_log_probs
+    )
     done = torch.zeros_like(limits, dtype=torch.bool)
-    return BeamBuffers(state, limits.new_zeros(1), limits, done, tokens, nothing, scores, ended)
+    return BeamBuffers(state, limits.new_zeros(1), limits, done, tokens, token_log_probs, scores, finished)
 
 
 def select_rows(rows: Tensor, x: Tensor) -> Tensor:
@@ -193,17 +212,11 @@ def select_rows(rows: Tensor, x: Tensor) -> Tensor:
     return x.index_select(0, rows)
 
 
-def _pick(x: Tensor, order: Tensor) -> Tensor:
-    """`[B, W, ...]` and places `[B, W']` -> `[B, W', ...]`."""
-    return x.gather(1, order if x.ndim == 2 else order.unsqueeze(2).expand(-1, -1, x.shape[2]))
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _continued(slots: BeamBuffers, parents: Tensor, log_probs: Tensor) -> Tensor:
-    """The gains `[B, W, T]` of beams continued to these sums."""
-    last = log_probs - slots.scores.gather(1, parents)
-    return _pick(slots.token_log_probs, parents).index_copy(2, slots.position, last.unsqueeze(2))
-
-
-def _where(rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """x where `[B, 1]`, else y."""
-    return torch.where(rows if y.ndim == 2 else rows.unsqueeze(2), x, y)
+def _extend_token_log_probs(buffers: BeamBuffers, parents: Tensor, log_probs: Tensor) -> Tensor:
+    """`token_log_probs` `[B, W, T]` of the beams `parents`, extended to the sums `log_probs` `[B, W]`."""
+    last = log_probs - select_beams(buffers.scores, parents)
+    return select_beams(buffers.token_log_probs, parents).index_copy(2, buffers.position, last.unsqueeze(2))

@@ -1,0 +1,139 @@
+"""Every command in the README and in docs/ is run, word for word."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, load_script, toy_pairs, write_pairs
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+TESTED_ELSEWHERE = {
+    "scripts/": "tests/scripts, and the quickstart below",
+    ".ci/run": "CI itself",
+    ". .venv/bin/activate": "the environment of these tests",
+    "torchrun ": "tests/training/test_distributed.py",
+    "git ": "not a command of this project",
+    "#SBATCH ": "needs a Slurm cluster",
+    "head=$(scontrol ": "needs a Slurm cluster",
+    "srun ": "needs a Slurm cluster",
+    "for a in rnn tcn gat; ": "trains for an hour; tests/scripts/test_compare_architectures.py does it in small",
+}
+FRESH = ("README.md", "docs/training.md")
+"""Pages that go on with the run that they train; the others use one that has learned something."""
+BUDGET = 12
+"""Updates of a training here: the words of the docs stay, the budget shrinks."""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def commands(page: str) -> list[str]:
+    """The commands of a page that are run here."""
+    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").rstrip().split("\n")]
+    return [line for line in lines if line.strip() and not line.startswith(tuple(TESTED_ELSEWHERE))]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, toy_run: Path) -> Path:
+    """A folder with the files that the docs speak of."""
+    for name, count in (("my", 300), ("valid", 20), ("test", 10)):
+        write_pairs(tmp_path, name, toy_pairs(count, seed=count))
+    shutil.copy(tmp_path / "test.en", tmp_path / "new.en")
+    shutil.copy(tmp_path / "test.de", tmp_path / "translations.de")
+    (tmp_path / "terms.tsv").write_text("house\tHaus\n")
+    (tmp_path / "avoid.txt").write_text("Pferd\n")
+    (tmp_path / "starts.txt").write_text("heute\n" + "\n" * 9)
+    shutil.copytree(toy_run, tmp_path / "runs/mine", symlinks=True)
+    return tmp_path
+
+
+def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a shell whose `transformer-cli train` stops early, and whose pictures of commands are small."""
+    program = Path(sys.executable).parent / "transformer-cli"
+    (desk / "bin").mkdir(exist_ok=True)
+    (desk / "bin/transformer-cli").write_text(
+        f'#!/bin/sh\nif [ "$1" = train ]; then exec {program} "$@" --max-steps {BUDGET}; '
+        f'else exec {program} "$@"; fi\n'
+    )
+    (desk / "bin/transformer-cli").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{desk / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(["bash", "-euc", command], cwd=desk, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+def test_every_command_of_a_page_works(page: str, desk: Path) -> None:
+    trained = desk / "runs/mine"
+    if page in FRESH:
+        shutil.rmtree(trained)
+    for command in commands(page):
+        aside = command.startswith("transformer-cli train ") and trained.exists() and page not in FRESH
+        if aside:
+            trained.rename(desk / "aside")
+        done = run(command, desk)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        if aside:
+            shutil.rmtree(trained, ignore_errors=True)
+            (desk / "aside").rename(trained)
+    for program in blocks(page, "python"):
+        done = subprocess.run([sys.executable, "-c", program], cwd=desk, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+def test_two_commands_are_the_first_screen() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = blocks("README.md", "sh")[0]
+    words = [line.split("#")[0].strip() for line in first.strip().split("\n")]
+    assert words == ["scripts/quickstart", "scripts/check"]
+    assert readme.index(first) < 1500
+    for command in words:
+        assert os.access(ROOT / command, os.X_OK)
+    assert "scripts/check" in (ROOT / ".ci/run").read_text()
+
+
+def test_links_and_pictures_exist() -> None:
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            assert "://" in target or ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_files_named_in_the_docs_exist() -> None:
+    """Paths in backticks that begin with a folder of the project."""
+    for page in PAGES:
+        if page == "docs/log.md":  # history
+            continue
+        for path in re.findall(
+            r"`((?:transformer_cli|tests|scripts|configs|docs)/[\w./-]*)", (ROOT / page).read_text()
+        ):
+            assert (ROOT / path).exists(), f"{page}: {path}"
+
+
+def test_the_reference_is_up_to_date() -> None:
+    generator = load_script("generate_reference")
+    assert generator.REFERENCE.read_text(encoding="utf-8") == generator.reference(), (
+        "run scripts/generate_reference.py"
+    )
+
+
+@pytest.mark.slow
+def test_quickstart_reaches_its_bound(tmp_path: Path) -> None:
+    """The real command, from another folder; then once more. On a busy machine it may take its time here."""
+    command = [str(ROOT / "scripts/quickstart"), str(tmp_path / "run"), "--max-minutes", "40"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=3000)
+    output = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    bleu = float(re.findall(r"^BLEU ([\d.]+)", output, re.MULTILINE)[0])
+    assert bleu >= 90, output
+    assert "With your own text" in output
+    again = subprocess.run(command, cwd="/", capture_output=True, timeout=300)
+    assert again.returncode == 0 and b"resuming from" in again.stderr
+    assert f"BLEU {bleu:.2f}" in again.stdout.decode()

@@ -1,0 +1,168 @@
+"""Command-line options: those that commands share, those of `translate`, and those generated from the schema."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from transformer_cli.options import Option, Section, options_of
+from transformer_cli.schema import CONSTRAINTS
+
+INPUT, OUTPUT, MODEL = "Input", "Output", "Model and device"
+"""Panels of the help screen, in addition to those of `schema`."""
+
+
+def value(flag: str, metavar: str, help: str, panel: str | None = None, **more: Any) -> Any:
+    """An option with a value."""
+    return typer.Option(flag, metavar=metavar, help=help, rich_help_panel=panel, show_default=False, **more)
+
+
+def switch(flag: str, help: str, panel: str | None = None) -> Any:
+    """An option without a value."""
+    return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
+Checkpoint = Annotated[
+    str, value("--checkpoint", "NAME", "best (default), last, average, or the directory name of a step.", MODEL)
+]
+Device = Annotated[str, value("--device", "NAME", "auto (default), cpu, cuda or mps.", MODEL)]
+Json = Annotated[bool, switch("--json", "Print the result as JSON.")]
+StrictUtf8 = Annotated[
+    bool, switch("--strict-utf8", "Refuse text that is not UTF-8 instead of replacing bytes.", INPUT)
+]
+Ensemble = Annotated[
+    list[str] | None,
+    value(
+        "--ensemble",
+        "RUN@NAME",
+        "Another model with the same vocabularies, averaged with the first; @NAME, a checkpoint, is optional. "
+        "Repeatable.",
+        MODEL,
+    ),
+]
+Format = Annotated[
+    str,
+    value(
+        "--format",
+        "text|jsonl",
+        "text (default), or jsonl: source, translation, score, token_log_probs, status and seconds of each line.",
+        OUTPUT,
+    ),
+]
+NBest = Annotated[
+    int,
+    value(
+        "--n-best",
+        "N",
+        "The N best distinct translations of each line; as text: 'line number from 0 ||| text ||| score'.",
+        OUTPUT,
+        min=1,
+    ),
+]
+Alignments = Annotated[
+    Path | None,
+    value("--alignments", "FILE", "Write word alignments, from attention, in Pharaoh format.", OUTPUT),
+]
+Prefix = Annotated[
+    Path | None,
+    value(
+        "--prefix",
+        "FILE",
+        "The beginning of each translation, line by line; a blank line leaves it free.",
+        CONSTRAINTS,
+    ),
+]
+Terms = Annotated[
+    Path | None,
+    value(
+        "--terms",
+        "FILE",
+        "Terminology, lines of 'source TAB target': where the source term occurs, the translation contains the "
+        "target term. Requires a beam.",
+        CONSTRAINTS,
+    ),
+]
+Avoid = Annotated[
+    Path | None,
+    value(
+        "--avoid",
+        "FILE",
+        "Phrases, one per line, that no translation contains as words or at the beginning of a word.",
+        CONSTRAINTS,
+    ),
+]
+CheckInvariance = Annotated[
+    bool,
+    switch(
+        "--check-invariance",
+        "Instead of translating, measure on INPUT whether batches change any translation.",
+        INPUT,
+    ),
+]
+
+
+PLACEHOLDERS = {int: "N", float: "X", str: "TEXT", bool: ""}
+"""What stands for a value of each type on the help screen."""
+
+
+def examples(*commands: str) -> str:
+    """The epilog of a help screen."""
+    return "\n".join(["[bold]Examples[/bold]", *(f"[dim]$[/dim] {command}" for command in commands)])
+
+
+def schema_options(
+    section: type[Section], *names: str, defaults: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: give a command an option for each of these keys of a section.
+
+    Name, type, range and help text of the options come from the declarations in `schema`. The command receives
+    the values given by the user as its parameter `overrides`, a dictionary by key; on the help screen the options
+    appear in the place of that parameter.
+
+    Args:
+        defaults: show the defaults of the schema; False where the command has its own.
+    """
+    options = [option for option in options_of(section) if option.name in names]
+    assert {option.name for option in options} == set(names), "a key that the section does not have"
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            if parameter.name == "overrides":
+                parameters += [_parameter(option, show_default=defaults) for option in options]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @functools.wraps(command)
+        def with_overrides(**arguments: Any) -> None:
+            given = {name: arguments.pop(name) for name in names}
+            command(**arguments, overrides={name: value for name, value in given.items() if value is not None})
+
+        with_overrides.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        with_overrides.__annotations__ = {p.name: p.annotation for p in parameters}
+        return with_overrides
+
+    return decorate
+
+
+def _parameter(option: Option, *, show_default: bool) -> inspect.Parameter:
+    """A keyword parameter as Typer reads it; None = not given."""
+    facts = [f"default {option.default_text}"] if show_default and option.type is not bool else []
+    if {"ge", "le"} <= set(option.bounds):
+        facts.append(option.range)
+    declaration = typer.Option(
+        option.flag,
+        metavar="|".join(option.choices) or PLACEHOLDERS[option.type],
+        help=f"{option.help} [dim]({'; '.join(facts)})[/dim]" if facts else option.help,
+        rich_help_panel=option.panel or None,
+        show_default=False,
+    )
+    annotation: Any = Annotated[option.type | None, declaration]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -1,0 +1,89 @@
+"""The result of translating a line, and how it is assembled from the results of its segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformer_cli.decoding.alignment import offset_links
+from transformer_cli.decoding.search.hypothesis import Hypothesis
+from transformer_cli.decoding.segments import Segment
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One of the n best translations of a line. `score` as in `Translation`."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One line of output.
+
+    Attributes:
+        text: the translation.
+        score: length-normalized log-probability; the mean over the segments of a split line, 0 for
+            an empty one.
+        status: `ok`, `empty` (the line is blank), `split` (translated sentence by sentence) or
+            `cut` (a sentence longer than the model accepts was cut in the middle).
+        token_log_probs: log-probability of each token of the translation and of EOS.
+        alternatives: the n best translations with distinct texts, best first, starting with this
+            one.
+        links: word alignment (source word, target word) if requested.
+        seconds: time of the batches that were searched together with this line, divided by their
+            sentences.
+    """
+
+    text: str
+    score: float
+    status: str
+    token_log_probs: list[float] = field(default_factory=list)
+    alternatives: list[Alternative] = field(default_factory=list)
+    links: list[tuple[int, int]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The result of search for one source: hypotheses, best first, and the seconds that search took."""
+
+    hypotheses: list[Hypothesis]
+    seconds: float
+
+    @property
+    def best(self) -> Hypothesis:
+        return self.hypotheses[0]
+
+
+@dataclass(frozen=True)
+class SegmentTranslation:
+    """The translation of one segment of a line. `text`, `links`: of its best hypothesis."""
+
+    segment: Segment
+    result: SearchResult
+    text: str
+    links: list[tuple[int, int]]
+
+
+def join_segments(segments: Sequence[SegmentTranslation], alternatives: Sequence[Alternative] = ()) -> Translation:
+    """The translation of a line, from those of its segments; a blank line has none.
+
+    `alternatives`: the n best translations of the line. Default: the translation itself.
+    """
+    if not segments:
+        return Translation("", 0.0, "empty", alternatives=[Alternative("", 0.0)])
+    best = [s.result.best for s in segments]
+    score = sum(h.score for h in best) / len(best)
+    text = " ".join(s.text.strip() for s in segments)
+    is_cut = any(s.segment.is_truncated for s in segments)
+    return Translation(
+        text,
+        score,
+        "cut" if is_cut else "ok" if len(segments) == 1 else "split",
+        [p for h in best for p in h.token_log_probs],
+        list(alternatives) or [Alternative(text, score)],
+        offset_links([s.links for s in segments], [s.segment.text for s in segments], [s.text for s in segments]),
+        sum(s.result.seconds for s in segments),
+    )
