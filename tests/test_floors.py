@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from conftest import ROOT
@@ -51,6 +52,15 @@ def test_every_room_has_a_floor() -> None:
 def test_imports_go_down() -> None:
     up = [(str(path), to) for path, room, to in imports() if FLOORS[to] > FLOORS[room]]
     assert not up
+
+
+def test_imports_inside_decoding_go_down() -> None:
+    """Constraints and execution know search, and not each other; what is on top joins them."""
+    floors = {"search": 0, "constraints": 1, "execution": 1}
+    for path in (PACKAGE / "decoding").rglob("*.py"):
+        own = path.parent.name
+        for part in re.findall(r"transformer_cli\.decoding\.(\w+)", path.read_text(encoding="utf-8")):
+            assert own == "decoding" or part == own or floors.get(part, 2) < floors[own], f"{path}: {part}"
 
 
 def test_neighbours_that_do_not_meet() -> None:

@@ -64,11 +64,11 @@ def test_a_bundle_needs_nothing_but_itself(toy: Path, toy_run: Path, tmp_path: P
     )
 
 
-def test_readme_commands_and_example(toy_run: Path, tmp_path: Path) -> None:
-    """The section "Deploying", word for word."""
+def test_commands_and_example_of_the_guide(toy_run: Path, tmp_path: Path) -> None:
+    """docs/deploying.md, word for word."""
     pytest.importorskip("ctranslate2")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Deploying")[1].split("\n## ")[0]
-    (shell,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    section = (ROOT / "docs/deploying.md").read_text(encoding="utf-8")
+    shell = "".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
     (python,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert python.count("\n") == 7
     (tmp_path / "runs").mkdir()

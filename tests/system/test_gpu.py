@@ -13,9 +13,9 @@ from transformer_cli.artifacts.loading import load_model
 from transformer_cli.batch import EOS, BatchPlan, Sentences, collate, collate_sentences
 from transformer_cli.config import load_config
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
+from transformer_cli.decoding.execution.static_search import StaticSearch
 from transformer_cli.decoding.search.base import run_to_end
 from transformer_cli.decoding.search.beam import beam_search
-from transformer_cli.decoding.search.static import StaticSearch
 from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.layout import Layout
 from transformer_cli.models.registry import build_model

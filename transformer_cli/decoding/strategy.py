@@ -22,6 +22,7 @@ from transformer_cli.decoding.constraints.rules import (
     TargetPrefix,
 )
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
+from transformer_cli.decoding.execution.static_search import StaticSearch
 from transformer_cli.decoding.search.base import Rule, Search, Selector, StepModel
 from transformer_cli.decoding.search.beam import BeamSearch, TopKSelector
 from transformer_cli.decoding.search.diverse import DiverseGroups
@@ -29,7 +30,6 @@ from transformer_cli.decoding.search.greedy import GreedySearch
 from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
 from transformer_cli.decoding.search.mbr import select_minimum_risk
 from transformer_cli.decoding.search.sampling import Sampler, SampleSearch, uniforms
-from transformer_cli.decoding.search.static import StaticSearch
 from transformer_cli.schema import DecodingConfig
 
 NO_TOKENS: TokenIds = np.empty(0, dtype=np.int64)

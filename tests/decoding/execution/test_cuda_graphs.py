@@ -1,4 +1,4 @@
-"""Buckets double; asynchronous results are copies. `search/test_static.py` tests graphs and their pool."""
+"""Buckets double; asynchronous results are copies. `test_static_search.py` tests graphs and their pool."""
 
 from __future__ import annotations
 

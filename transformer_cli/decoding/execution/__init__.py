@@ -1,1 +1,1 @@
-"""How searches are run: merged batches, workers, CUDA graphs, shortlists, int8 argmax."""
+"""How searches are run: merged batches, workers, static shapes and CUDA graphs, shortlists, int8 argmax."""

@@ -22,19 +22,19 @@ import torch
 from torch import Tensor
 
 from transformer_cli.decoding.execution.cuda_graphs import AsyncResult, GraphPool, bucket_size
+from transformer_cli.decoding.execution.static_step import (
+    BeamBuffers,
+    FinishedBuffers,
+    StaticStep,
+    initial_buffers,
+    select_rows,
+)
 from transformer_cli.decoding.search.base import Search, StepModel
 from transformer_cli.decoding.search.hypothesis import (
     Hypothesis,
     Scorer,
     build_hypothesis,
     remove_special_tokens,
-)
-from transformer_cli.decoding.search.static_step import (
-    BeamBuffers,
-    FinishedBuffers,
-    StaticStep,
-    initial_buffers,
-    select_rows,
 )
 from transformer_cli.tree import tree_leaves, tree_map
 

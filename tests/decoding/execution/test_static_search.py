@@ -13,15 +13,15 @@ from torch import Tensor
 
 from transformer_cli.batch import EOS, collate_sentences
 from transformer_cli.decoding.execution import cuda_graphs
+from transformer_cli.decoding.execution import static_search as static
 from transformer_cli.decoding.execution.cuda_graphs import GraphBucket, GraphPool
-from transformer_cli.decoding.search import static
+from transformer_cli.decoding.execution.static_search import StaticSearch
+from transformer_cli.decoding.execution.static_step import StaticStep, initial_buffers
 from transformer_cli.decoding.search.base import run_to_end
 from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.decoding.search.ensemble import Ensemble
 from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
-from transformer_cli.decoding.search.static import StaticSearch
-from transformer_cli.decoding.search.static_step import StaticStep, initial_buffers
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import ModelConfig
