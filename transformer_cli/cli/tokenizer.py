@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.options import examples, schema_options
+from transformer_cli.cli.options import examples, schema_options, switch
 from transformer_cli.cli.terminal import exit_on_signal, notify
 from transformer_cli.schema import TokenizerConfig
 
@@ -34,7 +34,7 @@ def train(
     ],
     overrides: dict[str, Any],
     no_byte_fallback: Annotated[
-        bool, typer.Option("--no-byte-fallback", help="Map unknown characters to <unk> instead of bytes.")
+        bool, switch("--no-byte-fallback", "Map unknown characters to <unk> instead of bytes.")
     ] = False,
 ) -> None:
     """Learn a SentencePiece vocabulary from one or more text files."""
