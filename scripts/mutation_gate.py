@@ -149,6 +149,27 @@ MUTATIONS = [
         "_unequal_lengths_error(src_path",
         "tests/data/test_corpus.py",
     ),
+    Mutation(
+        "the manifest must list the weights",
+        "training/checkpoint.py",
+        "assert {MODEL, STATE} <= set(files)",
+        "assert True",
+        "tests/test_untrusted.py",
+    ),
+    Mutation(
+        "directories of a run are not links",
+        "artifacts/run_directory.py",
+        "            if directory.is_symlink():",
+        "            if False:",
+        "tests/test_untrusted.py",
+    ),
+    Mutation(
+        "links are not read as files",
+        "untrusted.py",
+        "    if path.is_symlink():",
+        "    if False:",
+        "tests/test_untrusted.py",
+    ),
 ]
 
 

@@ -19,6 +19,8 @@ from ruamel.yaml.error import YAMLError
 from transformer_cli.errors import ConfigError
 from transformer_cli.schema import Config
 
+MAX_YAML_NODES = 10_000
+"""Limit of keys and values after the expansion of aliases, of which a few lines can make billions."""
 MAX_CONFIG_BYTES = 1 << 20
 """Size limit of a configuration file; a real one has a few kilobytes."""
 
@@ -92,7 +94,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        reader = YAML(typ="safe", pure=True)
+        if _expanded_nodes(reader.compose(text), {}) > MAX_YAML_NODES:
+            raise ConfigError(f"{origin}: has more than {MAX_YAML_NODES:,} values; not a configuration")
+        values = reader.load(text)
     except (YAMLError, ValueError, RecursionError) as error:
         # After a blank line, ruamel's message has advice on its own API.
         message = " ".join(str(error).split("\n\n")[0].replace('in "<unicode string>", ', "").split())
@@ -102,6 +107,18 @@ def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{origin}: expected sections such as 'model:', found {type(values).__name__}")
     return values
+
+
+def _expanded_nodes(node: Any, sizes: dict[int, int]) -> int:
+    """The number of nodes with every alias written out. `sizes`: those of the nodes counted so far, by `id`."""
+    if node is None:
+        return 0
+    if id(node) not in sizes:
+        sizes[id(node)] = MAX_YAML_NODES + 1  # what an alias inside its own anchor finds: it has no end
+        children = node.value if isinstance(node.value, list) else []
+        parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        sizes[id(node)] = 1 + sum(_expanded_nodes(part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

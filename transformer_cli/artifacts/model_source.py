@@ -86,6 +86,7 @@ class RunSource:
         """
         run = RunDirectory(path)
         config = run.load_config()
+        run.require_own_directories()
         directory = run.checkpoints / checkpoint
         if Path(checkpoint).name != checkpoint or not directory.is_dir():
             available = sorted(p.name for p in run.checkpoints.glob("*")) if run.checkpoints.is_dir() else []
@@ -96,6 +97,8 @@ class RunSource:
                 else "train it first: transformer-cli train",
             )
         directory = directory.resolve()
+        if directory.parent != run.checkpoints.resolve():
+            raise CheckpointError(f"{path}: checkpoint '{checkpoint}' is a link to a place outside of the run")
         manifest = verify_checkpoint(directory)
         vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         check_identity(directory, manifest, {"tokenizer": vocabularies.hash, "model": hash_architecture(config)})

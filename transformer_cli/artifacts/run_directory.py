@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformer_cli import durable
-from transformer_cli.config import dump_config, flatten_config, load_config
+from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, flatten_config, parse_config
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError, ConfigError, DiskError
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import MANIFEST
+from transformer_cli.untrusted import read_bounded
 
 CHANGEABLE_KEYS = (
     "training.max_steps",
@@ -102,7 +103,20 @@ class RunDirectory:
             if self.path.parent.name == "checkpoints" and enclosing.exists:
                 hint = f"give the run and the checkpoint: {enclosing.path} --checkpoint {self.path.name}"
             raise CheckpointError(f"{self.path}: {what}", hint=hint)
-        return load_config(self.config)
+        try:
+            text = read_bounded(self.config, MAX_CONFIG_BYTES).decode("utf-8", errors="replace")
+        except OSError as error:
+            raise CheckpointError(f"{self.config}: cannot be read: {error.strerror}") from None
+        return parse_config(text, str(self.config))
+
+    def require_own_directories(self) -> None:
+        """Raises: CheckpointError if a directory of the run is a link, so that files elsewhere would change."""
+        for directory in (self.data, self.checkpoints, self.samples, self.evaluation):
+            if directory.is_symlink():
+                raise CheckpointError(
+                    f"{directory}: is a link; a run directory contains its own files",
+                    hint="to store a run elsewhere, link the whole run directory",
+                )
 
     def require_run_or_empty(self) -> None:
         """Raises: CheckpointError if the path has anything other than a run; it is not modified."""
@@ -140,8 +154,10 @@ class RunDirectory:
             DiskError: the directory is not writable.
         """
         durable.make_directory(self.path)
+        self.require_own_directories()
         try:
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(self.path / ".lock", flags, 0o644)
         except OSError as error:
             raise DiskError(f"{self.path}: cannot be written: {error.strerror}") from None
         try:
@@ -177,8 +193,8 @@ class Vocabularies:
     def load(run: RunDirectory, *, joint: bool) -> Vocabularies:
         """Raises: CheckpointError."""
         src, tgt = run.tokenizer_paths(joint=joint)
-        first = Tokenizer.load(src)
-        return Vocabularies(first, first if joint else Tokenizer.load(tgt))
+        first = Tokenizer.load(src, follow_links=False)
+        return Vocabularies(first, first if joint else Tokenizer.load(tgt, follow_links=False))
 
     def save(self, run: RunDirectory) -> None:
         joint = self.src is self.tgt

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transformer_cli import durable
 from transformer_cli.batch import EOS, TokenIds
 from transformer_cli.data.store import EncodedCorpus
+from transformer_cli.untrusted import require_regular
 
 ENTRIES = 20_000_000
 """Maximum number of token pairs that are counted; of a larger corpus only every n-th sentence is used."""
@@ -96,7 +97,10 @@ def save_lexicon(lexicon: Lexicon, directory: Path, key: str) -> None:
 def load_lexicon(directory: Path, key: str, *, joint: bool, tgt_vocab: int) -> Lexicon | None:
     """Read a lexicon; None if there is none, it was built from other inputs, or it is damaged."""
     try:
+        require_regular(directory / FILE)
         with np.load(directory / FILE, allow_pickle=False) as arrays:
+            if any(member.compress_type for member in arrays.zip.infolist()):  # it could expand without limit
+                return None
             if str(arrays["key"]) != key:
                 return None
             table, frequent = arrays["table"], arrays["frequent"]

@@ -20,8 +20,10 @@ from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError
 from transformer_cli.schema import DataConfig
+from transformer_cli.untrusted import read_bounded, require_regular
 
 INDEX = "STORE.json"
+MAX_INDEX_BYTES = 1 << 20
 PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
 
 
@@ -115,12 +117,13 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         CheckpointError: the store matches `key` but is damaged.
     """
     try:
-        index = json.loads(index_path(directory, name).read_text(encoding="utf-8"))
+        index = json.loads(read_bounded(index_path(directory, name), MAX_INDEX_BYTES))
         if key is not None and index["key"] != key:
             return None
         files = [f"{name}.{part}.npy" for part in PARTS]
         files = [file for file in files if key is not None or file in index["sha256"]]
         for file in files:
+            require_regular(directory / file)
             if durable.sha256_file(directory / file) != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")
         left_out = {str(reason): int(count) for reason, count in index["left_out"].items()}

@@ -19,6 +19,7 @@ from transformer_cli.batch import BOS, EOS, PAD, UNK, TokenIds
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.schema import TokenizerConfig
+from transformer_cli.untrusted import read_bounded
 
 TRAINING_LINES = 2_000_000
 """Maximum number of lines that SentencePiece samples; more cost memory and hardly change the vocabulary."""
@@ -54,12 +55,11 @@ class Tokenizer:
             )
 
     @staticmethod
-    def load(path: Path) -> Tokenizer:
+    def load(path: Path, *, follow_links: bool = True) -> Tokenizer:
         """Read a model file. Raises: CheckpointError if it is missing or not a usable SentencePiece model."""
         try:
-            if path.stat().st_size > MAX_MODEL_BYTES:
-                raise CheckpointError(f"{path}: larger than {MAX_MODEL_BYTES} bytes; not a tokenizer")
-            return Tokenizer(path.read_bytes(), str(path))
+            content = read_bounded(path.resolve() if follow_links else path, MAX_MODEL_BYTES)
+            return Tokenizer(content, str(path))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
 

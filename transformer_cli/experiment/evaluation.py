@@ -21,6 +21,10 @@ from transformer_cli.data.text import Notify, encode_lines
 from transformer_cli.errors import DataError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
 from transformer_cli.runtime import select_device, tune_process
+from transformer_cli.untrusted import read_bounded
+
+MAX_RESULT_BYTES = 1 << 20
+"""Limit for the results of an earlier evaluation."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def _file_stem(request: EvaluationRequest, beam: int) -> str:
 def _default_output(directory: Path, stem: str, files: Mapping[str, Any]) -> Path:
     """The file for translations. Results of another text with the same name are not overwritten."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        existing = json.loads((directory / f"{stem}.json").read_text(encoding="utf-8"))
+        existing = json.loads(read_bounded(directory / f"{stem}.json", MAX_RESULT_BYTES))
         key = "text" if "text" in existing else "source"  # earlier versions did not write the hash of the text
         if existing[key] != files[key]:
             stem = f"{stem}.{files['text'][:8]}"

@@ -28,6 +28,7 @@ from transformer_cli import __version__, durable
 from transformer_cli.durable import OPS, FileOps
 from transformer_cli.errors import CheckpointError
 from transformer_cli.training.state import Progress, TrainState
+from transformer_cli.untrusted import read_bounded
 
 FORMAT = 1
 """Version of the checkpoint format."""
@@ -38,6 +39,8 @@ MODEL, OPTIMIZER, STATE, MANIFEST = (
     "MANIFEST.json",
 )
 VALIDATED = "state.validated.json"
+MAX_JSON_BYTES = 1 << 20
+"""Limit for a manifest or state."""
 STEP_NAME = re.compile(r"step_\d{9}")
 BEST, LAST, AVERAGE = "best", "last", "average"
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -95,7 +98,7 @@ class CheckpointStore:
         """All checkpoint directories, oldest first, without verifying them."""
         if not self.directory.is_dir():
             return []
-        return sorted(p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
+        return sorted(p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name) and not p.is_symlink())
 
     def newest_intact(self) -> tuple[Path | None, list[str]]:
         """Find the newest checkpoint that passes verification.
@@ -200,11 +203,12 @@ def file_record(content: bytes) -> dict[str, Any]:
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read the manifest of a checkpoint. Raises: CheckpointError if missing, damaged or of another format."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_bounded(path / MANIFEST, MAX_JSON_BYTES))
         version, files = manifest["format"], manifest["files"]
         valid_names = all(Path(name).name == name for name in files)
         valid_records = all(type(f["bytes"]) is int and type(f["sha256"]) is str for f in files.values())
         assert isinstance(manifest["identity"], dict) and valid_names and valid_records
+        assert {MODEL, STATE} <= set(files)  # a file that is not listed would be read unverified
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read {MANIFEST}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
@@ -268,7 +272,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read the JSON state of a verified checkpoint. Raises: CheckpointError."""
     file = path / (VALIDATED if VALIDATED in read_manifest(path)["files"] else STATE)
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json.loads(read_bounded(file, MAX_JSON_BYTES)))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file}: cannot be read: {error}") from None
 

@@ -11,7 +11,8 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from transformer_cli import durable
-from transformer_cli.errors import DiskError
+from transformer_cli.errors import CheckpointError, DiskError
+from transformer_cli.untrusted import require_regular
 
 
 class MetricsLog:
@@ -53,8 +54,12 @@ class MetricsLog:
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The valid lines of a metrics file; a line truncated by a crash is skipped."""
-    if path.exists():
+    """The valid lines of a metrics file; a line truncated by a crash is skipped. Raises: CheckpointError."""
+    if path.exists() or path.is_symlink():
+        try:
+            require_regular(path)
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror}") from None
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 value = json.loads(line)

@@ -1,0 +1,41 @@
+"""Reading files that somebody else may have made: regular files only, of bounded size.
+
+A FIFO would block for ever, a device such as /dev/zero has no end, and a link may lead anywhere. Errors are
+OSErrors whose `strerror` says what is wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most this size. Raises: OSError; also for a link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | _no_follow(path))
+    with os.fdopen(descriptor, "rb") as stream:
+        _require_regular(os.fstat(descriptor), path)
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
+    return content
+
+
+def require_regular(path: Path) -> None:
+    """Check that a path is a regular file, and not a link. Raises: OSError."""
+    _no_follow(path)
+    _require_regular(path.stat(), path)
+
+
+def _no_follow(path: Path) -> int:
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, not a regular file", str(path))
+    return getattr(os, "O_NOFOLLOW", 0)
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "is a directory" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
+        raise OSError(errno.EINVAL, kind, str(path))
