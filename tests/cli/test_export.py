@@ -70,7 +70,7 @@ def test_commands_and_example_of_the_guide(toy_run: Path, tmp_path: Path) -> Non
     section = (ROOT / "docs/deploying.md").read_text(encoding="utf-8")
     shell = "".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
     (python,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert python.count("\n") == 7
+    assert python.count("\n") == 9
     (tmp_path / "runs").mkdir()
     shutil.copytree(toy_run, tmp_path / "runs/mine", symlinks=True)
     (tmp_path / "new.en").write_text("The cat sees the book now.\n")
