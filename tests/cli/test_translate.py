@@ -139,6 +139,44 @@ def test_alignments(toy_run: Path, tmp_path: Path) -> None:
     assert objects("translate", toy_run, "--alignments", out)[0]["alignment"]
 
 
+SHARDED: dict[str, list[object]] = {
+    "text": [],
+    "n-best": ["--n-best", 2],
+    "sample": ["--sample", "--temperature", 2.5],
+    "jsonl": ["--format", "jsonl"],
+    "prefix": ["--prefix", "starts"],
+    "alignments": ["--alignments", "links"],
+}
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_shards_concatenate_to_the_whole(name: str, toy_run: Path, toy: Path, tmp_path: Path) -> None:
+    source = tmp_path / "new.en"
+    shutil.copyfile(toy / "test.en", source)
+    (tmp_path / "starts").write_text("Heute\n" * source.read_text().count("\n"))
+    options = [tmp_path / o if o in ("starts", "links") else o for o in SHARDED[name]]
+
+    def outputs(*shard: object) -> tuple[list[object], list[str]]:
+        lines: list[object] = list(said("translate", toy_run, source, *options, *shard))
+        if name == "jsonl":
+            lines = [{**json.loads(str(line)), "seconds": None} for line in lines]
+        links = (tmp_path / "links").read_text().splitlines() if name == "alignments" else []
+        return lines, links
+
+    whole = outputs()
+    parts = [outputs("--shard", f"{index}/3") for index in (1, 2, 3)]
+    assert whole[0] == [line for lines, _ in parts for line in lines]
+    assert whole[1] == [line for _, links in parts for line in links]
+    assert all(part[0] for part in parts)
+
+
+def test_a_shard_may_be_empty(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "two").write_text("A cat.\nA bird.\n")
+    assert [len(said("translate", toy_run, tmp_path / "two", "--shard", f"{k}/4")) for k in (1, 2, 3, 4)] == [
+        0, 1, 0, 1,
+    ]  # fmt: skip
+
+
 def test_one_line_is_enough_for_check_invariance(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("\nThe cat sees the house today.\n")
     assert cli("translate", toy_run, tmp_path / "one", "--check-invariance").returncode == 0
@@ -287,6 +325,12 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
     "invariance of samples": (
         2, "number of its line",
         lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--sample"],
+    ),
+    "no shard": (2, "K/N", lambda run, tmp: ["translate", run, tmp / "words", "--shard", "0/4"]),
+    "shard of stdin": (2, "needs INPUT to be a file", lambda run, tmp: ["translate", run, "--shard", "1/4"]),
+    "invariance of a shard": (
+        2, "exclude each other",
+        lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--shard", "1/1"],
     ),
     "output is a directory": (5, "is a directory", lambda run, tmp: ["translate", run, "-o", tmp]),
     "prefix unsayable": (3, "not in the vocabulary", lambda run, tmp: ["translate", run, "--prefix", tmp / "chinese"]),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_cli.data.text import LineReport, encode_lines, iter_lines, read_lines, read_text
+from transformer_cli.data.text import LineReport, encode_lines, iter_lines, read_lines, read_text, stream_lines
 from transformer_cli.errors import DataError
 
 
@@ -84,3 +84,11 @@ def test_read_text_reports_repairs_and_rejects_binary_files(tmp_path: Path) -> N
     (tmp_path / "text.gz").write_bytes(gzip.compress(b"ok\n" * 50, mtime=0))
     with pytest.raises(DataError, match="is compressed by gzip"):
         read_text(tmp_path / "text.gz", messages.append)
+
+
+def test_a_file_is_streamed_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"a\n" + b"\xff\n" * 100_000)
+    report = LineReport()
+    lines = stream_lines(tmp_path / "text", report)
+    assert next(lines) == "a" and report.lines < 100_000
+    assert sum(1 for _ in lines) == 100_000 == report.bad_utf8 and report.lines == 100_001

@@ -36,6 +36,15 @@ Json = Annotated[bool, switch("--json", "Print the result as JSON.")]
 StrictUtf8 = Annotated[
     bool, switch("--strict-utf8", "Refuse text that is not UTF-8 instead of replacing bytes.", INPUT)
 ]
+Shard = Annotated[
+    str | None,
+    value(
+        "--shard",
+        "K/N",
+        "Translate only part K of N of INPUT; the outputs of all parts, concatenated, are the whole translation.",
+        INPUT,
+    ),
+]
 Ensemble = Annotated[
     list[str] | None,
     value(

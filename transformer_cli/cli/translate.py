@@ -41,6 +41,7 @@ def translate(
     checkpoint: options.Checkpoint = "best",
     ensemble: options.Ensemble = None,
     device: options.Device = "auto",
+    shard: options.Shard = None,
     strict_utf8: options.StrictUtf8 = False,
     check_invariance: options.CheckInvariance = False,
 ) -> None:
@@ -49,6 +50,7 @@ def translate(
     Defaults of decoding options are those of the run's configuration.
     """
     from transformer_cli.cli.formats import check_format, render
+    from transformer_cli.experiment.source_text import Shard
     from transformer_cli.experiment.translation import (
         TranslationJob,
         build_request,
@@ -66,7 +68,16 @@ def translate(
     request = build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=alignments is not None)
     source = None if input is None else require_file(input)
     job = TranslationJob(
-        run, checkpoint, ensemble or [], device, overrides or {}, request, source, prefix, strict_utf8
+        run,
+        checkpoint,
+        ensemble or [],
+        device,
+        overrides or {},
+        request,
+        source,
+        prefix,
+        strict_utf8,
+        Shard.parse(shard) if shard else None,
     )
     outputs: list[durable.OutputFile] = []
     exit_on_signal(signal.SIGINT, note=lambda: _partial_note(outputs))

@@ -130,10 +130,10 @@ def binary_format(head: bytes, name: str) -> tuple[str, str] | None:
     return None
 
 
-def read_lines(
-    path: Path, *, strict_utf8: bool = False, reject_binary: bool = False
-) -> tuple[list[str], LineReport]:
-    """Read all lines of a file, which may be a pipe, and report what was repaired.
+def stream_lines(
+    path: Path, report: LineReport, *, strict_utf8: bool = False, reject_binary: bool = False
+) -> Iterator[str]:
+    """The lines of a file, which may be a pipe, as they are read; `report` is updated.
 
     Args:
         strict_utf8: raise an error for a line that is not UTF-8 instead of replacing its bytes.
@@ -142,7 +142,6 @@ def read_lines(
     Raises:
         DataError: no such file, not readable, or rejected by `strict_utf8` or `reject_binary`.
     """
-    report = LineReport()
     try:
         with path.open("rb") as stream:
             if detected := binary_format(stream.peek(), str(path)):
@@ -150,7 +149,7 @@ def read_lines(
                 if reject_binary:
                     raise DataError(description, hint=hint)
                 report.binary_format = f"{description}; {hint}"
-            lines = list(iter_lines(stream, report, strict_utf8=strict_utf8))
+            yield from iter_lines(stream, report, strict_utf8=strict_utf8)
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None
     except FileNotFoundError:
@@ -159,6 +158,14 @@ def read_lines(
         raise DataError(f"{path}: is a directory, not a text file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def read_lines(
+    path: Path, *, strict_utf8: bool = False, reject_binary: bool = False
+) -> tuple[list[str], LineReport]:
+    """All lines of a file, and the report of what was repaired. Arguments and errors as in `stream_lines`."""
+    report = LineReport()
+    lines = list(stream_lines(path, report, strict_utf8=strict_utf8, reject_binary=reject_binary))
     return lines, report
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from transformer_cli.artifacts.loading import LoadedModel, load_ensemble
-from transformer_cli.data.text import LineReport, Notify, iter_lines, read_lines, read_text
+from transformer_cli.data.text import Notify, read_text
 from transformer_cli.decoding.constraints.phrases import contains_phrase
 from transformer_cli.decoding.invariance import check_invariance
 from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.decoding.translation import Translation
 from transformer_cli.errors import ConfigError, DataError, UserError
+from transformer_cli.experiment.source_text import Shard, SourceText, read_chunks
 from transformer_cli.runtime import select_device, tune_process
 
-FIRST_CHUNK = 256
-"""Lines of the first chunk of a file: small, for early output. Later chunks double, for throughput."""
-CHUNK_TIMEOUT = 0.05
-"""Seconds to wait for more lines of a stream after the first of a chunk, so that a fast writer fills a batch."""
 MIN_IDENTICAL_SHARE = {"fp64": 1.0, "fp32": 0.999}
 """Required share of lines whose translation does not depend on the batch, by precision."""
 
@@ -41,6 +34,7 @@ class TranslationJob:
         request: constraints and requested outputs.
         input: source text; None reads stdin.
         prefix: file with a forced beginning for each translation.
+        shard: part of the input to translate; None translates all of it.
     """
 
     run: Path
@@ -52,6 +46,7 @@ class TranslationJob:
     input: Path | None = None
     prefix: Path | None = None
     strict_utf8: bool = False
+    shard: Shard | None = None
 
     def load(self) -> LoadedModel:
         """Load the model or ensemble. Raises: UserError."""
@@ -94,37 +89,29 @@ def translate_lines(
     Raises:
         UserError: files, run or options that cannot be used.
     """
-    report, total = LineReport(), None
-    if job.input is not None:
-        lines, report = read_lines(job.input, strict_utf8=job.strict_utf8)
-        if report.binary_format:  # probably a mistake, but any input gets one output line per line
-            notify(f"warning: {job.input}: {report.binary_format}")
-        source, total = iter(lines), len(lines)
-    else:
-        # Not sys.stdin: the reading thread holds the lock of its stream, and the interpreter takes the lock of
-        # sys.stdin when it exits.
-        stdin = open(0, "rb", closefd=False)  # noqa: SIM115
-        source = iter_lines(stdin, report, strict_utf8=job.strict_utf8)
+    text = SourceText.open(job.input, strict_utf8=job.strict_utf8, shard=job.shard)
+    if text.report.binary_format:  # probably a mistake, but any input gets one output line per line
+        notify(f"warning: {text.name}: {text.report.binary_format}")
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = job.load().translator(job.overrides, job.request)
-    first, unusual = 0, {"split": 0, "cut": 0}
+    first, unusual = text.first, {"split": 0, "cut": 0}
     with tqdm(
-        desc="translate", unit="line", total=total, dynamic_ncols=True, disable=None, file=sys.stderr
+        desc="translate", unit="line", total=text.total, dynamic_ncols=True, disable=None, file=sys.stderr
     ) as bar:
-        for chunk in read_chunks(source, size, eager=job.input is None):
+        for chunk in read_chunks(text.lines, size, eager=text.total is None):
             chunk_prefixes = prefixes[first : first + len(chunk)]
             if job.prefix and len(chunk_prefixes) < len(chunk):
                 raise DataError(f"{job.prefix}: has {len(prefixes)} lines, the text has more")
             translations = translator.translate(chunk, bar.update, prefixes=chunk_prefixes, first=first)
-            bar.update(first + len(chunk) - bar.n)  # lines; the translator counts segments, and no blank lines
             for translation in translations:
                 if translation.status in unusual:
                     unusual[translation.status] += 1
             yield first, chunk, translations
             first += len(chunk)
-    if job.prefix and len(prefixes) > first:
-        notify(f"warning: {job.prefix}: has {len(prefixes)} lines, the text only {first}")
-    for message in report.messages(str(job.input or "stdin")):
+            bar.update(first - text.first - bar.n)  # lines; the translator counts segments, and no blank lines
+    if job.prefix and len(prefixes) > text.report.lines:
+        notify(f"warning: {job.prefix}: has {len(prefixes)} lines, the text only {text.report.lines}")
+    for message in text.report.messages(text.name):
         notify(f"warning: {message}")
     if unusual["split"]:
         notify(f"note: {unusual['split']} lines were too long for the model and were split into segments")
@@ -145,6 +132,8 @@ def measure_invariance(job: TranslationJob, notify: Notify) -> None:
         raise DataError("--check-invariance needs an INPUT file with text in it")
     if job.overrides.get("sample") or job.overrides.get("mbr_samples"):
         raise ConfigError("--check-invariance is for search: a sample depends on the number of its line")
+    if job.shard is not None:
+        raise ConfigError("--check-invariance and --shard exclude each other: it measures on the whole text")
     requested = job.overrides.get("precision")
     loaded = job.load()
     average_length = sum(map(len, loaded.vocabularies.src.encode(lines))) / len(lines) + 1
@@ -170,42 +159,3 @@ def measure_invariance(job: TranslationJob, notify: Notify) -> None:
             "the batch changed more translations than rounding explains: " + "; ".join(failures),
             hint="fp32 may change 1 of 1,000 lines, where two scores agree to seven digits; fp64 must change none",
         )
-
-
-def read_chunks(lines: Iterator[str], size: int, *, eager: bool) -> Iterator[list[str]]:
-    """Split into lists of at most `size` lines. `eager`: yield available lines instead of waiting for more."""
-    if not eager:
-        chunk_size = min(FIRST_CHUNK, size)
-        while chunk := list(islice(lines, chunk_size)):
-            yield chunk
-            chunk_size = min(2 * chunk_size, size)
-        return
-    pending: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
-
-    def read() -> None:
-        try:
-            for line in lines:
-                pending.put(line)
-            pending.put(None)
-        except BaseException as error:  # raised again in the consuming thread
-            pending.put(error)
-
-    threading.Thread(target=read, daemon=True).start()
-    at_end = False
-    while not at_end:
-        chunk = []
-        item = pending.get()
-        deadline = time.monotonic() + CHUNK_TIMEOUT
-        while isinstance(item, str):
-            chunk.append(item)
-            if len(chunk) == size:
-                break
-            try:
-                item = pending.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-        if chunk:
-            yield chunk
-        if isinstance(item, BaseException):
-            raise item
-        at_end = item is None
