@@ -31,7 +31,7 @@ from bench_common import format_fields, peak_rss_mib, timed
 
 from transformer_cli.artifacts.loading import LoadedModel, load_model
 from transformer_cli.data.text import read_lines
-from transformer_cli.decoding.segments import TranslationRequest
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.deployment.export import ExportRequest, export_model
 from transformer_cli.runtime import select_device, tune_process
 

@@ -29,7 +29,7 @@ from bench_common import format_fields, matmul_flops, matmul_share, median_secon
 from torch import Tensor
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, BatchPlan, Sentences, collate_sentences
+from transformer_cli.batch import BatchPlan, Sentences, collate_sentences
 from transformer_cli.config import load_config
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.static_search import StaticSearch
@@ -42,6 +42,7 @@ from transformer_cli.models.registry import build_model
 from transformer_cli.ops.attention import attend, fused_attention
 from transformer_cli.ops.varlen import supports_varlen, varlen_attention
 from transformer_cli.runtime import matmul_precision, resolve_precision, select_device, tune_process
+from transformer_cli.token_ids import EOS
 from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason, token_budget

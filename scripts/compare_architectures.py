@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from transformer_cli.artifacts.loading import LoadedModel, load_model
-from transformer_cli.batch import BOS, EOS, Batch, TokenIds, collate
+from transformer_cli.batch import Batch, collate
 from transformer_cli.config import load_config
 from transformer_cli.data.text import read_lines
 from transformer_cli.decoding.alignment import cross_attention
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.search.greedy import greedy_search
-from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.models.protocol import Memory
@@ -40,6 +40,7 @@ from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.ops.recurrence import Cell
 from transformer_cli.runtime import select_device, tune_process
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import BOS, EOS, TokenIds
 from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.optimizer import clip_gradient
 

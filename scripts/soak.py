@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from transformer_cli.artifacts.loading import load_model
 from transformer_cli.errors import CheckpointError
-from transformer_cli.training.checkpoint import read_manifest
+from transformer_cli.manifest import read_manifest
 
 EXIT_TIMEOUT = 10.0
 """Seconds that a run has to save and exit after a signal."""

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from transformer_cli.cli.app import main as cli_main
 from transformer_cli.errors import CheckpointError
-from transformer_cli.training.checkpoint import MODEL, OPTIMIZER, CheckpointStore, read_state
+from transformer_cli.manifest import MODEL, OPTIMIZER, read_state
+from transformer_cli.training.checkpoint import CheckpointStore
 
 # The default lock of tqdm is shared between processes: a child killed while holding it would block all others.
 tqdm.set_lock(threading.RLock())

@@ -21,17 +21,10 @@ from transformer_cli.config import dump_config, load_config, parse_config
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, ConfigError, UserError
+from transformer_cli.manifest import MANIFEST, STATE, check_identity, read_manifest, verify_checkpoint
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config, ModelConfig, OptimConfig, TokenizerConfig, TrainingConfig
-from transformer_cli.training.checkpoint import (
-    MANIFEST,
-    STATE,
-    CheckpointStore,
-    check_identity,
-    load_training,
-    read_manifest,
-    verify_checkpoint,
-)
+from transformer_cli.training.checkpoint import CheckpointStore, load_training
 from transformer_cli.training.state import TrainState
 
 EXTRA_MEMORY = 300 << 20

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import BOS, EOS, PAD, collate, collate_sentences
+from transformer_cli.batch import collate, collate_sentences
 from transformer_cli.layout import Layout
+from transformer_cli.token_ids import BOS, EOS, PAD
 
 LENGTHS = [[3, 1, 2], [2, 2], [1], [5, 5, 1]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS
+from transformer_cli.token_ids import BOS, EOS
 
 VOCAB = 7  # three words: 4, 5, 6
 

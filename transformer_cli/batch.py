@@ -1,7 +1,4 @@
-"""Sentence pairs and batches: the values that data, training and models exchange.
-
-The ids of the special tokens are defined here because `data` and `models` share them.
-"""
+"""Sentence pairs and batches: the values that data, training and models exchange."""
 
 from __future__ import annotations
 
@@ -16,11 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transformer_cli.layout import Layout
+from transformer_cli.token_ids import BOS, EOS, PAD, TokenIds
 from transformer_cli.tree import tree_map
-
-PAD, UNK, BOS, EOS = 0, 1, 2, 3
-
-TokenIds = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,11 @@ class ModelConfig(Section):
     )
     max_positions: Count = key(1024, "Maximum length with learned positions; the other kinds have no limit.")
 
+    @property
+    def position_limit(self) -> int | None:
+        """Maximum length of a sentence: the size of the table of learned positions; None for other kinds."""
+        return self.max_positions if self.positions == "learned" else None
+
     @model_validator(mode="before")
     @classmethod
     def _expand_preset(cls, values: Any) -> Any:
@@ -286,11 +291,11 @@ class DecodingConfig(Section):
             raise ValueError(f"beam {self.beam} is not a multiple of diversity_groups {self.diversity_groups}")
         for name in ("sample", "mbr_samples"):
             if getattr(self, name) and self.diversity_groups > 1:
-                raise ValueError(f"{name} and diversity_groups exclude each other")
+                raise ValueError(f"{name} cannot be combined with diversity_groups")
         if self.mbr_samples and self.shortlist:
-            raise ValueError("mbr_samples and shortlist exclude each other: samples are compared as texts")
+            raise ValueError("mbr_samples cannot be combined with shortlist")
         if self.mbr_samples and self.coverage_penalty:
-            raise ValueError("mbr_samples and coverage_penalty exclude each other: each ranks in its own way")
+            raise ValueError("mbr_samples cannot be combined with coverage_penalty: both rerank the candidates")
         if self.min_length_ratio > self.max_length_ratio:
             raise ValueError(
                 f"min_length_ratio {self.min_length_ratio} is above max_length_ratio {self.max_length_ratio}"
@@ -314,7 +319,8 @@ class Config(Section):
             raise ValueError("model.tie_embeddings 'all' needs tokenizer.joint: true (one vocabulary)")
         if self.data.subword_sampling and self.tokenizer.model_type != "unigram":
             raise ValueError("data.subword_sampling needs tokenizer.model_type unigram")
-        if self.model.positions == "learned" and self.data.max_length > self.model.max_positions:
+        limit = self.model.position_limit
+        if limit is not None and self.data.max_length > limit:
             raise ValueError(
                 f"data.max_length {self.data.max_length} is above model.max_positions {self.model.max_positions}"
             )

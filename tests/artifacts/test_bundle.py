@@ -21,7 +21,8 @@ from conftest import Failing, toy_pairs, tree
 from transformer_cli import durable
 from transformer_cli.artifacts import bundle
 from transformer_cli.artifacts.bundle import BundleSource, write_bundle, zip_bytes
-from transformer_cli.artifacts.loading import load_model, open_model_source
+from transformer_cli.artifacts.loading import load_model
+from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.config import dump_config
 from transformer_cli.deployment.export import ExportRequest, export_model
@@ -420,6 +421,6 @@ def test_export_of_a_bundle_needs_text_for_the_parity_check(toy_run: Path, tmp_p
 
 def test_too_large_a_model_is_rejected(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "MAX_BYTES", (1 << 20) + 1000)
-    with pytest.raises(CheckpointError, match="a bundle holds"):
+    with pytest.raises(CheckpointError, match="too large for a bundle"):
         export(toy_run, tmp_path / "m.zip")
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,8 @@ from conftest import ROOT, cli
 
 from transformer_cli.artifacts.loading import load_model
 from transformer_cli.data.text import read_lines
-from transformer_cli.training.checkpoint import FORMAT, CheckpointStore, verify_checkpoint
+from transformer_cli.manifest import FORMAT, verify_checkpoint
+from transformer_cli.training.checkpoint import CheckpointStore
 
 GOLDEN = ROOT / "tests/golden"
 every_format = pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_lock_is_exclusive_and_never_stale(tmp_path: Path) -> None:
             os.write(start_in, b"." * processes)
             results = b"".join(os.read(result_out, 1) for _ in range(processes))
             assert sorted(results) == sorted(b"w" + b"l" * (processes - 1))
-            with pytest.raises(CheckpointError, match="another training"), run.locked():
+            with pytest.raises(CheckpointError, match="another transformer-cli process"), run.locked():
                 pass
         finally:  # the winner waits until it is killed, and would keep the stdout of the tests open
             for child in children:
@@ -58,7 +58,7 @@ def test_resuming_may_change_limits_but_not_the_model(tmp_path: Path) -> None:
     run.require_same_config(load_config(None, ["training.max_steps=5", "decoding.beam=2", "training.patience=3"]))
     with pytest.raises(ConfigError) as caught:
         run.require_same_config(load_config(None, ["model.dropout=0.5", "training.seed=7"]))
-    assert "model.dropout: 0.1 there, 0.5 now" in str(caught.value) and "training.seed" in str(caught.value)
+    assert "model.dropout: 0.1 in the run, 0.5 given" in str(caught.value) and "training.seed" in str(caught.value)
 
 
 def test_empty_directories_are_accepted(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_ctranslate2_says_how_far_it_agrees(toy_run: Path, tmp_path: Path) -> No
     pytest.importorskip("ctranslate2")
     said = done("export", toy_run, "--to", "ctranslate2", tmp_path / "model").stderr.decode()
     assert "greedy: agreement 20/20, BLEU between the two 100.00" in said
-    assert "beam 5: agreement 20/20" in said and "as deployed (beam 5, length penalty 1.0 here, " in said
+    assert "beam 5: agreement 20/20" in said and "as deployed (beam 5, length penalty 1.0, " in said
     assert "warning" not in said
     # The output may also come before the option.
     done("export", toy_run, tmp_path / "again", "--to", "ctranslate2")

@@ -228,7 +228,7 @@ def test_a_compressed_text_is_named_before_its_bytes_are_translated(toy_run: Pat
     done = cli("translate", toy_run, tmp_path / "text.gz", "--beam", 1)
     assert done.returncode == 0 and done.stdout.count(b"\n") == packed.count(b"\n") + (packed[-1:] != b"\n")
     first, *_ = done.stderr.splitlines()
-    assert b"text.gz: is compressed by gzip, not plain UTF-8 text; first: gunzip -k" in first
+    assert b"text.gz: is compressed by gzip, not plain UTF-8 text; convert it first: gunzip -k" in first
     done = cli("translate", toy_run, "--avoid", tmp_path / "text.gz", stdin=TEXT)
     assert done.returncode == 3 and b"is compressed by gzip" in done.stderr
 
@@ -242,7 +242,7 @@ def test_shortlist(toy_run: Path, tmp_path: Path) -> None:
     assert said("translate", run, "--shortlist", 30, "--beam", 1) == said("translate", run, "--beam", 1)
     (tmp_path / "prefix").write_text("Heute\n" * len(LINES))
     done = cli("translate", run, "--shortlist", 30, "--prefix", tmp_path / "prefix", stdin=TEXT)
-    assert done.returncode == 2 and b"--shortlist excludes --prefix" in done.stderr
+    assert done.returncode == 2 and b"--shortlist cannot be combined with --prefix" in done.stderr
 
 
 def test_an_exported_run_needs_no_shortlist(toy_run: Path, tmp_path: Path) -> None:
@@ -314,22 +314,22 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
         3, "which --avoid forbids", lambda run, tmp: ["translate", run, "--prefix", tmp / "starts", "--avoid", tmp / "words"],
     ),
     "terms in groups": (
-        2, "exclude each other", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--diversity-groups", 5],
+        2, "cannot be combined", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--diversity-groups", 5],
     ),
     "risk and coverage": (
-        2, "exclude each other", lambda run, tmp: ["translate", run, "--mbr-samples", 4, "--coverage-penalty", 1],
+        2, "cannot be combined", lambda run, tmp: ["translate", run, "--mbr-samples", 4, "--coverage-penalty", 1],
     ),
     "n-best beyond the samples": (
         2, "--mbr-samples 5", lambda run, tmp: ["translate", run, "--mbr-samples", 2, "--n-best", 5],
     ),
     "invariance of samples": (
-        2, "number of its line",
+        2, "line number",
         lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--sample"],
     ),
     "no shard": (2, "K/N", lambda run, tmp: ["translate", run, tmp / "words", "--shard", "0/4"]),
     "shard of stdin": (2, "needs INPUT to be a file", lambda run, tmp: ["translate", run, "--shard", "1/4"]),
     "invariance of a shard": (
-        2, "exclude each other",
+        2, "cannot be combined",
         lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--shard", "1/1"],
     ),
     "output is a directory": (5, "is a directory", lambda run, tmp: ["translate", run, "-o", tmp]),
@@ -351,9 +351,9 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
     "ensemble of nothing": (4, "no such run", lambda run, tmp: ["translate", run, "--ensemble", tmp / "none"]),
     "invariance of stdin": (3, "INPUT", lambda run, tmp: ["translate", run, "--check-invariance"]),
     "inspect kind": (2, "known", lambda run, tmp: ["inspect", run, "A cat.", "--kind", "all", "-o", tmp / "x.png"]),
-    "inspect form": (2, "picture", lambda run, tmp: ["inspect", run, "A cat.", "-o", tmp / "x.doc"]),
+    "inspect form": (2, "unsupported image format", lambda run, tmp: ["inspect", run, "A cat.", "-o", tmp / "x.doc"]),
     "inspect nothing": (3, "blank", lambda run, tmp: ["inspect", run, " ", "-o", tmp / "x.png"]),
-    "inspect too much": (3, "a picture holds", lambda run, tmp: ["inspect", run, "cat " * 200, "-o", tmp / "x.png"]),
+    "inspect too much": (3, "a plot shows at most", lambda run, tmp: ["inspect", run, "cat " * 200, "-o", tmp / "x.png"]),
     "score unequal": (3, "lines", lambda run, tmp: ["score", run, "--src", tmp / "words", "--tgt", tmp / "terms"]),
     "score format": (2, "jsonl", lambda run, tmp: ["score", run, "--src", "x", "--tgt", "y", "--format", "xml"]),
 }  # fmt: skip

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transformer_cli.batch import EOS, DataPosition, Sentences, TokenBudget, split_by_budget
+from transformer_cli.batch import (DataPosition, Sentences, TokenBudget, split_by_budget)
+from transformer_cli.token_ids import (EOS)
 from transformer_cli.data.batching import BatchStream, plan_epoch, plan_packed_epoch, sorted_batches
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from conftest import toy_pairs
 
-from transformer_cli.batch import BOS, EOS, PAD, UNK, Sentences
+from transformer_cli.batch import (Sentences)
+from transformer_cli.token_ids import (BOS, EOS, PAD, UNK)
 from transformer_cli.data import lexicon as module
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.lexicon import Lexicon, build_lexicon, load_lexicon, save_lexicon

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import EOS, collate
+from transformer_cli.batch import collate
 from transformer_cli.decoding.alignment import (
     align_words,
     attention_maps,
@@ -18,6 +18,7 @@ from transformer_cli.decoding.search.ensemble import Ensemble
 from transformer_cli.errors import ConfigError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS
 
 SIZES = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=2, decoder_layers=3)
 SOURCES = [torch.randint(4, 30, (n,), generator=torch.Generator().manual_seed(n)).numpy() for n in (4, 7)]

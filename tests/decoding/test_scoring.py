@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import EOS, collate_sentences
+from transformer_cli.batch import collate_sentences
 from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
 from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS
 
 SIZES = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_layers=1)
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import TokenIds
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.shortlist import Shortlist
-from transformer_cli.decoding.segments import TranslationRequest, split_line
+from transformer_cli.decoding.request import TranslationRequest
+from transformer_cli.decoding.segments import split_line
 from transformer_cli.decoding.strategy import StaticStrategy
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import DecodingConfig, ModelConfig
+from transformer_cli.token_ids import TokenIds
 
 
 class Letters:
@@ -97,7 +98,7 @@ def test_long_lines_are_split_at_sentence_ends_and_nothing_is_dropped() -> None:
     segments = split_line(line, t.src_tokenizer.encode([line])[0], t.src_tokenizer, 11)
     parts = [s.ids for s in segments]
     assert all(len(p) <= 11 for p in parts)
-    assert [s.is_truncated for s in segments] == [False, False, True, True, True, True]
+    assert [s.splits_sentence for s in segments] == [False, False, True, True, True, True]
     assert np.concatenate(parts).tolist() == [
         i for s in ("abcde fgh.", "ijkl mno.", "x" * 40) for i in Letters().encode([s])[0].tolist()
     ]

@@ -13,16 +13,18 @@ import pytest
 import torch
 from conftest import TINY_RUN, toy_pairs, tree
 
-from transformer_cli.artifacts.loading import LoadedModel, load_model, load_model_source, open_model_source
+from transformer_cli.artifacts.loading import LoadedModel, load_model, load_model_source
+from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.artifacts.run_directory import Vocabularies
-from transformer_cli.batch import BOS, EOS, PAD, UNK, collate
+from transformer_cli.batch import collate
 from transformer_cli.config import load_config
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.deployment import export, parity
-from transformer_cli.deployment.ctranslate2_spec import QUANTIZATIONS, build_spec
+from transformer_cli.deployment.ctranslate2_spec import build_spec
+from transformer_cli.deployment.ctranslate2_support import QUANTIZATIONS
 from transformer_cli.deployment.export import NOTES, ExportRequest, export_model
 from transformer_cli.deployment.parity import (
-    CTranslate2Engine,
+    ExportedEngine,
     ReferenceEngine,
     ctranslate2_length_penalty,
     select_lines,
@@ -30,6 +32,7 @@ from transformer_cli.deployment.parity import (
 from transformer_cli.errors import CheckpointError, ConfigError, DataError, DiskError, UserError
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
+from transformer_cli.token_ids import BOS, EOS, PAD, UNK
 
 ctranslate2 = pytest.importorskip("ctranslate2")
 
@@ -60,11 +63,11 @@ def random_model(*settings: str) -> LoadedModel:
     return LoadedModel(config, vocabularies, model, Path("step_000000000"), Path("evaluation"))
 
 
-def write_spec(loaded: LoadedModel, directory: Path, quantization: str = "float32") -> CTranslate2Engine:
+def write_spec(loaded: LoadedModel, directory: Path, quantization: str = "float32") -> ExportedEngine:
     spec = build_spec(loaded.config.model, dict(loaded.model.named_parameters()), loaded.vocabularies, 2048)
     spec.optimize(quantization)
     spec.save(str(directory))
-    return CTranslate2Engine(directory, loaded)
+    return ExportedEngine(directory, loaded)
 
 
 OPTIONS = [
@@ -95,7 +98,7 @@ def test_every_option_gives_equal_log_probs_and_translations(options: str, tmp_p
         logits = loaded.model.logits(loaded.model(batch))
     logits[:, [PAD, UNK, BOS]] = -torch.inf
     expected = logits.log_softmax(-1).gather(1, batch.tgt_out[:, None])[:, 0].numpy()
-    scores = engine.translator.score_batch(
+    scores = engine.model.translator.score_batch(
         [[src.vocabulary[i] for i in ids] for ids in sources],
         [[tgt.vocabulary[i] for i in ids] for ids in targets],
     )
@@ -110,10 +113,10 @@ def test_special_tokens_are_never_generated(tmp_path: Path) -> None:
         loaded.model.output.weight.mul_(0.1)
         loaded.model.output.weight[[PAD, UNK, BOS]] *= 1e3
     engine = write_spec(loaded, tmp_path)
-    sources = [[engine.src_tokens[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
+    sources = [[engine.model.src_tokens[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
     for beam in (1, 4):
-        results = engine.translator.translate_batch(sources, beam_size=beam, max_decoding_length=9)
-        generated = {engine.tgt_ids[token] for result in results for token in result.hypotheses[0]}
+        results = engine.model.translator.translate_batch(sources, beam_size=beam, max_decoding_length=9)
+        generated = {engine.model.tgt_ids[token] for result in results for token in result.hypotheses[0]}
         assert generated and not {PAD, UNK, BOS} & generated
 
 
@@ -227,7 +230,7 @@ def test_export_that_fails_the_parity_check_is_not_written(
     quantization: str | None, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "build_spec", incorrect_spec)
-    with pytest.raises(UserError, match="does not translate as this model does: greedy: agreement") as caught:
+    with pytest.raises(UserError, match="gives different translations: greedy: agreement") as caught:
         exported(toy_run, tmp_path / "m", quantization=quantization)
     assert caught.value.exit_code == 1 and "nothing was written" in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -292,14 +295,14 @@ def test_separate_vocabularies_and_learned_positions(tmp_path: Path) -> None:
     assert {"source_vocabulary.json", "target_vocabulary.json", "tokenizer.src.model"} <= set(notes["sha256"])
     assert notes["decoding"]["max_decoding_length"] <= 64 and notes["max_source_pieces"] == 59
     settings = notes["decoding"] | {"beam_size": 1}
-    engine = CTranslate2Engine(tmp_path / "m", loaded).translator
+    translator = ExportedEngine(tmp_path / "m", loaded).model.translator
     longest = [loaded.vocabularies.src.vocabulary[4]] * 59
-    (result,) = engine.translate_batch(
+    (result,) = translator.translate_batch(
         [longest], **settings
     )  # maximum source and target length: all positions are in the table
     assert len(result.hypotheses[0]) <= 64
     with pytest.raises(RuntimeError, match="position"):  # a longer line is an error and is not truncated
-        engine.translate_batch([longest * 2], **settings)
+        translator.translate_batch([longest * 2], **settings)
 
 
 class InMemorySource:
@@ -367,10 +370,10 @@ def test_length_penalty_of_ctranslate2_is_a_power_of_the_length_with_eos(toy_run
     """`ctranslate2_length_penalty` assumes this; the test detects a change in a new version of CTranslate2."""
     loaded = load_model(toy_run, CPU)
     engine = write_spec(loaded, tmp_path)
-    sources = [[engine.src_tokens[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
+    sources = [[engine.model.src_tokens[i] for i in ids] for ids in loaded.vocabularies.src.encode(LINES)]
 
     def scores(exponent: float) -> Sequence[Any]:
-        results = engine.translator.translate_batch(
+        results = engine.model.translator.translate_batch(
             sources, beam_size=1, length_penalty=exponent, return_scores=True
         )
         return [(len(r.hypotheses[0]) + 1, r.scores[0]) for r in results]

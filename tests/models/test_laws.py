@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS, Batch, collate
+from transformer_cli.batch import Batch, collate
 from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.models.protocol import Memory
@@ -21,6 +21,7 @@ from transformer_cli.models.registry import DECODERS, ENCODERS, build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import matmul_precision
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import BOS, EOS
 from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.tree import tree_leaves
 

@@ -10,7 +10,7 @@ import torch
 from conftest import TINY_RUN
 
 from transformer_cli.artifacts.loading import load_model
-from transformer_cli.batch import EOS, BatchPlan, Sentences, collate, collate_sentences
+from transformer_cli.batch import BatchPlan, Sentences, collate, collate_sentences
 from transformer_cli.config import load_config
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.static_search import StaticSearch
@@ -21,6 +21,7 @@ from transformer_cli.layout import Layout
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops.attention import attend, fused_attention, reference_attention
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS
 from transformer_cli.training.loop import StopRequest
 from transformer_cli.training.loss import label_smoothed_cross_entropy
 from transformer_cli.training.state import TrainState

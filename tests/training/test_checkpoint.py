@@ -17,18 +17,10 @@ from conftest import Failing
 
 from transformer_cli import durable
 from transformer_cli.errors import CheckpointError, DiskError
+from transformer_cli.manifest import MANIFEST, MODEL, check_identity, verify_checkpoint
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig, OptimConfig, TrainingConfig
-from transformer_cli.training.checkpoint import (
-    MANIFEST,
-    MODEL,
-    CheckpointStore,
-    check_identity,
-    load_training,
-    load_weights,
-    remove_checkpoint,
-    verify_checkpoint,
-)
+from transformer_cli.training.checkpoint import CheckpointStore, load_training, load_weights, remove_checkpoint
 from transformer_cli.training.state import TrainState
 
 IDENTITY = {"tokenizer": "abc"}
@@ -89,7 +81,7 @@ def test_pruning_keeps_the_best_and_the_last_checkpoints(store: CheckpointStore)
     for step in range(6):
         store.save(state, best=step == 1, keep_last=2)
         advance(state)
-    assert [p.name[-1] for p in store.steps()] == ["1", "4", "5"]
+    assert [p.name[-1] for p in store.checkpoint_paths()] == ["1", "4", "5"]
     assert [store.resolve_link(n).name[-1] for n in ("best", "last")] == ["1", "5"]  # type: ignore[union-attr]
 
 
@@ -252,7 +244,7 @@ def test_a_different_model_is_rejected_before_loading(store: CheckpointStore) ->
     path = store.save(make_state(), best=True, keep_last=3)
     larger = make_state(d_model=16)
     before = [p.clone() for p in larger.model.parameters()]
-    with pytest.raises(CheckpointError, match="different model"):
+    with pytest.raises(CheckpointError, match="does not match the model"):
         load_weights(path, larger.model)
     assert all(torch.equal(a, b) for a, b in zip(before, larger.model.parameters(), strict=True))
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from test_loop import VOCAB, pairs_of
 
-from transformer_cli.batch import BOS, BatchPlan, TokenBudget
+from transformer_cli.batch import BatchPlan, TokenBudget
 from transformer_cli.config import load_config
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops import attention
 from transformer_cli.ops.varlen import is_varlen_available
+from transformer_cli.token_ids import BOS
 from transformer_cli.training import device_corpus
 from transformer_cli.training import loss as loss_module
 from transformer_cli.training.compiled import CompiledLayers

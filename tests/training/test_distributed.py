@@ -112,7 +112,7 @@ def test_a_single_process_does_not_communicate() -> None:
     ranks.barrier()
     ranks.all_reduce([x])
     assert torch.equal(x, before) and ranks.broadcast([1.5]) == [1.5] and ranks.is_main
-    (gathered,) = ranks.gather(x)
+    (gathered,) = ranks.all_gather(x)
     assert gathered is x
 
 
@@ -158,6 +158,6 @@ def test_an_exited_peer_is_not_waited_for() -> None:
     exited.wait()
     ranks = Ranks(0, 3, (os.getpid(), exited.pid))
     start = time.monotonic()
-    with pytest.raises(UserError, match="another process of this training has ended"):
+    with pytest.raises(UserError, match="another process of this training run has exited"):
         ranks._wait(NeverCompleted(), torch.zeros(1))  # type: ignore[arg-type]
     assert time.monotonic() - start < 5

@@ -15,9 +15,10 @@ import torch
 from transformer_cli.batch import BatchPlan, DataPosition, Sentences
 from transformer_cli.config import load_config
 from transformer_cli.errors import UserError
+from transformer_cli.manifest import read_state
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import CheckpointStore, load_training, read_state
+from transformer_cli.training.checkpoint import CheckpointStore, load_training
 from transformer_cli.training.loop import StopRequest, Trainer, Validation
 from transformer_cli.training.metrics_log import MetricsLog
 from transformer_cli.training.state import TrainState

@@ -31,18 +31,10 @@ from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, parse_config
 from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.data.tokenizer import MAX_MODEL_BYTES, Tokenizer
 from transformer_cli.errors import CheckpointError
+from transformer_cli.manifest import MANIFEST, MODEL, UnsupportedFormatError, file_record, serialize_json
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import (
-    BEST,
-    DTYPES,
-    MANIFEST,
-    MODEL,
-    UnsupportedFormatError,
-    file_record,
-    serialize_json,
-    serialize_tensors,
-)
+from transformer_cli.training.checkpoint import BEST, DTYPES, serialize_tensors
 
 KIND = "transformer-cli bundle"
 FORMAT = 1
@@ -165,7 +157,9 @@ def write_bundle(source: ModelSource, output: Path) -> int:
     members = {MANIFEST: serialize_json(manifest), **files}
     total = sum(map(len, members.values()))
     if total > MAX_BYTES - (1 << 20):  # leaves space for the zip records
-        raise CheckpointError(f"{source.checkpoint}: {total:,} bytes; a bundle holds {MAX_BYTES:,}")
+        raise CheckpointError(
+            f"{source.checkpoint}: {total:,} bytes are too large for a bundle, whose limit is {MAX_BYTES:,}"
+        )
     durable.make_directory(output.parent)
     if output.suffix.lower() == ".zip":
         durable.write_bytes(output, zip_bytes(members))
@@ -244,7 +238,10 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, path: Path) -> Non
                 hint="extract it into a directory and use that directory instead",
             )
         if member.file_size != member.compress_size or member.file_size > LIMITS[name]:
-            raise CheckpointError(f"{path}: {name} declares {member.file_size:,} bytes; nothing was read")
+            raise CheckpointError(
+                f"{path}: {name} declares {member.file_size:,} bytes, at most {LIMITS[name]:,} are allowed; "
+                "nothing was read"
+            )
     if sum(member.file_size for member in members) > size:
         raise CheckpointError(f"{path}: its members declare more bytes than the file has; nothing was read")
 

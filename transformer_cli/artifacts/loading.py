@@ -9,16 +9,14 @@ from typing import Any
 
 import torch
 
-from transformer_cli.artifacts.bundle import BundleSource
-from transformer_cli.artifacts.model_source import ModelSource, RunSource
-from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies
-from transformer_cli.config import validate_config
+from transformer_cli.artifacts.model_source import ModelSource, open_model_source
+from transformer_cli.artifacts.run_directory import Vocabularies
 from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax
 from transformer_cli.decoding.execution.shortlist import Shortlist
+from transformer_cli.decoding.request import TranslationRequest, resolve_options
 from transformer_cli.decoding.search.ensemble import Ensemble
-from transformer_cli.decoding.segments import TranslationRequest
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.models.inference import prepare_for_inference
@@ -48,12 +46,8 @@ class LoadedModel:
         self, overrides: Mapping[str, Any] | None = None, request: TranslationRequest | None = None
     ) -> Translator:
         """Build a translator with the run's decoding options, updated with `overrides`. Raises: ConfigError."""
-        given = {k: v for k, v in (overrides or {}).items() if v is not None}
-        values = {**self.config.decoding.model_dump(), **given}
-        options = validate_config({"decoding": values}, "decoding options").decoding
         request = request or TranslationRequest()
-        _check_overrides(given, options)
-        _check_request(options, request)
+        options = resolve_options(self.config.decoding, overrides or {}, request)
         return build_translator(
             self.config, self.model, self.vocabularies, options, request, self._shortlist(options, request)
         )
@@ -63,10 +57,10 @@ class LoadedModel:
             return None
         if request.terms or request.avoid:
             raise ConfigError(
-                "--shortlist excludes --terms and --avoid: they may need tokens that are not in the list"
+                "--shortlist cannot be combined with --terms or --avoid, which may need tokens not on it"
             )
         if not isinstance(self.model, Seq2Seq):
-            raise ConfigError("--shortlist and --ensemble exclude each other")
+            raise ConfigError("--shortlist cannot be combined with --ensemble")
         lexicon = self.lexicon(options.shortlist)
         if lexicon is None:
             raise ConfigError(
@@ -102,45 +96,12 @@ def build_translator(
         vocabularies.tgt,
         options,
         max_length=config.data.max_length,
-        max_target=_longest_target(config),
+        max_target=config.model.position_limit,
         request=request,
         shortlist=shortlist,
-        output=Int8Argmax(weight, inference_model.logits) if Int8Argmax.supports(weight) else None,
+        int8_argmax=Int8Argmax(weight, inference_model.logits) if Int8Argmax.supports(weight) else None,
         graph_pool=GraphPool() if graphs and on_cuda and shortlist is None else None,
     )
-
-
-def _check_overrides(given: Mapping[str, Any], options: DecodingConfig) -> None:
-    """Raises: ConfigError for an option that would be ignored."""
-    for names, is_used, required in (
-        (
-            ("temperature", "top_k", "top_p", "seed"),
-            options.sample or options.mbr_samples,
-            "--sample or --mbr-samples",
-        ),
-        (("diversity_strength",), options.diversity_groups > 1, "--diversity-groups"),
-    ):
-        for name in names:
-            if name in given and not is_used:
-                raise ConfigError(f"--{name.replace('_', '-')} needs {required}")
-
-
-def _check_request(options: DecodingConfig, request: TranslationRequest) -> None:
-    """Raises: ConfigError if the request is not supported with these options."""
-    beam_search = options.beam > 1 and not options.sample and not options.mbr_samples
-    if request.terms and not beam_search:
-        raise ConfigError(
-            "--terms needs beam search", hint="give --beam 5 or more, without --sample and --mbr-samples"
-        )
-    if request.terms and options.diversity_groups > 1:
-        raise ConfigError("--terms and --diversity-groups exclude each other: both partition the beam")
-    name = "mbr_samples" if options.mbr_samples else "beam"
-    maximum = getattr(options, name)
-    if request.n_best > maximum and not (options.sample and not options.mbr_samples):
-        option = f"--{name.replace('_', '-')}"
-        raise ConfigError(
-            f"--n-best {request.n_best} is more than {option} {maximum}", hint=f"add {option} {request.n_best}"
-        )
 
 
 def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: torch.device) -> LoadedModel:
@@ -163,18 +124,13 @@ def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: to
     if len(members) == 1:
         return first
     model: Any = Ensemble([m.model for m in members])
-    config = min((m.config for m in members), key=lambda c: _longest_target(c) or float("inf"))
+    config = min((m.config for m in members), key=lambda c: c.model.position_limit or float("inf"))
     bound = {"positions": config.model.positions, "max_positions": config.model.max_positions}
     shape = first.config.model.model_copy(update=bound)  # the shortest position table limits the ensemble
     longest = min(m.config.data.max_length for m in members)
     data = first.config.data.model_copy(update={"max_length": longest})
     joint = first.config.model_copy(update={"model": shape, "data": data})
     return replace(first, model=model.eval(), config=joint)
-
-
-def _longest_target(config: Config) -> int | None:
-    """Size of the table of learned positions; None if positions are unbounded."""
-    return config.model.max_positions if config.model.positions == "learned" else None
 
 
 def load_model(path: Path, device: torch.device, checkpoint: str = "best") -> LoadedModel:
@@ -186,13 +142,6 @@ def load_model(path: Path, device: torch.device, checkpoint: str = "best") -> Lo
         CheckpointError: no run or bundle, no such checkpoint, damaged files, another tokenizer or model.
     """
     return load_model_source(open_model_source(path, checkpoint), device)
-
-
-def open_model_source(path: Path, checkpoint: str) -> ModelSource:
-    """Open and verify a run directory or a bundle. Raises: CheckpointError."""
-    if path.is_file() or RunDirectory(path).is_bundle:
-        return BundleSource.open(path, checkpoint)
-    return RunSource.open(path, checkpoint)
 
 
 def load_model_source(source: ModelSource, device: torch.device) -> LoadedModel:

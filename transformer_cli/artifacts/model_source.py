@@ -1,4 +1,7 @@
-"""Sources of trained models: the protocol, and its implementation for run directories (for bundles: `bundle`)."""
+"""Sources of trained models: the protocol, and its implementation for run directories (for bundles: `bundle`).
+
+torch is imported only when weights are loaded: an engine that needs no torch opens a run without it.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from transformer_cli import durable
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture
-from transformer_cli.data.lexicon import Lexicon, build_lexicon, load_lexicon, save_lexicon
-from transformer_cli.data.store import index_path, load_corpus
 from transformer_cli.errors import CheckpointError, DiskError
+from transformer_cli.manifest import MODEL, check_identity, read_state, verify_checkpoint
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import MODEL, check_identity, load_weights, read_state, verify_checkpoint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transformer_cli.data.lexicon import Lexicon
 
 METRICS = ("step", "best_step", "best_score", "average_of")
 """Keys of a checkpoint's state that describe its quality."""
@@ -116,9 +120,13 @@ class RunSource:
         return (self.checkpoint / MODEL).read_bytes()
 
     def load_into(self, model: nn.Module) -> None:
+        from transformer_cli.training.checkpoint import load_weights
+
         load_weights(self.checkpoint, model)
 
     def validation_lines(self) -> list[str]:
+        from transformer_cli.data.store import load_corpus
+
         corpus = load_corpus(self.run.data, "valid", None)
         if corpus is None:
             return []
@@ -126,6 +134,9 @@ class RunSource:
 
     def lexicon(self, size: int) -> Lexicon | None:
         """Build the lexicon on first use and cache it next to the encoded corpus. Raises: CheckpointError."""
+        from transformer_cli.data.lexicon import build_lexicon, load_lexicon, save_lexicon
+        from transformer_cli.data.store import index_path, load_corpus
+
         index = index_path(self.run.data, "train")
         if not index.is_file():
             return None
@@ -140,3 +151,12 @@ class RunSource:
         with contextlib.suppress(DiskError):  # without the cache the next start builds it again
             save_lexicon(lexicon, self.run.data, key)
         return lexicon
+
+
+def open_model_source(path: Path, checkpoint: str) -> ModelSource:
+    """Open and verify a run directory or a bundle. Raises: CheckpointError."""
+    if path.is_file() or RunDirectory(path).is_bundle:
+        from transformer_cli.artifacts.bundle import BundleSource
+
+        return BundleSource.open(path, checkpoint)
+    return RunSource.open(path, checkpoint)

@@ -14,8 +14,8 @@ from transformer_cli import durable
 from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, flatten_config, parse_config
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError, ConfigError, DiskError
+from transformer_cli.manifest import MANIFEST
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import MANIFEST
 from transformer_cli.untrusted import read_bounded
 
 CHANGEABLE_KEYS = (
@@ -136,7 +136,7 @@ class RunDirectory:
         old, new = flatten_config(self.load_config()), flatten_config(config)
         changed = [k for k in new if old.get(k) != new[k] and not k.startswith(CHANGEABLE_KEYS)]
         if changed:
-            lines = "\n  ".join(f"{key}: {old.get(key)!r} there, {new[key]!r} now" for key in changed)
+            lines = "\n  ".join(f"{key}: {old.get(key)!r} in the run, {new[key]!r} given" for key in changed)
             raise ConfigError(
                 f"{self.path} was started with another configuration:\n  {lines}",
                 hint="use the same values to resume it, or choose another --run",
@@ -150,7 +150,7 @@ class RunDirectory:
         """Hold an exclusive lock on the directory. The system releases it when the process ends or is killed.
 
         Raises:
-            CheckpointError: another process is training in the directory.
+            CheckpointError: another process holds the lock.
             DiskError: the directory is not writable.
         """
         durable.make_directory(self.path)
@@ -164,7 +164,10 @@ class RunDirectory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise CheckpointError(f"{self.path}: another training is running in this directory") from None
+            raise CheckpointError(
+                f"{self.path}: locked by another transformer-cli process (train or average)",
+                hint="wait until it ends, or choose another run directory",
+            ) from None
         try:
             for directory in (self.path, self.data, self.checkpoints, self.samples):
                 durable.remove_temporary_files(directory)

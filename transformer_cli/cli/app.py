@@ -84,7 +84,8 @@ def options(
 def main() -> NoReturn:
     """Run the command line and exit.
 
-    Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 129, 130 and 143 signals.
+    Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 data, 4 checkpoint, 5 disk, 129, 130, 143: stopped by
+    SIGHUP, SIGINT, SIGTERM.
     """
     if sys.stderr is None:  # closed by the shell: messages are discarded
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
@@ -104,7 +105,7 @@ def main() -> NoReturn:
             _fail("error: out of memory\n  lower data.batch_tokens (training) or --batch-tokens (translation)", 1)
         _fail(
             f"error: unexpected {type(error).__name__}: {error}\n"
-            "  this is a defect of transformer-cli: run again with --debug and report the traceback",
+            "  this is a bug in transformer-cli: run again with --debug and report the traceback",
             1,
         )
     sys.exit(code if isinstance(code, int) else 0)

@@ -50,4 +50,4 @@ def score(
     for pair in scored.pairs:
         as_json = format == "jsonl"
         print_line(json.dumps(pair.fields(), ensure_ascii=False) if as_json else f"{pair.score.log_prob:.6f}")
-    notify(f"{len(scored.pairs)} pairs, {scored.pieces} tokens, perplexity {scored.perplexity:.3f} per token")
+    notify(f"{len(scored.pairs)} pairs, {scored.num_tokens} tokens, perplexity {scored.perplexity:.3f} per token")

@@ -68,7 +68,10 @@ def read_parallel(
             with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
     """
     if len(src) != len(tgt):
-        raise DataError(f"{len(src)} source files but {len(tgt)} target files")
+        raise DataError(
+            f"{len(src)} source files but {len(tgt)} target files",
+            hint="give as many --tgt files as --src files, in the same order",
+        )
     joined = ParallelText([], [])
     for src_path, tgt_path in zip(src, tgt, strict=True):
         src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8, reject_binary=True)
@@ -132,7 +135,10 @@ def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, Pa
     """
     count = max(1, min(HELD_OUT_PAIRS, int(len(text) * HELD_OUT_SHARE)))
     if len(text) < 2:
-        raise DataError("one sentence pair is not enough for training and validation")
+        raise DataError(
+            f"{len(text)} sentence pairs are too few to hold out a validation set",
+            hint="add pairs, or give --valid-src and --valid-tgt",
+        )
     usable = [i for i in range(len(text)) if text.src[i].strip() and text.tgt[i].strip()]
     pairs = list(zip(text.src, text.tgt, strict=True))
     counts = Counter(pairs)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer_cli import durable
-from transformer_cli.batch import EOS, TokenIds
+from transformer_cli.token_ids import (EOS, TokenIds)
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.untrusted import require_regular
 

@@ -126,7 +126,7 @@ def binary_format(head: bytes, name: str) -> tuple[str, str] | None:
     """Detect compressed and UTF-16 files by their first bytes: (description, hint), or None for text."""
     for magic, (description, command) in BINARY.items():
         if head.startswith(magic) and b"\0" in head:
-            return f"{description}, not plain UTF-8 text", f"first: {command.format(name)}"
+            return f"{description}, not plain UTF-8 text", f"convert it first: {command.format(name)}"
     return None
 
 

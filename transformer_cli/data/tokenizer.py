@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece as spm
 
-from transformer_cli.batch import BOS, EOS, PAD, UNK, TokenIds
+from transformer_cli.token_ids import (BOS, EOS, PAD, UNK, TokenIds)
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.schema import TokenizerConfig

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transformer_cli.batch import EOS, TokenIds, collate
+from transformer_cli.batch import collate
 from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.errors import ConfigError
 from transformer_cli.ops.attention import Kernel, attention_weights
+from transformer_cli.token_ids import EOS, TokenIds
 
 CROSS_ATTENTION = "cross_attention"
 """Last part of the module name of attention from target to source."""
@@ -113,7 +114,14 @@ def cross_attention(
 
 
 def coverage_score(weights: NDArray[np.float32]) -> float:
-    """Σ over source tokens of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14)."""
+    """Σ over source tokens of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14).
+
+    Args:
+        weights: `[T + 1, S + 1]` from `cross_attention`; the column of EOS is ignored.
+
+    Returns:
+        At most 0, in nats.
+    """
     coverage = np.minimum(weights[:, :-1].sum(axis=0), 1.0)
     return float(np.log(np.maximum(coverage, 1e-9)).sum())
 
@@ -147,21 +155,6 @@ def align_words(
     reading = weights[1:, :-1]  # position t + 1 reads token t
     source_words, target_words = _word_indices(src_token_bytes), _word_indices(tgt_token_bytes)
     return sorted({(source_words[int(row.argmax())], target_words[t]) for t, row in enumerate(reading)})
-
-
-def offset_links(
-    links: Sequence[Sequence[tuple[int, int]]], sources: Sequence[str], targets: Sequence[str]
-) -> list[tuple[int, int]]:
-    """Links of the segments of a line, renumbered over the whole line.
-
-    Args:
-        links: of each segment. sources, targets: text and translation of each segment.
-    """
-    shifted, source_offset, target_offset = [], 0, 0
-    for segment_links, source, target in zip(links, sources, targets, strict=True):
-        shifted += [(s + source_offset, t + target_offset) for s, t in segment_links]
-        source_offset, target_offset = source_offset + len(source.split()), target_offset + len(target.split())
-    return shifted
 
 
 def pharaoh(links: Sequence[tuple[int, int]]) -> str:

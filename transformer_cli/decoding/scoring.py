@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, TokenIds, collate
+from transformer_cli.batch import collate
 from transformer_cli.decoding.search.logits import log_softmax
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.token_ids import EOS, TokenIds
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,17 @@
-"""From a line of text to search: segments that fit the model, and the user's constraints on their translations."""
+"""Segments: the parts of a line that fit the model, and the length limits of their translations."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from transformer_cli.batch import UNK, TokenIds
-from transformer_cli.decoding.constraints.phrases import ForbiddenPhrases, Phrase, starts_word
-from transformer_cli.decoding.search.base import Rule
-from transformer_cli.errors import DataError
+from transformer_cli.token_ids import TokenIds
 
+EXTRA_LENGTH = 10
+"""Tokens that every translation may have in addition to `max_length_ratio` times the length of its source."""
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]»“”]*\s+|(?<=[。！？])[\"')\]»“”]*\s*")
 
 
@@ -33,39 +33,30 @@ class TextCodec(Protocol):
 
 @dataclass(frozen=True)
 class Segment:
-    """A line, or a part of a line that is too long. `is_truncated`: the part does not end at a sentence end."""
+    """A line, or a part of a line that is too long.
+
+    Attributes:
+        splits_sentence: the part comes from a sentence that was itself too long, and was split between tokens.
+    """
 
     text: str
     ids: TokenIds
-    is_truncated: bool = False
+    splits_sentence: bool = False
 
 
-@dataclass(frozen=True)
-class TranslationRequest:
-    """Outputs and constraints that the user requests in addition to the options of search.
+def longest_translation(source: int, max_length_ratio: float, max_target: int | None, required: int = 0) -> int:
+    """Maximum number of tokens, EOS included, of the translation of `source` tokens.
 
-    Attributes:
-        n_best: number of translations per line.
-        scored: whether log-probabilities are used.
-        align: whether to compute word alignments.
-        terms: (source, target): if a line contains the source term, its translation must contain
-            the target.
-        avoid: phrases that no translation may contain.
+    Args:
+        max_target: as in `Translator`.
+        required: number of tokens of its prefix and required terms.
     """
-
-    n_best: int = 1
-    scored: bool = True
-    align: bool = False
-    terms: tuple[tuple[str, str], ...] = ()
-    avoid: tuple[str, ...] = ()
-
-    def rules(self, tokenizer: TextCodec) -> list[Rule]:
-        """The rules that are the same for every line."""
-        return [ForbiddenPhrases(self.avoid, tokenizer.token_bytes())] if self.avoid else []
+    limit = math.ceil(max_length_ratio * source) + EXTRA_LENGTH + required
+    return limit if max_target is None else min(limit, max_target)
 
 
 def split_line(line: str, ids: TokenIds, tokenizer: TextCodec, max_tokens: int) -> list[Segment]:
-    """The line as a single segment if it has at most `max_tokens` ids; else its sentences, cut if they are longer.
+    """The line as one segment if it has at most `max_tokens` ids; else its sentences, split if they are longer.
 
     A model trained on sentences tends to translate the beginning of a paragraph and stop. A blank
     line has no segments.
@@ -74,59 +65,21 @@ def split_line(line: str, ids: TokenIds, tokenizer: TextCodec, max_tokens: int) 
         return []
     if len(ids) <= max_tokens:
         return [Segment(line, ids)]
-    return [segment for sentence in _sentences(line) for segment in _cut(sentence, tokenizer, max_tokens)]
+    return [
+        segment for sentence in _sentences(line) for segment in _split_sentence(sentence, tokenizer, max_tokens)
+    ]
 
 
-def _cut(text: str, tokenizer: TextCodec, max_tokens: int) -> list[Segment]:
+def _split_sentence(text: str, tokenizer: TextCodec, max_tokens: int) -> list[Segment]:
     (ids,) = tokenizer.encode([text])
     if len(ids) <= max_tokens:
         return [Segment(text, ids)] if len(ids) else []
     parts = [ids[i : i + max_tokens] for i in range(0, len(ids), max_tokens)]
     texts = tokenizer.decode(parts)
-    return [Segment(part_text, part, is_truncated=True) for part_text, part in zip(texts, parts, strict=True)]
+    return [Segment(part_text, part, splits_sentence=True) for part_text, part in zip(texts, parts, strict=True)]
 
 
 def _sentences(line: str) -> list[str]:
     ends = [match.end() for match in SENTENCE_END.finditer(line)] + [len(line)]
     starts = [0, *ends]
     return [line[start:end] for start, end in zip(starts, ends, strict=False) if end > start]
-
-
-class Terminology:
-    """Finds the token sequences that the translation of a text must contain."""
-
-    def __init__(self, terms: Sequence[tuple[str, str]], tokenizer: TextCodec) -> None:
-        """
-        Raises:
-            DataError: a target contains characters that are not in the vocabulary.
-        """
-        encoded = tokenizer.encode([target for _, target in terms]) if terms else []
-        self.terms: list[tuple[re.Pattern[str], Phrase]] = []
-        for (source, target), ids in zip(terms, encoded, strict=True):
-            if UNK in ids or not len(ids):
-                raise DataError(
-                    f"the term '{target}' contains characters that are not in the vocabulary",
-                    hint="remove it from the terms: the model cannot generate it",
-                )
-            self.terms.append((_word_pattern(source), tuple(int(i) for i in ids)))
-
-    def assign(self, line: str, segments: Sequence[Segment]) -> list[tuple[Phrase, ...]]:
-        """The required phrases of each segment of a line.
-
-        A term belongs to the segments that contain it, and to the last one if a segment boundary
-        splits it.
-        """
-        required: list[list[Phrase]] = [[] for _ in segments]
-        for pattern, phrase in self.terms:
-            if segments and pattern.search(line):
-                matches = [i for i, segment in enumerate(segments) if pattern.search(segment.text)]
-                for i in matches or [len(segments) - 1]:
-                    required[i].append(phrase)
-        return [tuple(dict.fromkeys(phrases)) for phrases in required]
-
-
-def _word_pattern(term: str) -> re.Pattern[str]:
-    """Matches the term as whole words, case-insensitively; in scripts without spaces anywhere."""
-    before = r"(?<!\w)" if starts_word(term) else ""
-    after = r"(?!\w)" if starts_word(term[-1:]) else ""
-    return re.compile(before + re.escape(term) + after, re.IGNORECASE)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from transformer_cli.batch import TokenIds
 from transformer_cli.decoding.constraints.phrases import DynamicBeamAllocation, Phrase, RequiredPhrases
 from transformer_cli.decoding.constraints.rules import (
     MinimumLength,
@@ -31,6 +30,7 @@ from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
 from transformer_cli.decoding.search.mbr import select_minimum_risk
 from transformer_cli.decoding.search.sampling import Sampler, SampleSearch, uniforms
 from transformer_cli.schema import DecodingConfig
+from transformer_cli.token_ids import TokenIds
 
 NO_TOKENS: TokenIds = np.empty(0, dtype=np.int64)
 
@@ -76,7 +76,7 @@ class RuleSet:
     shared: Sequence[Rule] = ()
 
     def for_batch(self, sources: Sequence[SourceSentence], device: torch.device) -> list[Rule]:
-        """Preferences first. Hard constraints are last, so that they override the preferences."""
+        """The rules of a batch, in order of application: hard constraints last, so that they prevail."""
         o, rules = self.options, list(self.shared)
         if o.repetition_penalty > 1.0:
             rules.append(RepetitionPenalty(o.repetition_penalty))

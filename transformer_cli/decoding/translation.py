@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transformer_cli.decoding.alignment import offset_links
 from transformer_cli.decoding.search.hypothesis import Hypothesis
-from transformer_cli.decoding.segments import Segment
+from transformer_cli.decoding.segments import Segment, TextCodec
 
 
 @dataclass(frozen=True)
@@ -67,23 +66,49 @@ class SegmentTranslation:
     links: list[tuple[int, int]]
 
 
-def join_segments(segments: Sequence[SegmentTranslation], alternatives: Sequence[Alternative] = ()) -> Translation:
+def join_segments(segments: Sequence[SegmentTranslation], n_best: int, tokenizer: TextCodec) -> Translation:
     """The translation of a line, from those of its segments; a blank line has none.
 
-    `alternatives`: the n best translations of the line. Default: the translation itself.
+    Only a line of a single segment has up to `n_best` alternatives; others have the translation itself.
     """
     if not segments:
         return Translation("", 0.0, "empty", alternatives=[Alternative("", 0.0)])
     best = [s.result.best for s in segments]
     score = sum(h.score for h in best) / len(best)
     text = " ".join(s.text.strip() for s in segments)
-    is_cut = any(s.segment.is_truncated for s in segments)
+    is_cut = any(s.segment.splits_sentence for s in segments)
     return Translation(
         text,
         score,
         "cut" if is_cut else "ok" if len(segments) == 1 else "split",
         [p for h in best for p in h.token_log_probs],
-        list(alternatives) or [Alternative(text, score)],
+        _alternatives(segments[0].result, n_best, tokenizer)
+        if len(segments) == 1 and n_best > 1
+        else [Alternative(text, score)],
         offset_links([s.links for s in segments], [s.segment.text for s in segments], [s.text for s in segments]),
         sum(s.result.seconds for s in segments),
     )
+
+
+def _alternatives(result: SearchResult, n_best: int, tokenizer: TextCodec) -> list[Alternative]:
+    """The n best distinct texts: hypotheses of different tokens may have the same text."""
+    texts = tokenizer.decode([h.ids for h in result.hypotheses])
+    scores: dict[str, float] = {}
+    for text, hypothesis in zip(texts, result.hypotheses, strict=True):
+        scores.setdefault(text.strip(), hypothesis.score)
+    return [Alternative(text, score) for text, score in list(scores.items())[:n_best]]
+
+
+def offset_links(
+    links: Sequence[Sequence[tuple[int, int]]], sources: Sequence[str], targets: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Links of the segments of a line, renumbered over the whole line.
+
+    Args:
+        links: of each segment. sources, targets: text and translation of each segment.
+    """
+    shifted, source_offset, target_offset = [], 0, 0
+    for segment_links, source, target in zip(links, sources, targets, strict=True):
+        shifted += [(s + source_offset, t + target_offset) for s, t in segment_links]
+        source_offset, target_offset = source_offset + len(source.split()), target_offset + len(target.split())
+    return shifted

@@ -15,18 +15,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from transformer_cli.batch import EOS, UNK, TokenIds, collate_sentences
+from transformer_cli.batch import collate_sentences
 from transformer_cli.decoding.alignment import align_words, cross_attention, rerank_by_coverage
-from transformer_cli.decoding.constraints.phrases import Phrase, contains_phrase
-from transformer_cli.decoding.execution.batch_merging import ActiveBatch, MemoryBoundSearch
+from transformer_cli.decoding.constraints.phrases import ForbiddenPhrases, Phrase, contains_phrase
+from transformer_cli.decoding.execution.batch_merging import ActiveBatch, OutOfMemorySafeSearch
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax, Int8ArgmaxModel
 from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.execution.workers import map_unordered, partition_batches
-from transformer_cli.decoding.segments import Segment, Terminology, TextCodec, TranslationRequest, split_line
+from transformer_cli.decoding.request import TranslationRequest
+from transformer_cli.decoding.segments import Segment, TextCodec, longest_translation, split_line
 from transformer_cli.decoding.strategy import NO_TOKENS, SourceSentence, build_strategy
+from transformer_cli.decoding.terminology import Terminology
 from transformer_cli.decoding.translation import (
-    Alternative,
     SearchResult,
     SegmentTranslation,
     Translation,
@@ -35,9 +36,8 @@ from transformer_cli.decoding.translation import (
 from transformer_cli.errors import ConfigError, DataError
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig
+from transformer_cli.token_ids import EOS, UNK, TokenIds
 
-EXTRA_LENGTH = 10
-"""Tokens that every translation may have in addition to `max_length_ratio` times the length of its source."""
 CPU_BATCH, GPU_BATCH = 8192, 16_384
 """Source tokens per batch unless `decoding.batch_tokens` is set, divided by the number of beams or samples."""
 MAX_SEGMENTS = 1 << 16
@@ -58,14 +58,14 @@ class Translator:
         max_target: int | None = None,
         request: TranslationRequest | None = None,
         shortlist: Shortlist | None = None,
-        output: Int8Argmax | None = None,
+        int8_argmax: Int8Argmax | None = None,
         graph_pool: GraphPool | None = None,
     ) -> None:
         """
         Args:
             max_length: maximum number of tokens of a source, EOS included; longer lines are split.
-            max_target: maximum number of tokens that the model can generate.
-            shortlist, output: two ways to reduce the cost of the output projection; at most one may
+            max_target: maximum number of tokens of a translation, EOS included; None: no limit.
+            shortlist, int8_argmax: two ways to reduce the cost of the output projection; at most one may
                 be set.
             graph_pool: buckets for greedy and beam search without rules. Excludes `shortlist`,
                 which builds another model for each batch.
@@ -73,7 +73,7 @@ class Translator:
         self.shortlist = shortlist
         self.model = model
         self.graph_pool = graph_pool
-        self.search_batches = MemoryBoundSearch(self._release_memory)
+        self.search_batches = OutOfMemorySafeSearch(self._release_memory)
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
@@ -87,8 +87,10 @@ class Translator:
             decode=tgt_tokenizer.decode,
             n_best=self.request.n_best,
             scored=self.request.scored or bool(options.coverage_penalty),
-            shared=self.request.rules(tgt_tokenizer),
-            accelerate=lambda step: step if output is None else Int8ArgmaxModel(model, output),
+            shared=[ForbiddenPhrases(self.request.avoid, tgt_tokenizer.token_bytes())]
+            if self.request.avoid
+            else [],
+            accelerate=lambda step: step if int8_argmax is None else Int8ArgmaxModel(model, int8_argmax),
             graph_pool=graph_pool,
         )
 
@@ -123,9 +125,12 @@ class Translator:
         Raises:
             DataError: a prefix cannot be generated, or is longer, with the required phrases, than
                 the model allows.
+            ConfigError: prefixes together with a shortlist.
         """
         if prefixes and self.shortlist is not None:
-            raise ConfigError("--shortlist excludes --prefix: a prefix may contain tokens not on the shortlist")
+            raise ConfigError(
+                "--shortlist cannot be combined with --prefix: a prefix may contain tokens not on the shortlist"
+            )
         encoded = self.src_tokenizer.encode(lines)
         prefix_ids = self._encode_prefixes(prefixes, first) if prefixes else [NO_TOKENS] * len(lines)
         segments: list[Segment] = []
@@ -143,7 +148,10 @@ class Translator:
         links = self._align(sources, results)
         texts = self.tgt_tokenizer.decode([r.best.ids for r in results])
         translated = [SegmentTranslation(*x) for x in zip(segments, results, texts, links, strict=True)]
-        return [self._join([translated[i] for i in indices]) for indices in segments_of_line]
+        return [
+            join_segments([translated[i] for i in indices], self.request.n_best, self.tgt_tokenizer)
+            for indices in segments_of_line
+        ]
 
     def search(
         self, sources: Sequence[SourceSentence], progress: Callable[[int], object] = lambda done: None
@@ -215,15 +223,13 @@ class Translator:
         """The input of search for a segment: its length limits and the constraints on its translation."""
         required = len(prefix) + sum(map(len, phrases))
         o, length = self.options, len(segment.ids)
-        limit = math.ceil(o.max_length_ratio * length) + EXTRA_LENGTH + required
-        if self.max_target is not None:
-            limit = min(limit, self.max_target)
-            if required >= limit:
-                raise DataError(
-                    f"line {line + 1}: its prefix and required terms have {required} tokens, "
-                    f"the model generates at most {limit - 1}",
-                    hint="shorten the prefix or require fewer terms",
-                )
+        limit = longest_translation(length, o.max_length_ratio, self.max_target, required)
+        if required >= limit:
+            raise DataError(
+                f"line {line + 1}: its prefix and required terms have {required} tokens, "
+                f"the model generates at most {limit - 1}",
+                hint="shorten the prefix or require fewer terms",
+            )
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
         return SourceSentence(segment.ids, limit, minimum, line * MAX_SEGMENTS + part, prefix, phrases)
 
@@ -268,16 +274,3 @@ class Translator:
             (weights,) = cross_attention(self.model, [source.ids], [target])
             links.append(align_words(weights, [src_bytes[i] for i in source.ids], [tgt_bytes[i] for i in target]))
         return links
-
-    def _join(self, segments: Sequence[SegmentTranslation]) -> Translation:
-        """The translation of a line. Only lines of a single segment have alternatives."""
-        has_alternatives = len(segments) == 1 and self.request.n_best > 1
-        return join_segments(segments, self._alternatives(segments[0].result) if has_alternatives else ())
-
-    def _alternatives(self, result: SearchResult) -> list[Alternative]:
-        """The n best distinct texts: hypotheses of different tokens may have the same text."""
-        texts = self.tgt_tokenizer.decode([h.ids for h in result.hypotheses])
-        scores: dict[str, float] = {}
-        for text, hypothesis in zip(texts, result.hypotheses, strict=True):
-            scores.setdefault(text.strip(), hypothesis.score)
-        return [Alternative(text, score) for text, score in list(scores.items())[: self.request.n_best]]

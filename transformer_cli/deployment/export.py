@@ -10,12 +10,13 @@ import torch
 
 from transformer_cli import __version__, durable
 from transformer_cli.artifacts.bundle import write_bundle
-from transformer_cli.artifacts.loading import LoadedModel, load_model_source, open_model_source
+from transformer_cli.artifacts.loading import LoadedModel, load_model_source
+from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.data.text import Notify, read_text
-from transformer_cli.deployment.ctranslate2_spec import (
+from transformer_cli.deployment.ctranslate2_spec import build_spec
+from transformer_cli.deployment.ctranslate2_support import (
     QUANTIZATIONS,
-    build_spec,
     check_supported,
     import_ctranslate2,
     longest_sequence,

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from transformer_cli.artifacts.loading import LoadedModel, build_translator
-from transformer_cli.batch import TokenIds
 from transformer_cli.data.text import Notify
-from transformer_cli.decoding.translator import EXTRA_LENGTH
-from transformer_cli.deployment.ctranslate2_spec import import_ctranslate2, longest_sequence
+from transformer_cli.decoding.segments import longest_translation
+from transformer_cli.deployment.ctranslate2_engine import BASE_OPTIONS, NO_PENALTY, CTranslate2Model, as_ids
+from transformer_cli.deployment.ctranslate2_support import longest_sequence
 from transformer_cli.errors import DataError, UserError
 from transformer_cli.evaluation.metrics import quick_scores
-from transformer_cli.schema import DecodingConfig
+from transformer_cli.schema import Config, DecodingConfig
 
 PARITY_LINES = 100
 """Maximum number of lines that both engines translate."""
@@ -32,11 +26,6 @@ PARITY_BEAM = 5
 """Beam width of the comparison if the run itself decodes greedily."""
 EXPORTED_OPTIONS = ("beam", "length_penalty", "max_length_ratio", "batch_tokens", "precision", "threads", "seed")
 """Decoding options that an export preserves, or that do not change translations."""
-NO_PENALTY = 1e-9
-"""Length penalty that makes CTranslate2 rank by log-probability; exactly 0 would also change its stopping rule."""
-
-BASE_OPTIONS = {"min_decoding_length": 0, "max_input_length": 0}
-"""CTranslate2's defaults forbid empty translations, which are allowed here, and silently truncate long lines."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +64,10 @@ def check_parity(
     Raises:
         UserError: the translations do not agree, or CTranslate2 cannot load the directory.
     """
-    reference, exported = ReferenceEngine(loaded), CTranslate2Engine(directory, loaded)
+    reference, exported = ReferenceEngine(loaded), ExportedEngine(directory, loaded)
     notify(
         f"parity check: {len(lines)} lines with both engines; CTranslate2 computes in "
-        f"{exported.translator.compute_type} on this machine"
+        f"{exported.compute_type} on this machine"
     )
     run = loaded.config.decoding
     wide = run.beam if run.beam > 1 else PARITY_BEAM
@@ -91,7 +80,7 @@ def check_parity(
     if not all(agreement.is_sufficient(exact=exact) for agreement in agreements):
         required = f"{MIN_IDENTICAL:.0%} identical lines" if exact else f"a BLEU of {MIN_BLEU:.0f} between the two"
         raise UserError(
-            f"CTranslate2 does not translate as this model does: {'; '.join(map(str, agreements))}\n"
+            f"the CTranslate2 export gives different translations: {'; '.join(map(str, agreements))}\n"
             f"  at least {required} is required; nothing was written",
             hint="try another --quantization, or other text: --proof FILE",
         )
@@ -104,7 +93,7 @@ def check_parity(
     if lost:
         keys = ", ".join(f"decoding.{key}" for key in lost)
         notify(f"note: the export does not include {keys}; set equivalent options of translate_batch")
-    setting = f"as deployed (beam {run.beam}, length penalty {run.length_penalty} here, {penalty} there)"
+    setting = f"as deployed (beam {run.beam}, length penalty {run.length_penalty}, {penalty} in CTranslate2)"
     expected = reference.translate(lines, run.beam, run.length_penalty)
     actual = exported.translate(lines, run.beam, penalty)
     agreements.append(compare(setting, expected, actual))
@@ -115,13 +104,18 @@ def check_parity(
 def decoding_options(loaded: LoadedModel, length_penalty: float) -> dict[str, Any]:
     """Arguments for CTranslate2's `translate_batch` that decode like the run."""
     config = loaded.config
-    longest = longest_translation(loaded, config.data.max_length - 1)
     return {
         "beam_size": config.decoding.beam,
         "length_penalty": length_penalty,
-        "max_decoding_length": min(longest, longest_sequence(config)),
+        "max_decoding_length": longest_sequence_of(config, config.data.max_length - 1),
         **BASE_OPTIONS,
     }
+
+
+def longest_sequence_of(config: Config, source: int) -> int:
+    """Maximum tokens, without EOS, of the exported model's translation of `source` tokens."""
+    longest = longest_translation(source, config.decoding.max_length_ratio, config.model.position_limit)
+    return min(longest - 1, longest_sequence(config))
 
 
 def ctranslate2_length_penalty(alpha: float, length: float) -> float:
@@ -173,53 +167,29 @@ class ReferenceEngine:
         return [translation.text for translation in translator.translate(lines)]
 
 
-class CTranslate2Engine:
+class ExportedEngine:
     """Translates with CTranslate2 and an exported directory."""
 
     def __init__(self, directory: Path, loaded: LoadedModel) -> None:
         """Raises: UserError if CTranslate2 cannot load it."""
-        ctranslate2 = import_ctranslate2()
-        ctranslate2.set_log_level(logging.ERROR)  # its warning about the compute type; `check_parity` reports it
         self.loaded = loaded
-        self.src_tokens = loaded.vocabularies.src.vocabulary
-        self.tgt_ids = {token: i for i, token in enumerate(loaded.vocabularies.tgt.vocabulary)}
-        try:
-            self.translator: Any = ctranslate2.Translator(
-                str(directory), device="cpu", intra_threads=torch.get_num_threads()
-            )
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"CTranslate2 cannot load the export: {error}") from None
+        self.model = CTranslate2Model(directory, loaded.vocabularies, "default", threads=0)
+
+    @property
+    def compute_type(self) -> str:
+        return str(self.model.translator.compute_type)
 
     def translate(self, lines: Sequence[str], beam: int, length_penalty: float) -> list[str]:
-        """Return the best translation of each line."""
-        encoded = self.loaded.vocabularies.src.encode(lines)
-        order = sorted(range(len(lines)), key=lambda i: len(encoded[i]))
-        hypotheses: dict[int, TokenIds] = {}
-        bound = longest_sequence(self.loaded.config)
-        # The length limit depends on the source, but CTranslate2 has one limit per batch: group by source length.
-        for length, group in groupby(order, key=lambda i: len(encoded[i])):
-            rows = list(group)
-            results = self.translator.translate_batch(
-                [[self.src_tokens[token] for token in encoded[i]] for i in rows],
-                beam_size=beam,
-                length_penalty=length_penalty,
-                max_decoding_length=min(bound, longest_translation(self.loaded, length)),
-                **BASE_OPTIONS,
-            )
-            for i, result in zip(rows, results, strict=True):
-                ids = [self.tgt_ids[token] for token in result.hypotheses[0]]
-                hypotheses[i] = np.array(ids, dtype=np.int64)
-        texts = self.loaded.vocabularies.tgt.decode([hypotheses[i] for i in range(len(lines))])
+        """Return the best translation of each line, ranked with CTranslate2's length penalty."""
+        sources = self.loaded.vocabularies.src.encode(lines)
+        found = self.model.search(
+            sources,
+            [longest_sequence_of(self.loaded.config, len(ids)) for ids in sources],
+            beam=beam,
+            length_penalty=length_penalty,
+        )
+        texts = self.loaded.vocabularies.tgt.decode([as_ids(hypotheses[0][0]) for hypotheses in found])
         return [text.strip() for text in texts]
-
-
-def longest_translation(loaded: LoadedModel, source: int) -> int:
-    """Maximum tokens, without EOS, of the translation of `source` tokens."""
-    config = loaded.config
-    limit = math.ceil(config.decoding.max_length_ratio * source) + EXTRA_LENGTH
-    if config.model.positions == "learned":
-        limit = min(limit, config.model.max_positions)
-    return limit - 1
 
 
 def compare(setting: str, expected: Sequence[str], actual: Sequence[str]) -> Agreement:

@@ -8,18 +8,14 @@ import torch
 
 from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.errors import CheckpointError
+from transformer_cli.manifest import MANIFEST, MODEL, STATE, serialize_json, verify_checkpoint
 from transformer_cli.training.checkpoint import (
     AVERAGE,
-    MANIFEST,
-    MODEL,
-    STATE,
     CheckpointStore,
     load_tensors,
     read_tensors,
     remove_checkpoint,
-    serialize_json,
     serialize_tensors,
-    verify_checkpoint,
     write_checkpoint,
 )
 
@@ -38,11 +34,13 @@ def average_checkpoints(path: Path, last: int | None) -> tuple[list[str], Path]:
     run.load_config()
     with run.locked():
         store = CheckpointStore(run.checkpoints, {})
-        chosen = [step for step in store.steps() if (step / MANIFEST).exists()][-(last or 0) :]
+        chosen = [step for step in store.checkpoint_paths() if (step / MANIFEST).exists()][-(last or 0) :]
         if not chosen or (last and len(chosen) < last):
             raise CheckpointError(
                 f"{path}: has {len(chosen)} checkpoints, {last or 1} were requested",
-                hint="raise training.keep_last to keep more checkpoints of a run",
+                hint=f"use --last {len(chosen)}; a higher training.keep_last keeps more checkpoints from now on"
+                if chosen
+                else "train it first",
             )
         manifests = [verify_checkpoint(checkpoint) for checkpoint in chosen]
         total = {name: t.double() for name, t in read_tensors(chosen[0] / MODEL).items()}

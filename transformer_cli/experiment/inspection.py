@@ -51,7 +51,7 @@ def draw_attention(
         raise ConfigError(f"--kind {kind}: unknown; known: {', '.join(KINDS)}")
     file_format = output.suffix.lstrip(".").lower()
     if file_format not in ("png", "svg", "pdf"):
-        raise ConfigError(f"{output}: a picture is .png, .svg or .pdf")
+        raise ConfigError(f"{output}: unsupported image format: use .png, .svg or .pdf")
     tune_process()
     loaded = load_model(run, select_device(device), checkpoint)
     if target is None:
@@ -60,7 +60,10 @@ def draw_attention(
     if not len(src) or not len(tgt):
         raise DataError("there is nothing to draw: the sentence or its translation is blank")
     if max(len(src), len(tgt)) > MAX_TOKENS:
-        raise DataError(f"the sentence has {max(len(src), len(tgt))} tokens; a picture holds {MAX_TOKENS}")
+        raise DataError(
+            f"the sentence has {max(len(src), len(tgt))} tokens; a plot shows at most {MAX_TOKENS} per side",
+            hint="use a shorter sentence",
+        )
     attention = attention_maps(loaded.model, [src], [tgt])
     maps = {layer: w[0].float().cpu().numpy() for layer, w in attention.items() if _attention_kind(layer) == kind}
     if not maps:

@@ -38,7 +38,7 @@ def read_texts(
         UserError: missing, empty or misaligned files, or only one of the two validation files.
     """
     if (valid_src is None) != (valid_tgt is None):
-        raise ConfigError("--valid-src and --valid-tgt go together")
+        raise ConfigError("--valid-src and --valid-tgt must be given together")
     text = read_parallel(src, tgt, strict_utf8=strict_utf8)
     valid = ParallelText([], [])
     if valid_src is not None and valid_tgt is not None:
@@ -74,7 +74,7 @@ def warn_about_overlap(text: ParallelText, valid: ParallelText, notify: Notify) 
 
 def has_checkpoints(run: RunDirectory) -> bool:
     """Whether the run has saved a checkpoint."""
-    return bool(CheckpointStore(run.checkpoints, {}).steps())
+    return bool(CheckpointStore(run.checkpoints, {}).checkpoint_paths())
 
 
 def prepare_vocabularies(

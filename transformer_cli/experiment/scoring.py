@@ -19,11 +19,11 @@ from transformer_cli.runtime import select_device, tune_process
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """One sentence pair with its score; `pieces` are the target tokens, including the end of the sentence."""
+    """One sentence pair with its score; `tokens` are those of the target, `</s>` included."""
 
     src: str
     tgt: str
-    pieces: list[str]
+    tokens: list[str]
     score: Score
 
     def fields(self) -> dict[str, Any]:
@@ -33,17 +33,17 @@ class ScoredPair:
             "target": self.tgt,
             "log_prob": self.score.log_prob,
             "perplexity": self.score.perplexity,
-            "pieces": self.pieces,
+            "pieces": self.tokens,
             "token_log_probs": [round(p, 6) for p in self.score.token_log_probs],
         }
 
 
 @dataclass(frozen=True)
 class ScoredText:
-    """All pairs; `pieces` is the number of target tokens, including the ends of sentences."""
+    """All pairs; `num_tokens` is the number of target tokens, `</s>` included."""
 
     pairs: list[ScoredPair]
-    pieces: int
+    num_tokens: int
     perplexity: float
 
 
@@ -64,7 +64,7 @@ def score_files(
         raise ConfigError(f"--batch-tokens {batch_tokens}: must be 1 or more")
     sources = loaded.vocabularies.src.encode(text.src)
     targets = loaded.vocabularies.tgt.encode(text.tgt)
-    bound = loaded.config.model.max_positions if loaded.config.model.positions == "learned" else None
+    bound = loaded.config.model.position_limit
     max_length = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1
     if bound is not None and max_length > bound:
         raise ConfigError(f"a sentence of {max_length} tokens is longer than model.max_positions {bound}")

@@ -28,11 +28,12 @@ from transformer_cli.experiment.preparation import (
 )
 from transformer_cli.experiment.recipe import choose_recipe
 from transformer_cli.experiment.validation import Validator
+from transformer_cli.manifest import check_identity, read_manifest
 from transformer_cli.models.registry import build_model, check_architecture
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import resolve_precision, select_device, tune_process
 from transformer_cli.schema import Config
-from transformer_cli.training.checkpoint import CheckpointStore, check_identity, load_training, read_manifest
+from transformer_cli.training.checkpoint import CheckpointStore, load_training
 from transformer_cli.training.distributed import Ranks
 from transformer_cli.training.loop import StopRequest, Trainer
 from transformer_cli.training.metrics_log import MetricsLog
@@ -198,7 +199,7 @@ def _newest_checkpoint(store: CheckpointStore, notify: Notify) -> Path | None:
 
 def _set_aside_damaged(store: CheckpointStore, newest: Path | None) -> None:
     """Rename damaged checkpoints, so that new ones of the same step can be written."""
-    for path in store.steps():
+    for path in store.checkpoint_paths():
         if newest is not None and path.name > newest.name:
             store.set_aside(path)
 

@@ -14,7 +14,7 @@ from transformer_cli.artifacts.loading import LoadedModel, load_ensemble
 from transformer_cli.data.text import Notify, read_text
 from transformer_cli.decoding.constraints.phrases import contains_phrase
 from transformer_cli.decoding.invariance import check_invariance
-from transformer_cli.decoding.segments import TranslationRequest
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Translation
 from transformer_cli.errors import ConfigError, DataError, UserError
 from transformer_cli.experiment.source_text import Shard, SourceText, read_chunks
@@ -101,7 +101,10 @@ def translate_lines(
         for chunk in read_chunks(text.lines, size, eager=text.total is None):
             chunk_prefixes = prefixes[first : first + len(chunk)]
             if job.prefix and len(chunk_prefixes) < len(chunk):
-                raise DataError(f"{job.prefix}: has {len(prefixes)} lines, the text has more")
+                raise DataError(
+                    f"{job.prefix}: has {len(prefixes)} lines, the text has more",
+                    hint="give one prefix per input line; a blank line forces nothing",
+                )
             translations = translator.translate(chunk, bar.update, prefixes=chunk_prefixes, first=first)
             for translation in translations:
                 if translation.status in unusual:
@@ -110,13 +113,16 @@ def translate_lines(
             first += len(chunk)
             bar.update(first - text.first - bar.n)  # lines; the translator counts segments, and no blank lines
     if job.prefix and len(prefixes) > text.report.lines:
-        notify(f"warning: {job.prefix}: has {len(prefixes)} lines, the text only {text.report.lines}")
+        notify(f"warning: {job.prefix}: has {len(prefixes)} lines, the text has only {text.report.lines}")
     for message in text.report.messages(text.name):
         notify(f"warning: {message}")
     if unusual["split"]:
         notify(f"note: {unusual['split']} lines were too long for the model and were split into segments")
     if unusual["cut"]:
-        notify(f"warning: {unusual['cut']} lines have a sentence that is too long for the model and was truncated")
+        notify(
+            f"warning: {unusual['cut']} lines have a sentence that is too long for the model (data.max_length) "
+            "and was split in the middle; check these translations"
+        )
 
 
 def measure_invariance(job: TranslationJob, notify: Notify) -> None:
@@ -131,9 +137,9 @@ def measure_invariance(job: TranslationJob, notify: Notify) -> None:
     if not lines:
         raise DataError("--check-invariance needs an INPUT file with text in it")
     if job.overrides.get("sample") or job.overrides.get("mbr_samples"):
-        raise ConfigError("--check-invariance is for search: a sample depends on the number of its line")
+        raise ConfigError("--check-invariance cannot be combined with sampling: samples depend on the line number")
     if job.shard is not None:
-        raise ConfigError("--check-invariance and --shard exclude each other: it measures on the whole text")
+        raise ConfigError("--check-invariance cannot be combined with --shard: the check needs the whole text")
     requested = job.overrides.get("precision")
     loaded = job.load()
     average_length = sum(map(len, loaded.vocabularies.src.encode(lines))) / len(lines) + 1

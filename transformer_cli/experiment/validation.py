@@ -13,7 +13,7 @@ from transformer_cli.data.batching import sorted_batches
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify, encode_lines
-from transformer_cli.decoding.segments import TranslationRequest
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import Config, DecodingConfig

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -27,20 +25,22 @@ from torch import Tensor, nn
 from transformer_cli import __version__, durable
 from transformer_cli.durable import OPS, FileOps
 from transformer_cli.errors import CheckpointError
-from transformer_cli.training.state import Progress, TrainState
-from transformer_cli.untrusted import read_bounded
-
-FORMAT = 1
-"""Version of the checkpoint format."""
-MODEL, OPTIMIZER, STATE, MANIFEST = (
-    "model.safetensors",
-    "optimizer.safetensors",
-    "state.json",
-    "MANIFEST.json",
+from transformer_cli.manifest import (
+    FORMAT,
+    MANIFEST,
+    MODEL,
+    OPTIMIZER,
+    STATE,
+    VALIDATED,
+    UnsupportedFormatError,
+    file_record,
+    read_manifest,
+    read_state,
+    serialize_json,
+    verify_checkpoint,
 )
-VALIDATED = "state.validated.json"
-MAX_JSON_BYTES = 1 << 20
-"""Limit for a manifest or state."""
+from transformer_cli.training.state import Progress, TrainState
+
 STEP_NAME = re.compile(r"step_\d{9}")
 BEST, LAST, AVERAGE = "best", "last", "average"
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -94,7 +94,7 @@ class CheckpointStore:
         path = self.directory / target
         return path if STEP_NAME.fullmatch(target) and path.is_dir() else None
 
-    def steps(self) -> list[Path]:
+    def checkpoint_paths(self) -> list[Path]:
         """All checkpoint directories, oldest first, without verifying them."""
         if not self.directory.is_dir():
             return []
@@ -110,7 +110,7 @@ class CheckpointStore:
             CheckpointError: every checkpoint is damaged, or one has an unsupported format.
         """
         problems = []
-        for path in reversed(self.steps()):
+        for path in reversed(self.checkpoint_paths()):
             try:
                 verify_checkpoint(path)
             except UnsupportedFormatError:
@@ -158,8 +158,8 @@ class CheckpointStore:
         durable.write_bytes(path / MANIFEST, serialize_json(manifest), self.ops)
 
     def _prune(self, keep_last: int) -> None:
-        retained = {*self.steps()[-keep_last:], self.resolve_link(BEST), self.resolve_link(LAST)}
-        for path in self.steps():
+        retained = {*self.checkpoint_paths()[-keep_last:], self.resolve_link(BEST), self.resolve_link(LAST)}
+        for path in self.checkpoint_paths():
             if path not in retained:
                 remove_checkpoint(path)
 
@@ -171,10 +171,6 @@ def remove_checkpoint(path: Path) -> None:
             (path / name).unlink(missing_ok=True)
         durable.remove_temporary_files(path)
         path.rmdir()
-
-
-class UnsupportedFormatError(CheckpointError):
-    """Written by another version of this program: not damaged, so it is never skipped or replaced."""
 
 
 def write_checkpoint(
@@ -195,69 +191,6 @@ def write_checkpoint(
         write(MANIFEST, serialize_json(manifest))
 
 
-def file_record(content: bytes) -> dict[str, Any]:
-    """The manifest entry of a file."""
-    return {"sha256": durable.sha256(content), "bytes": len(content)}
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a checkpoint. Raises: CheckpointError if missing, damaged or of another format."""
-    try:
-        manifest = json.loads(read_bounded(path / MANIFEST, MAX_JSON_BYTES))
-        version, files = manifest["format"], manifest["files"]
-        valid_names = all(Path(name).name == name for name in files)
-        valid_records = all(type(f["bytes"]) is int and type(f["sha256"]) is str for f in files.values())
-        assert isinstance(manifest["identity"], dict) and valid_names and valid_records
-        assert {MODEL, STATE} <= set(files)  # a file that is not listed would be read unverified
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read {MANIFEST}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
-        raise CheckpointError(f"{path}: {MANIFEST} is damaged") from None
-    if version != FORMAT:
-        raise UnsupportedFormatError(
-            f"{path}: checkpoint format {version} is not supported; this program reads format {FORMAT}",
-            hint=f"use the version that wrote it: transformer-cli {manifest.get('version', '?')}",
-        )
-    return dict(manifest)
-
-
-def verify_checkpoint(path: Path) -> dict[str, Any]:
-    """Check every file of a checkpoint against its manifest.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        CheckpointError: a file is missing, truncated or modified.
-    """
-    manifest = read_manifest(path)
-    for name, record in manifest["files"].items():
-        file = path / name
-        if file.is_symlink() or not file.is_file():
-            raise CheckpointError(f"{file}: missing, or not a regular file")
-        if file.stat().st_size != record["bytes"]:
-            raise CheckpointError(
-                f"{file}: has {file.stat().st_size} bytes, expected {record['bytes']}: truncated or modified"
-            )
-        try:
-            digest = durable.sha256_file(file)
-        except OSError as error:
-            raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
-        if digest != record["sha256"]:
-            raise CheckpointError(f"{file}: content does not match its SHA-256: damaged or modified")
-    return manifest
-
-
-def check_identity(path: Path, manifest: Mapping[str, Any], identity: Mapping[str, str]) -> None:
-    """Check that a checkpoint belongs to this tokenizer, model and corpus. Raises: CheckpointError."""
-    for key, value in identity.items():
-        if manifest["identity"].get(key) != value:
-            raise CheckpointError(
-                f"{path}: was saved with a different {key}",
-                hint=f"use the {key} that the run was started with, or start a new run in another directory",
-            )
-
-
 def load_training(path: Path, state: TrainState) -> None:
     """Restore a verified checkpoint into `state`. Raises: CheckpointError if it does not fit the model."""
     model = load_tensors(path / MODEL, dict(state.model.named_parameters()))
@@ -266,15 +199,6 @@ def load_training(path: Path, state: TrainState) -> None:
         state.restore(model, optimizer, Progress.from_json(read_state(path)))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not fit this run: {error}") from None
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read the JSON state of a verified checkpoint. Raises: CheckpointError."""
-    file = path / (VALIDATED if VALIDATED in read_manifest(path)["files"] else STATE)
-    try:
-        return dict(json.loads(read_bounded(file, MAX_JSON_BYTES)))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{file}: cannot be read: {error}") from None
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -294,11 +218,16 @@ def load_tensors(file: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     actual = _read_header(file)
     expected = {name: (DTYPES[t.dtype], *t.shape) for name, t in like.items()}
     if actual != expected:
-        mismatches = sorted(set(actual.items()) ^ set(expected.items()))
+        name = min(name for name, _ in set(actual.items()) ^ set(expected.items()))
         raise CheckpointError(
-            f"{file}: belongs to a different model: {mismatches[0][0]} differs in name, dtype or shape"
+            f"{file}: does not match the model: {name} is {_describe(actual.get(name))} in the file, "
+            f"{_describe(expected.get(name))} in the model"
         )
     return read_tensors(file)
+
+
+def _describe(header: tuple[object, ...] | None) -> str:
+    return "absent" if header is None else f"{header[0]} {list(header[1:])}"
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -322,8 +251,3 @@ def _read_header(file: Path) -> dict[str, tuple[object, ...]]:
 def serialize_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Serialize tensors in the safetensors format."""
     return safetensors.torch.save({name: t.contiguous().cpu() for name, t in tensors.items()})
-
-
-def serialize_json(value: Any) -> bytes:
-    """Serialize a value as indented JSON in UTF-8."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transformer_cli.batch import BOS, EOS, Batch, BatchPlan, Sentences, TokenBudget, TokenIds
+from transformer_cli.batch import Batch, BatchPlan, Sentences, TokenBudget
 from transformer_cli.layout import Layout
+from transformer_cli.token_ids import BOS, EOS, TokenIds
 
 MAX_MEMORY_FRACTION = 0.25
 """Fraction of the free device memory that a corpus may take. A larger one stays on the host, which

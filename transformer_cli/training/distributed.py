@@ -28,7 +28,10 @@ from transformer_cli.errors import ConfigError, UserError
 
 PEER_TIMEOUT = timedelta(hours=12)
 """How long a rank waits for a running peer; long, because the others wait while rank 0 validates."""
-PEER_LOST = "another process of this training has ended; see its error message for the reason"
+PEER_LOST = (
+    "another process of this training run has exited: see its error message, then repeat the same torchrun "
+    "command to resume from the last checkpoint"
+)
 POLL_INTERVAL = 0.1
 """Seconds between checks that the local peers are still running."""
 
@@ -73,7 +76,7 @@ class Ranks:
                 _init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         ranks = Ranks(dist.get_rank(), dist.get_world_size())
         machine = _machine_id()
-        peers = torch.stack(ranks.gather(torch.tensor([machine, os.getpid()]))).tolist()
+        peers = torch.stack(ranks.all_gather(torch.tensor([machine, os.getpid()]))).tolist()
         peers.pop(ranks.rank)
         return replace(ranks, local_peers=tuple(pid for peer_machine, pid in peers if peer_machine == machine))
 
@@ -109,7 +112,7 @@ class Ranks:
             self._wait(dist.broadcast(values, src=0, async_op=True), values)
         return values.tolist()
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """Return the tensors of all ranks, in the order of the ranks; their shapes must be equal."""
         if self.size == 1:
             return [tensor]

@@ -88,7 +88,7 @@ class TrainState:
     def gather_random_states(self) -> None:
         """Gather the random states of all ranks for the next checkpoint. Collective: every rank must call it."""
         for name, local_state in self._random_states().items():
-            states = self.ranks.gather(local_state)
+            states = self.ranks.all_gather(local_state)
             self.peer_random_states.update({f"{name}.{rank}": states[rank] for rank in range(1, len(states))})
 
     def _random_states(self) -> dict[str, Tensor]:

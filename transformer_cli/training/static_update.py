@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from transformer_cli.batch import EOS, Batch, BatchPlan, TokenBudget
+from transformer_cli.batch import Batch, BatchPlan, TokenBudget
 from transformer_cli.memory import is_out_of_memory
 from transformer_cli.ops.varlen import is_varlen_available
 from transformer_cli.runtime import capture_graph, resolve_precision
 from transformer_cli.schema import Config
+from transformer_cli.token_ids import EOS
 from transformer_cli.training.compiled import CompiledLayers
 from transformer_cli.training.device_corpus import DeviceCorpus
 from transformer_cli.training.loss import label_smoothed_cross_entropy
@@ -54,8 +55,10 @@ def static_unsupported_reason(state: TrainState, config: Config) -> str:
         return "training.accumulate is greater than 1"
     if not state.model.supports_packed:
         return f"the architecture {config.model.encoder} -> {config.model.decoder} does not support packed batches"
-    if config.model.attention != "fused" or not is_varlen_available():
-        return "packed attention is not available with this version of torch or this configuration"
+    if config.model.attention != "fused":
+        return "packed attention needs model.attention fused"
+    if not is_varlen_available():
+        return "this version of torch has no packed attention (torch.nn.attention.varlen)"
     if resolve_precision(device, config.training.precision, config.model.d_model) != "bf16":
         return "packed attention needs training.precision bf16"
     return ""
@@ -144,7 +147,7 @@ class StaticUpdate:
                 raise
             self.layers = None
             reason = " ".join(str(error).split("\n")[:2])
-            self.notify(f"warning: the layers cannot be compiled; training is slower without: {reason}")
+            self.notify(f"warning: torch.compile failed, training continues uncompiled and is slower: {reason}")
         if self.layers is None:  # outside of `except`: the traceback has released its tensors
             self._run_eager()
 
@@ -165,7 +168,7 @@ class StaticUpdate:
         if self.graph is None:
             self.use_graph = False
             self.notify(
-                f"warning: the update cannot be captured as a CUDA graph; training is slower without: {reason}"
+                f"warning: CUDA graph capture failed, training continues without a graph and is slower: {reason}"
             )
 
     def _update(self) -> None:

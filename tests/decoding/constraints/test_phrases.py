@@ -11,7 +11,6 @@ import torch
 from conftest import toy_pairs
 from toy_model import ToyModel
 
-from transformer_cli.batch import EOS
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.decoding.constraints.phrases import (
     DynamicBeamAllocation,
@@ -25,6 +24,7 @@ from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.decoding.search.sampling import Sampler, sample_search, uniforms
 from transformer_cli.schema import TokenizerConfig
+from transformer_cli.token_ids import EOS
 
 
 def contains(tokens: list[int], phrase: Phrase) -> bool:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from toy_model import ToyModel
 
-from transformer_cli.batch import BOS, EOS
 from transformer_cli.decoding.constraints.rules import (
     MinimumLength,
     NoRepeatNgram,
@@ -20,6 +19,7 @@ from transformer_cli.decoding.search.base import History, Rule
 from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.decoding.search.sampling import Sampler, sample_search, uniforms
+from transformer_cli.token_ids import BOS, EOS
 
 LIMIT = 9
 

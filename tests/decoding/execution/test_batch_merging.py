@@ -12,7 +12,7 @@ from torch import Tensor
 from toy_model import ToyModel
 
 from transformer_cli.decoding.constraints.rules import NoRepeatNgram
-from transformer_cli.decoding.execution.batch_merging import ActiveBatch, MemoryBoundSearch, search_batches
+from transformer_cli.decoding.execution.batch_merging import ActiveBatch, OutOfMemorySafeSearch, search_batches
 from transformer_cli.decoding.search.base import Search
 from transformer_cli.decoding.search.beam import BeamSearch, beam_search
 from transformer_cli.decoding.search.greedy import GreedySearch, greedy_search
@@ -140,7 +140,7 @@ def test_batches_that_do_not_fit_are_split(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ActiveBatch(kind(model, batch), batch)
 
-    search = MemoryBoundSearch(lambda: released.append(1))
+    search = OutOfMemorySafeSearch(lambda: released.append(1))
     results = search(BATCHES, start, done.append)
     assert [results[i] for i in range(COUNT)] == search_single_batch(model)[kind]
     assert sum(done) == COUNT and released
@@ -155,7 +155,7 @@ def test_a_single_sentence_that_does_not_fit_is_an_error() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(UserError, match="single sentence"):
-        MemoryBoundSearch(lambda: None)(BATCHES, start, lambda done: None)
+        OutOfMemorySafeSearch(lambda: None)(BATCHES, start, lambda done: None)
 
 
 def test_other_errors_of_a_search_propagate() -> None:
@@ -163,4 +163,4 @@ def test_other_errors_of_a_search_propagate() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        MemoryBoundSearch(lambda: None)(BATCHES, start, lambda done: None)
+        OutOfMemorySafeSearch(lambda: None)(BATCHES, start, lambda done: None)

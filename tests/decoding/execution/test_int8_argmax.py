@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax, Int8ArgmaxModel
 from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.layout import Layout
 from transformer_cli.models.inference import prepare_for_inference
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS
 
 pytestmark = pytest.mark.skipif(
     not Int8Argmax.supports(torch.zeros(1024, 8)), reason="no fast int8 product on this processor"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_cli.batch import EOS, collate_sentences
+from transformer_cli.batch import collate_sentences
 from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
 from transformer_cli.decoding.search.beam import beam_search
@@ -14,6 +14,7 @@ from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS
 
 VOCAB = 60
 SIZES = ModelConfig(d_model=16, num_heads=2, d_ff=16, encoder_layers=1, decoder_layers=1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS, collate_sentences
+from transformer_cli.batch import collate_sentences
 from transformer_cli.decoding.execution import cuda_graphs
 from transformer_cli.decoding.execution import static_search as static
 from transformer_cli.decoding.execution.cuda_graphs import GraphBucket, GraphPool
@@ -25,6 +25,7 @@ from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS
 from transformer_cli.tree import tree_copy_, tree_leaves, tree_map
 
 VOCAB, SENTENCES = 48, 30

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from transformer_cli.decoding.search.hypothesis import (
+    LOWEST_SCORE,
     Scorer,
     build_hypothesis,
     is_search_complete,
     remove_special_tokens,
 )
-from transformer_cli.decoding.search.logits import LOWEST_SCORE
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.2])

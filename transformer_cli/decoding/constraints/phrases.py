@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
-from transformer_cli.decoding.constraints.rules import LAST_RESORT
+from transformer_cli.decoding.constraints.rules import REQUIRED_LOG_PROB_FLOOR
 from transformer_cli.decoding.search.base import History, Selection
 from transformer_cli.decoding.search.beam import TopKSelector
-from transformer_cli.decoding.search.logits import IMPOSSIBLE_SCORE, LOWEST_SCORE
+from transformer_cli.decoding.search.hypothesis import LOWEST_SCORE
+from transformer_cli.decoding.search.logits import IMPOSSIBLE_SCORE
+from transformer_cli.token_ids import EOS
 from transformer_cli.unicode_scripts import UNSPACED
 
 Phrase = tuple[int, ...]
@@ -87,7 +88,7 @@ def _require_progress(log_probs: Tensor, progress: PhraseProgress, positions_lef
     next_tokens = torch.tensor(
         [t for t, remaining in progress.next_tokens.items() if remaining <= positions_left], dtype=torch.int64
     )
-    required = log_probs[next_tokens].clamp_min(LAST_RESORT)
+    required = log_probs[next_tokens].clamp_min(REQUIRED_LOG_PROB_FLOOR)
     if progress.remaining > positions_left:
         log_probs.fill_(-torch.inf)
     if not log_probs[EOS + 1 :].max() > -torch.inf:

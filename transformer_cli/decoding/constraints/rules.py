@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS, PAD, TokenIds
 from transformer_cli.decoding.search.base import History
+from transformer_cli.token_ids import EOS, PAD, TokenIds
 
-LAST_RESORT = -1e4
+REQUIRED_LOG_PROB_FLOOR = -1e4
 """Log-probability of a token that is required by the user and forbidden by another rule. Above
 -inf, so that the token is generated where nothing else is allowed."""
 
@@ -83,6 +83,6 @@ class TargetPrefix:
             return log_probs
         required = self.table[history.rows, history.position]  # [B]
         index = required[:, None, None].expand(*log_probs.shape[:2], 1)
-        required_log_probs = log_probs.gather(-1, index).clamp_min(LAST_RESORT)
+        required_log_probs = log_probs.gather(-1, index).clamp_min(REQUIRED_LOG_PROB_FLOOR)
         forced = torch.full_like(log_probs, -torch.inf).scatter_(-1, index, required_log_probs)
         return torch.where((required == PAD)[:, None, None], log_probs, forced)

@@ -63,8 +63,8 @@ def search_batches(
     return results
 
 
-class MemoryBoundSearch:
-    """`search_batches`, with batches that do not fit into memory split into smaller ones."""
+class OutOfMemorySafeSearch:
+    """Runs `search_batches`; splits batches that run out of memory and repeats them (`SplitOnOutOfMemory`)."""
 
     def __init__(self, release: Callable[[], object]) -> None:
         """`release`: frees cached memory after a failure."""
@@ -81,9 +81,9 @@ class MemoryBoundSearch:
         """As `search_batches`.
 
         Args:
-            progress: also called with a negative number, which takes back the sentences that are
-                searched again.
-            size: what the memory of a batch grows with.
+            progress: also called with a negative number: minus the count reported so far, because
+                those sentences are searched again.
+            size: a measure of the memory that a batch needs, such as its padded tokens.
 
         Raises:
             UserError: a single sentence does not fit.
@@ -106,7 +106,8 @@ class MemoryBoundSearch:
             split=_halves,
             recover=recover,
             too_large=lambda batch: UserError(
-                "out of memory on a single sentence", hint="lower --beam, or use --device cpu"
+                f"out of memory on a single sentence of {size(batch):,} source tokens",
+                hint="lower --beam or data.max_length, or use --device cpu",
             ),
         )
 

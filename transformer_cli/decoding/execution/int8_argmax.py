@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
 from transformer_cli.decoding.search.logits import BLOCK
 from transformer_cli.models.inference import DynamicInt8Linear, PackedLinear, quantize_weight, select_engine
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.token_ids import EOS
 
 MIN_VOCABULARY = 1024
 """With a smaller vocabulary the exact product is as fast."""
@@ -32,7 +32,7 @@ MAX_CANDIDATES = 16
 
 
 class Int8Argmax:
-    """The output projection `[V, D]`: exact logits for every candidate for the largest one, approximate below.
+    """Output projection `[V, D]`: exact logits of all tokens that can have the largest, approximate for others.
 
     Ids before EOS are never candidates, because search never generates them.
     """

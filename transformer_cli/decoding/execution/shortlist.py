@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transformer_cli.batch import PAD, TokenIds
 from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.models.inference import packed_linear
 from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.token_ids import PAD, TokenIds
 
 UNION_MULTIPLE = 64
 """The size of the union is padded to a multiple of this number."""

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
 from transformer_cli.decoding.search.base import Selection, StepModel, initial_tokens
 from transformer_cli.decoding.search.beam import TopKSelector, select_continuations
 from transformer_cli.decoding.search.hypothesis import Scorer, is_search_complete
@@ -28,6 +27,7 @@ from transformer_cli.decoding.search.logits import (
     widest_float,
 )
 from transformer_cli.layout import pad_to
+from transformer_cli.token_ids import EOS
 from transformer_cli.tree import tree_leaves, tree_map
 
 

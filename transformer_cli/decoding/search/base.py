@@ -16,9 +16,9 @@ from typing import Any, ParamSpec, Protocol, Self
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import BOS
 from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.decoding.search.logits import log_softmax, mask_impossible_tokens
+from transformer_cli.token_ids import BOS
 
 P = ParamSpec("P")
 
@@ -71,8 +71,8 @@ class Selection:
 
     Attributes:
         scores, parents, choices: `[B, W]`: summed log-probability, beam extended, token appended.
-        finished_scores, finished_parents: `[B, E]`: of hypotheses that end with EOS here; -inf
-            marks an empty slot.
+        finished_scores, finished_parents: `[B, E]`: summed log-probability and parent beam of up
+            to E hypotheses that end with EOS here; -inf marks an empty slot.
     """
 
     scores: Tensor
@@ -184,12 +184,12 @@ class StepwiseSearch(Search):
             self.active, self.state = self.active.select(keep), self.state.select(keep)
 
     @abstractmethod
-    def extend(self, logits: Tensor, last: Tensor) -> Tensor:
+    def extend(self, logits: Tensor, must_end: Tensor) -> Tensor:
         """Append a token to each hypothesis, and return which sentences continue, `[B]` bool.
 
         Args:
             logits: `[B, W, V]`.
-            last: `[B]` bool, where the limit allows only one more token, which is EOS.
+            must_end: `[B]` bool, where the limit allows only one more token, which is EOS.
         """
 
     @abstractmethod
@@ -238,15 +238,15 @@ def run_to_end(search_class: Callable[P, Search]) -> Callable[P, list[list[Hypot
     return run
 
 
-def next_log_probs(logits: Tensor, history: History, last: Tensor, rules: Sequence[Rule]) -> Tensor:
+def next_log_probs(logits: Tensor, history: History, must_end: Tensor, rules: Sequence[Rule]) -> Tensor:
     """Logits `[B, W, V]` -> log-probabilities of the next token under the rules, the same shape.
 
-    PAD, UNK and BOS are impossible; in the rows `last` `[B]` (bool) only EOS is possible.
+    PAD, UNK and BOS are impossible; in the rows `must_end` `[B]` (bool) only EOS is possible.
     """
     log_probs = log_softmax(logits)
     for rule in rules:
         log_probs = rule(log_probs, history)
-    return mask_impossible_tokens(log_probs, last)
+    return mask_impossible_tokens(log_probs, must_end)
 
 
 def rows_to_keep(unfinished: Tensor) -> Tensor | None:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
 from transformer_cli.decoding.search.base import (
     ActiveHypotheses,
     History,
@@ -28,20 +27,15 @@ from transformer_cli.decoding.search.base import (
     run_to_end,
 )
 from transformer_cli.decoding.search.hypothesis import (
+    LOWEST_SCORE,
     Hypothesis,
     Scorer,
     build_hypothesis,
     is_search_complete,
     remove_special_tokens,
 )
-from transformer_cli.decoding.search.logits import (
-    CLOSED_SCORE,
-    IMPOSSIBLE_SCORE,
-    LOWEST_SCORE,
-    select_beams,
-    to_finite,
-    top_k,
-)
+from transformer_cli.decoding.search.logits import CLOSED_SCORE, IMPOSSIBLE_SCORE, select_beams, to_finite, top_k
+from transformer_cli.token_ids import EOS
 
 
 @dataclass(frozen=True)
@@ -87,9 +81,9 @@ class BeamSearch(StepwiseSearch):
         scores = torch.tensor([self.selector.initial_scores(beam)] * len(rows), device=limits.device)
         self.active = ActiveBeams(rows, tokens, scores.new_empty(len(rows), beam, 0), scores)
 
-    def extend(self, logits: Tensor, last: Tensor) -> Tensor:
+    def extend(self, logits: Tensor, must_end: Tensor) -> Tensor:
         active, length = self.active, self.active.position + 1
-        selection = self.selector(active.scores, next_log_probs(logits, active, last, self.rules), active)
+        selection = self.selector(active.scores, next_log_probs(logits, active, must_end, self.rules), active)
         parents, scores = selection.parents, selection.scores
 
         sentences = [self.finished[row] for row in active.rows.tolist()]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from transformer_cli.decoding.search.base import History, Selection
 from transformer_cli.decoding.search.beam import TopKSelector
-from transformer_cli.decoding.search.logits import CLOSED_SCORE, IMPOSSIBLE_SCORE, LOWEST_SCORE
+from transformer_cli.decoding.search.hypothesis import LOWEST_SCORE
+from transformer_cli.decoding.search.logits import CLOSED_SCORE, IMPOSSIBLE_SCORE
 
 
 class DiverseGroups:

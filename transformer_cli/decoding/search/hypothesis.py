@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from torch import Tensor
 
-from transformer_cli.batch import EOS, TokenIds
-from transformer_cli.decoding.search.logits import LOWEST_SCORE
+from transformer_cli.token_ids import EOS, TokenIds
 
-Number = TypeVar("Number", float, Tensor)
-Count = TypeVar("Count", int, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Number = TypeVar("Number", float, "Tensor")
+Count = TypeVar("Count", int, "Tensor")
+
+LOWEST_SCORE = -1e9
+"""Finite replacement for log-probabilities of -inf and NaN."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ import math
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS, UNK
+from transformer_cli.decoding.search.hypothesis import LOWEST_SCORE
+from transformer_cli.token_ids import EOS
 
 BLOCK = 128
 """Block size of the two-stage argmax and top-k: blocks of the vocabulary are first compared by their maxima."""
-LOWEST_SCORE = -1e9
-"""Finite replacement for log-probabilities of -inf and NaN."""
 IMPOSSIBLE_SCORE = LOWEST_SCORE / 2
 """A summed log-probability at or below this value contains an impossible token."""
 CLOSED_SCORE = 1.5 * LOWEST_SCORE
@@ -27,18 +26,18 @@ def log_softmax(logits: Tensor) -> Tensor:
     return logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-def mask_impossible_tokens(logits: Tensor, last: Tensor) -> Tensor:
-    """Set PAD, UNK and BOS to -inf, and, in the rows `last` `[B]` (bool), everything but EOS. In place."""
-    if last.any():
-        eos = logits[last, ..., EOS]
-        logits[last] = -torch.inf
-        logits[last, ..., EOS] = eos
+def mask_impossible_tokens(logits: Tensor, must_end: Tensor) -> Tensor:
+    """Set PAD, UNK and BOS to -inf, and, in the rows `must_end` `[B]` (bool), everything but EOS. In place."""
+    if must_end.any():
+        eos = logits[must_end, ..., EOS]
+        logits[must_end] = -torch.inf
+        logits[must_end, ..., EOS] = eos
     return mask_special_tokens(logits)
 
 
 def mask_special_tokens(logits: Tensor) -> Tensor:
     """Set PAD, UNK and BOS to -inf. In place."""
-    logits[..., : UNK + 2] = -torch.inf
+    logits[..., :EOS] = -torch.inf  # PAD, UNK, BOS
     return logits
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_cli.batch import EOS
 from transformer_cli.decoding.search.base import (
     ActiveHypotheses,
     History,
@@ -27,6 +26,7 @@ from transformer_cli.decoding.search.base import (
 )
 from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer, build_hypothesis
 from transformer_cli.decoding.search.logits import mask_impossible_tokens, to_finite, widest_float
+from transformer_cli.token_ids import EOS
 
 TokenChooser = Callable[[Tensor, History], Tensor]
 """(log-probabilities or logits `[B, W, V]`, history) -> token ids `[B, W]`."""
@@ -66,16 +66,16 @@ class PerHypothesisSearch(StepwiseSearch):
         self.active = ActiveOrFinished(rows, tokens, token_log_probs, is_active)
         self.finished = [[] for _ in limits]
 
-    def extend(self, logits: Tensor, last: Tensor) -> Tensor:
+    def extend(self, logits: Tensor, must_end: Tensor) -> Tensor:
         active = self.active
         values = (
-            next_log_probs(logits, active, last, self.rules)
+            next_log_probs(logits, active, must_end, self.rules)
             if self.scored
-            else mask_impossible_tokens(logits, last)
+            else mask_impossible_tokens(logits, must_end)
         )
         choices = self.choose(values, active)  # [B, W]
         # If everything is impossible, the choice may be a special token. It ends the hypothesis.
-        choices = torch.where(active.is_active & ~last.unsqueeze(1) & (choices > EOS), choices, EOS)
+        choices = torch.where(active.is_active & ~must_end.unsqueeze(1) & (choices > EOS), choices, EOS)
         gains = values.gather(-1, choices.unsqueeze(-1)).to(active.token_log_probs.dtype)
         gains = torch.where(active.is_active.unsqueeze(-1), to_finite(gains), 0.0)
         self.active = ActiveOrFinished(
