@@ -1,88 +1,57 @@
 #!/usr/bin/env python
-"""Translation speed of a trained run: sentences and target tokens per second, optionally against CTranslate2.
+"""Translation speed of a trained run with both engines: sentences and target tokens per second.
 
 Each configuration runs in a separate process, as in normal use: a shared process would share the heap and
 the caches. Each round runs every configuration once, one after the other, so that variations of the
 machine's speed affect all of them. Printed are the median of the rounds, the time to load the model, and
-the ratio to CTranslate2 with the same beam and precision.
+the ratio to CTranslate2 with the same beam and precision, where it is installed.
 
     scripts/bench_decode.py runs/en-de --src test.en
-    scripts/bench_decode.py runs/en-de --src test.en --ctranslate2     # exports the run and times both
+    scripts/bench_decode.py runs/en-de --src test.en --engines torch --beams 1
     scripts/bench_decode.py runs/en-de --src test.en --grow docs/decoding-cost.png
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import multiprocessing
 import statistics
-import tempfile
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from bench_common import format_fields, peak_rss_mib, timed
 
 from transformer_cli.artifacts.loading import LoadedModel, load_model
+from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.data.text import read_lines
+from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.decoding.request import TranslationRequest
-from transformer_cli.deployment.export import ExportRequest, export_model
+from transformer_cli.deployment.engines import LineTranslator, ModelRequest, open_model
 from transformer_cli.runtime import select_device, tune_process
+
+PLAIN = TranslationRequest(scored=False)
+"""As `translate` without scores."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A translation engine: this project with `options`, or CTranslate2 with the model in `ctranslate2`."""
+    """A configuration to time; `options` are decoding options, `engine` among them."""
 
     run: Path
     src: Path
     device: str
     options: dict[str, Any]
-    ctranslate2: Path | None = None
 
-
-Translate = Callable[[], list[str]]
-"""Translates the text once, from raw lines to raw lines."""
-
-
-def project_translate(loaded: LoadedModel, lines: list[str], **options: Any) -> Translate:
-    """Return a function that translates the lines with this project."""
-    translator = loaded.translator(options, TranslationRequest(scored=False))
-
-    def translate() -> list[str]:
-        return [t.text for t in translator.translate(lines)]
-
-    return translate
-
-
-def ctranslate2_translate(
-    loaded: LoadedModel, directory: Path, lines: list[str], beam: int, compute_type: str
-) -> Translate:
-    """Return a function that translates the lines with CTranslate2.
-
-    Single-threaded workers and batches of 64 sentences sorted by length: its fastest settings on two cores.
-    """
-    import ctranslate2
-
-    workers = torch.get_num_threads()
-    translator = ctranslate2.Translator(
-        str(directory), device="cpu", compute_type=compute_type, inter_threads=workers, intra_threads=1
-    )
-    src, tgt = loaded.vocabularies.src, loaded.vocabularies.tgt
-    tgt_ids = {token: i for i, token in enumerate(tgt.vocabulary)}
-
-    def translate() -> list[str]:
-        sources = [[src.vocabulary[i] for i in ids] for ids in src.encode(lines)]
-        results = translator.translate_batch(sources, max_batch_size=64, beam_size=beam, max_decoding_length=100)
-        return tgt.decode([np.array([tgt_ids[token] for token in r.hypotheses[0]]) for r in results])
-
-    return translate
+    def open(self) -> LineTranslator:
+        """Load the model."""
+        request = ModelRequest(self.run, device=self.device, overrides=self.options, request=PLAIN)
+        return open_model(request, print).translator
 
 
 class EngineProcess:
@@ -103,32 +72,22 @@ class EngineProcess:
         return peak
 
 
-_engines: list[tuple[Translate, LoadedModel]] = []  # in the process of an engine: set by `_load`
+_loaded: list[tuple[LineTranslator, list[str], Tokenizer]] = []  # in the process of an engine: set by `_load`
 
 
 def _load(engine: Engine) -> float:
     """Load the engine in its process; return the seconds."""
-    tune_process()
     lines, _ = read_lines(engine.src)
-
-    def load() -> tuple[Translate, LoadedModel]:
-        loaded = load_model(engine.run, select_device(engine.device))
-        if engine.ctranslate2 is None:
-            return project_translate(loaded, lines, **engine.options), loaded
-        precision = engine.options["precision"]
-        compute_type = {"fp32": "float32"}.get(precision, precision)
-        beam = engine.options["beam"]
-        return ctranslate2_translate(loaded, engine.ctranslate2, lines, beam, compute_type), loaded
-
-    seconds, loaded_engine = timed(load)
-    _engines.append(loaded_engine)
+    seconds, translator = timed(engine.open)
+    _loaded.append((translator, lines, open_model_source(engine.run, "best").vocabularies.tgt))
     return seconds
 
 
 def _translate() -> tuple[float, list[int]]:
-    translate, loaded = _engines[0]
-    seconds, texts = timed(translate)
-    return seconds, [len(ids) for ids in loaded.vocabularies.tgt.encode(texts)]
+    """Translate the text once, from raw lines to raw lines."""
+    translator, lines, tokenizer = _loaded[0]
+    seconds, translations = timed(lambda: translator.translate(lines))
+    return seconds, [len(ids) for ids in tokenizer.encode([t.text for t in translations])]
 
 
 def measure_speed(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, float]]:
@@ -180,9 +139,9 @@ def measure_cost(loaded: LoadedModel, lines: list[str], picture: Path) -> list[d
     for axes, (label, points) in zip(grid, series.items(), strict=True):
         costs = []
         for x, text, options in points:
-            translate = project_translate(loaded, text, **options)
-            translate()  # warm-up
-            seconds = min(timed(translate)[0] for _ in range(2))
+            translator = loaded.translator(options, PLAIN)
+            translator.translate(text)  # warm-up
+            seconds = min(timed(lambda: translator.translate(text))[0] for _ in range(2))  # noqa: B023
             costs.append(round(1000 * seconds / len(text), 2))
             rows.append({label: x, "ms_per_sentence": costs[-1]})
         axes.plot([x for x, _, _ in points], costs, marker="o")
@@ -194,26 +153,25 @@ def measure_cost(loaded: LoadedModel, lines: list[str], picture: Path) -> list[d
     return rows
 
 
-def list_engines(args: argparse.Namespace, export_directory: Path) -> dict[str, Engine]:
-    """The engines that the options select, by name; exports the run if CTranslate2 is one of them."""
+def list_engines(args: argparse.Namespace) -> dict[str, Engine]:
+    """The engines that the options select, by name. CTranslate2's are left out where it is not installed."""
     engines: dict[str, Engine] = {}
-    for beam, precision in itertools.product(args.beams, args.precisions):
+    installed = importlib.util.find_spec("ctranslate2") is not None
+    names = [name for name in args.engines if name != "ctranslate2" or installed]
+    for engine, beam, precision in itertools.product(names, args.beams, args.precisions):
         for tokens, shortlist in itertools.product(args.batch_tokens, args.shortlists):
+            if shortlist and engine == "ctranslate2":
+                continue
             options = {
+                "engine": engine,
                 "beam": beam,
                 "precision": precision,
                 "batch_tokens": tokens or None,
                 "shortlist": shortlist,
             }
-            name = f"beam {beam}, {precision}" + f", {tokens} tokens" * bool(tokens)
+            name = f"{engine}, beam {beam}, {precision}" + f", {tokens} tokens" * bool(tokens)
             name += f", shortlist {shortlist}" * bool(shortlist)
             engines[name] = Engine(args.run, args.src, args.device, options)
-    if args.ctranslate2:
-        export_model(ExportRequest(args.run, export_directory, "ctranslate2", None, "best", None), print)
-        for beam, precision in itertools.product(args.beams, args.precisions):
-            name = f"CTranslate2, beam {beam}, {precision}"
-            options = {"beam": beam, "precision": precision}
-            engines[name] = Engine(args.run, args.src, args.device, options, export_directory)
     return engines
 
 
@@ -226,7 +184,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
     parser.add_argument("--batch-tokens", type=int, nargs="+", default=[0], help="0 = the value of the run")
     parser.add_argument("--shortlists", type=int, nargs="+", default=[0], help="0 = the whole vocabulary")
-    parser.add_argument("--ctranslate2", action="store_true", help="also time CTranslate2, in the same rounds")
+    parser.add_argument("--engines", nargs="+", default=["torch", "ctranslate2"])
     parser.add_argument(
         "--grow", type=Path, metavar="PNG", help="plot the cost against batch size, beam and length instead"
     )
@@ -241,10 +199,9 @@ def main() -> None:
         for row in measure_cost(loaded, read_lines(args.src)[0], args.grow):
             print(format_fields(row))
         return
-    with tempfile.TemporaryDirectory() as directory:
-        rows = measure_speed(list_engines(args, Path(directory) / "model"), args.rounds)
+    rows = measure_speed(list_engines(args), args.rounds)
     for name, row in rows.items():
-        reference = rows.get("CTranslate2, " + ", ".join(name.split(", ")[:2]))
+        reference = rows.get("ctranslate2, " + ", ".join(name.split(", ")[1:3]))
         if reference is not None:
             ratio = row["sentences_per_second"] / reference["sentences_per_second"]
             row["ratio_to_ctranslate2"] = round(ratio, 2)

@@ -9,6 +9,7 @@ import math
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -137,6 +138,34 @@ def test_alignments(toy_run: Path, tmp_path: Path) -> None:
             range(len(target.split()))
         )
     assert objects("translate", toy_run, "--alignments", out)[0]["alignment"]
+
+
+ENGINE_WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # an import of torch fails
+from transformer_cli.cli.app import main
+main()
+"""
+
+
+def test_engine_ctranslate2_gives_the_same_translations_without_torch(toy_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    shutil.copytree(toy_run, tmp_path / "run", symlinks=True)
+    text = tmp_path / "new.en"
+    text.write_bytes(TEXT)
+    arguments = ["translate", tmp_path / "run", text, "--engine", "ctranslate2"]
+    expected = said("translate", tmp_path / "run", text)
+    first = cli(*arguments)
+    assert first.returncode == 0 and b"exporting the model for CTranslate2" in first.stderr
+    assert first.stdout.decode().split("\n")[:-1] == expected
+    command = [sys.executable, "-c", ENGINE_WITHOUT_TORCH, *map(str, arguments), "--shard", "1/1"]
+    second = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
+    assert second.returncode == 0, second.stderr.decode()
+    assert second.stdout == first.stdout and b"exporting" not in second.stderr
+    rows = [line.split(" ||| ") for line in said(*arguments, "--n-best", 3)]
+    assert next(row[1] for row in rows if row[0] == "0") == expected[0] and len(rows) > 4
+    fields = [json.loads(line) for line in said(*arguments, "--format", "jsonl")]
+    assert [f["translation"] for f in fields] == expected and fields[0]["token_log_probs"]
 
 
 SHARDED: dict[str, list[object]] = {
@@ -325,6 +354,13 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
     "invariance of samples": (
         2, "line number",
         lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--sample"],
+    ),
+    "engine that cannot do it": (
+        2, "the engine ctranslate2 does not support --terms",
+        lambda run, tmp: ["translate", run, "--engine", "ctranslate2", "--terms", tmp / "terms"],
+    ),
+    "invariance of another engine": (
+        2, "--engine", lambda run, tmp: ["translate", run, tmp / "words", "--check-invariance", "--engine", "auto"],
     ),
     "no shard": (2, "K/N", lambda run, tmp: ["translate", run, tmp / "words", "--shard", "0/4"]),
     "shard of stdin": (2, "needs INPUT to be a file", lambda run, tmp: ["translate", run, "--shard", "1/4"]),

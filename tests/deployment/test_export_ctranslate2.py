@@ -269,7 +269,7 @@ def test_options_missing_from_the_export_are_reported(tmp_path: Path) -> None:
         patch.setattr(parity, "MIN_IDENTICAL", 0.0)
         parity.check_parity(tmp_path, loaded, LINES, exact=True, notify=messages.append)
         assert not [line for line in messages if "does not include" in line]
-        other = next(key for key in type(decoding).model_fields if key not in parity.EXPORTED_OPTIONS)
+        other = next(key for key in type(decoding).model_fields if key not in parity.SUPPORTED_OPTIONS)
         odd = loaded.config.model_copy(update={"decoding": decoding.model_copy(update={other: 3})})
         odd_run = LoadedModel(odd, loaded.vocabularies, loaded.model, loaded.checkpoint, loaded.evaluation)
         parity.check_parity(tmp_path, odd_run, LINES, exact=True, notify=messages.append)
@@ -311,6 +311,7 @@ class InMemorySource:
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.config, self.vocabularies = loaded, loaded.config, loaded.vocabularies
         self.checkpoint, self.evaluation, self.identity = loaded.checkpoint, loaded.evaluation, {"model": "x"}
+        self.engines, self.weights_hash = Path("engines"), "0" * 64
 
     def metrics(self) -> dict[str, Any]:
         return {"step": 0}

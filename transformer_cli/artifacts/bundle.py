@@ -98,9 +98,15 @@ class BundleSource:
 
     @property
     def evaluation(self) -> Path:
-        """A directory next to the bundle; a bundle is never modified."""
-        path = self.path.resolve()
-        return path.with_name(f"{path.name}.evaluation")
+        return self._beside("evaluation")
+
+    @property
+    def engines(self) -> Path:
+        return self._beside("engines")
+
+    @property
+    def weights_hash(self) -> str:
+        return str(self.manifest["files"][MODEL]["sha256"])
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -121,6 +127,11 @@ class BundleSource:
 
     def validation_lines(self) -> list[str]:
         return []
+
+    def _beside(self, suffix: str) -> Path:
+        """A directory next to the bundle; a bundle is never modified."""
+        path = self.path.resolve()
+        return path.with_name(f"{path.name}.{suffix}")
 
     def lexicon(self, size: int) -> Lexicon | None:
         return None

@@ -104,13 +104,13 @@ def build_translator(
     )
 
 
-def load_ensemble(path: Path, checkpoint: str, others: Sequence[str], device: torch.device) -> LoadedModel:
-    """Load a model, or an ensemble of it and `others` (RUN or RUN@CHECKPOINT).
+def load_ensemble(source: ModelSource, path: Path, others: Sequence[str], device: torch.device) -> LoadedModel:
+    """Load the model of `source`, which `path` names, or an ensemble of it and `others` (RUN or RUN@CHECKPOINT).
 
     Raises:
         CheckpointError: as in `load_model`, or a member has different vocabularies.
     """
-    first = load_model(path, device, checkpoint)
+    first = load_model_source(source, device)
     members = [first]
     for other in others:
         name, at, chosen = ("", "", "") if Path(other).exists() else other.rpartition("@")

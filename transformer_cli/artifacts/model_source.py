@@ -46,6 +46,16 @@ class ModelSource(Protocol):
         ...
 
     @property
+    def engines(self) -> Path:
+        """Directory for exports of the model for other inference engines."""
+        ...
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the file of weights."""
+        ...
+
+    @property
     def identity(self) -> Mapping[str, str]:
         """Hashes of the tokenizer, the architecture and the texts that the model was trained with."""
         ...
@@ -80,6 +90,7 @@ class RunSource:
     config: Config
     vocabularies: Vocabularies
     identity: Mapping[str, str]
+    weights_hash: str
 
     @staticmethod
     def open(path: Path, checkpoint: str) -> RunSource:
@@ -106,11 +117,17 @@ class RunSource:
         manifest = verify_checkpoint(directory)
         vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         check_identity(directory, manifest, {"tokenizer": vocabularies.hash, "model": hash_architecture(config)})
-        return RunSource(run, directory, config, vocabularies, manifest["identity"])
+        return RunSource(
+            run, directory, config, vocabularies, manifest["identity"], manifest["files"][MODEL]["sha256"]
+        )
 
     @property
     def evaluation(self) -> Path:
         return self.run.evaluation
+
+    @property
+    def engines(self) -> Path:
+        return self.run.engines
 
     def metrics(self) -> dict[str, Any]:
         state = read_state(self.checkpoint)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 from transformer_cli import durable
 from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, flatten_config, parse_config
 from transformer_cli.data.tokenizer import Tokenizer
-from transformer_cli.errors import CheckpointError, ConfigError, DiskError
+from transformer_cli.errors import CheckpointError, ConfigError
+from transformer_cli.locking import file_lock
 from transformer_cli.manifest import MANIFEST
 from transformer_cli.schema import Config
 from transformer_cli.untrusted import read_bounded
@@ -74,6 +73,11 @@ class RunDirectory:
         return self.path / "evaluation"
 
     @property
+    def engines(self) -> Path:
+        """Exports of the run's models for other inference engines."""
+        return self.path / "engines"
+
+    @property
     def is_bundle(self) -> bool:
         """Whether `export --to bundle` wrote this directory; it has a configuration but is not a run."""
         return self.config.is_file() and (self.path / MANIFEST).is_file()
@@ -111,7 +115,7 @@ class RunDirectory:
 
     def require_own_directories(self) -> None:
         """Raises: CheckpointError if a directory of the run is a link, so that files elsewhere would change."""
-        for directory in (self.data, self.checkpoints, self.samples, self.evaluation):
+        for directory in (self.data, self.checkpoints, self.samples, self.evaluation, self.engines):
             if directory.is_symlink():
                 raise CheckpointError(
                     f"{directory}: is a link; a run directory contains its own files",
@@ -155,25 +159,17 @@ class RunDirectory:
         """
         durable.make_directory(self.path)
         self.require_own_directories()
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
-            descriptor = os.open(self.path / ".lock", flags, 0o644)
-        except OSError as error:
-            raise DiskError(f"{self.path}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise CheckpointError(
-                f"{self.path}: locked by another transformer-cli process (train or average)",
-                hint="wait until it ends, or choose another run directory",
-            ) from None
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(self.path / ".lock", wait=False))
+            except BlockingIOError:
+                raise CheckpointError(
+                    f"{self.path}: locked by another transformer-cli process (train or average)",
+                    hint="wait until it ends, or choose another run directory",
+                ) from None
             for directory in (self.path, self.data, self.checkpoints, self.samples):
                 durable.remove_temporary_files(directory)
             yield
-        finally:
-            os.close(descriptor)
 
     def _entries(self) -> Iterator[Path]:
         """Directory entries, without the lock and temporary files."""

@@ -19,7 +19,7 @@ EXAMPLES = (
 )
 
 
-@schema_options(DecodingConfig, "beam", "length_penalty", "precision", "batch_tokens")
+@schema_options(DecodingConfig, "beam", "length_penalty", "precision", "batch_tokens", "engine")
 def evaluate(
     run: Annotated[
         Path | None, typer.Argument(metavar="RUN", help="Run directory, or a bundle; not with --hyp.")

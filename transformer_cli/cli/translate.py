@@ -50,6 +50,7 @@ def translate(
     Defaults of decoding options are those of the run's configuration.
     """
     from transformer_cli.cli.formats import check_format, render
+    from transformer_cli.deployment.engines import ModelRequest
     from transformer_cli.experiment.source_text import Shard
     from transformer_cli.experiment.translation import (
         TranslationJob,
@@ -67,18 +68,10 @@ def translate(
     scored = format == "jsonl" or n_best > 1
     request = build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=alignments is not None)
     source = None if input is None else require_file(input)
-    job = TranslationJob(
-        run,
-        checkpoint,
-        ensemble or [],
-        device,
-        overrides or {},
-        request,
-        source,
-        prefix,
-        strict_utf8,
-        Shard.parse(shard) if shard else None,
+    model = ModelRequest(
+        run, checkpoint, ensemble or [], device, overrides or {}, request, has_prefixes=prefix is not None
     )
+    job = TranslationJob(model, source, prefix, strict_utf8, Shard.parse(shard) if shard else None)
     outputs: list[durable.OutputFile] = []
     exit_on_signal(signal.SIGINT, note=lambda: _partial_note(outputs))
     if check_invariance:

@@ -29,7 +29,6 @@ SUPPORTED_OPTIONS = (
     "beam",
     "length_penalty",
     "max_length_ratio",
-    "no_repeat_ngram",
     "batch_tokens",
     "precision",
     "threads",
@@ -40,7 +39,7 @@ NO_PENALTY = 1e-9
 """Length penalty that makes CTranslate2 rank by log-probability; exactly 0 would also change its stopping rule."""
 BASE_OPTIONS = {"min_decoding_length": 0, "max_input_length": 0}
 """CTranslate2's defaults forbid empty translations, which are allowed here, and silently truncate long lines."""
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 512
 """Source tokens per batch unless `decoding.batch_tokens` is set, padding included."""
 
 
@@ -100,7 +99,6 @@ class CTranslate2Model:
         beam: int,
         num_hypotheses: int = 1,
         length_penalty: float = NO_PENALTY,
-        no_repeat_ngram: int = 0,
         batch_tokens: int = BATCH_TOKENS,
         progress: Callable[[int], object] = lambda done: None,
     ) -> list[list[tuple[list[int], float]]]:
@@ -118,7 +116,6 @@ class CTranslate2Model:
             "beam_size": beam,
             "num_hypotheses": num_hypotheses,
             "length_penalty": length_penalty,
-            "no_repeat_ngram_size": no_repeat_ngram,
             "return_scores": True,
             "asynchronous": True,
         }
@@ -220,10 +217,15 @@ class CTranslate2Translator:
             limits,
             beam=o.beam,
             num_hypotheses=o.beam if o.length_penalty and o.beam > 1 else n_best,
-            no_repeat_ngram=o.no_repeat_ngram,
             batch_tokens=o.batch_tokens or BATCH_TOKENS,
             progress=progress,
         )
+        # At its limit CTranslate2 stops without EOS, whose log-probability counts here.
+        truncated = [(i, k) for i in range(len(found)) for k, (t, _) in enumerate(found[i]) if len(t) >= limits[i]]
+        tokens = [found[i][k][0] for i, k in truncated]
+        log_probs = self.model.token_log_probs([sources[i] for i, _ in truncated], tokens)
+        for (i, k), values in zip(truncated, log_probs, strict=True):
+            found[i][k] = (found[i][k][0], sum(values))
         ranked = [
             sorted(
                 (build_hypothesis(tokens, [], self.scorer, log_prob) for tokens, log_prob in hypotheses),

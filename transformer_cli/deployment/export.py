@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from transformer_cli import __version__, durable
 from transformer_cli.artifacts.bundle import write_bundle
 from transformer_cli.artifacts.loading import LoadedModel, load_model_source
-from transformer_cli.artifacts.model_source import open_model_source
+from transformer_cli.artifacts.model_source import ModelSource, open_model_source
 from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.data.text import Notify, read_text
 from transformer_cli.deployment.ctranslate2_spec import build_spec
@@ -21,12 +21,11 @@ from transformer_cli.deployment.ctranslate2_support import (
     import_ctranslate2,
     longest_sequence,
 )
+from transformer_cli.deployment.engines import NOTES
 from transformer_cli.deployment.parity import check_parity, decoding_options, select_lines
 from transformer_cli.errors import ConfigError
 from transformer_cli.runtime import tune_process
 
-NOTES = "transformer_cli.json"
-"""Metadata file in a CTranslate2 directory: decoding options, tokenizer files, results of the parity check."""
 EXACT = "float32"
 """The value of `--quantization` that does not quantize: both engines compute with the same weights."""
 
@@ -76,10 +75,24 @@ def export_ctranslate2(request: ExportRequest, notify: Notify) -> None:
     import_ctranslate2()
     source = open_model_source(request.run, request.checkpoint)
     check_supported(source.config.model)
-    loaded = load_model_source(source, torch.device("cpu"))
     text = read_text(request.proof, notify) if request.proof else source.validation_lines()
+    write_ctranslate2(source, request.output, quantization, text, notify)
+    notify(f"{request.output}: {quantization}; options for decoding with it are in {NOTES}")
+
+
+def write_ctranslate2(
+    source: ModelSource, output: Path, quantization: str, text: Sequence[str], notify: Notify
+) -> None:
+    """Write a CTranslate2 directory atomically, with the notes of its parity check on lines of `text`.
+
+    Raises:
+        DataError: `text` has no usable line.
+        DiskError: the directory cannot be written.
+        UserError: the translations of the two engines do not agree.
+    """
+    loaded = load_model_source(source, torch.device("cpu"))
     lines = select_lines(text, loaded)
-    with durable.staged_directory(request.output) as directory:
+    with durable.staged_directory(output) as directory:
         _write_model(directory, loaded, quantization)
         tokenizer_files = _write_tokenizers(directory, loaded)
         report = check_parity(directory, loaded, lines, exact=quantization == EXACT, notify=notify)
@@ -96,7 +109,6 @@ def export_ctranslate2(request: ExportRequest, notify: Notify) -> None:
             "sha256": {p.name: durable.sha256_file(p) for p in sorted(directory.iterdir())},
         }
         durable.write_json(directory / NOTES, notes)
-    notify(f"{request.output}: {quantization}; options for decoding with it are in {NOTES}")
 
 
 def _write_model(directory: Path, loaded: LoadedModel, quantization: str) -> None:

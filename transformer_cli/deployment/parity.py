@@ -10,7 +10,13 @@ from typing import Any
 from transformer_cli.artifacts.loading import LoadedModel, build_translator
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.segments import longest_translation
-from transformer_cli.deployment.ctranslate2_engine import BASE_OPTIONS, NO_PENALTY, CTranslate2Model, as_ids
+from transformer_cli.deployment.ctranslate2_engine import (
+    BASE_OPTIONS,
+    NO_PENALTY,
+    SUPPORTED_OPTIONS,
+    CTranslate2Model,
+    as_ids,
+)
 from transformer_cli.deployment.ctranslate2_support import longest_sequence
 from transformer_cli.errors import DataError, UserError
 from transformer_cli.evaluation.metrics import quick_scores
@@ -24,8 +30,6 @@ MIN_BLEU = 85.0
 """Required BLEU of translations with quantized weights, against those of this program."""
 PARITY_BEAM = 5
 """Beam width of the comparison if the run itself decodes greedily."""
-EXPORTED_OPTIONS = ("beam", "length_penalty", "max_length_ratio", "batch_tokens", "precision", "threads", "seed")
-"""Decoding options that an export preserves, or that do not change translations."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def check_parity(
     penalty = round(ctranslate2_length_penalty(run.length_penalty, sum(lengths) / len(lengths)), 2)
     defaults = DecodingConfig().model_dump()
     lost = [
-        key for key, value in run.model_dump().items() if key not in EXPORTED_OPTIONS and value != defaults[key]
+        key for key, value in run.model_dump().items() if key not in SUPPORTED_OPTIONS and value != defaults[key]
     ]
     if lost:
         keys = ", ".join(f"decoding.{key}" for key in lost)

@@ -14,13 +14,13 @@ from typing import Any
 from tqdm import tqdm
 
 from transformer_cli import durable
-from transformer_cli.artifacts.loading import load_model
 from transformer_cli.artifacts.run_directory import hash_text
 from transformer_cli.data.corpus import read_parallel, replace_target
 from transformer_cli.data.text import Notify, encode_lines
+from transformer_cli.decoding.request import TranslationRequest
+from transformer_cli.deployment.engines import ModelRequest, open_model
 from transformer_cli.errors import DataError
 from transformer_cli.evaluation.metrics import Score, corpus_scores
-from transformer_cli.runtime import select_device, tune_process
 from transformer_cli.untrusted import read_bounded
 
 MAX_RESULT_BYTES = 1 << 20
@@ -68,10 +68,16 @@ def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
     Raises:
         UserError: files, run or options that cannot be used.
     """
-    tune_process()
     sources, references = _read_test_set(request.src, request.refs, notify)
-    loaded = load_model(request.run, select_device(request.device), request.checkpoint)
-    translator = loaded.translator(request.overrides)
+    model = ModelRequest(
+        request.run,
+        request.checkpoint,
+        device=request.device,
+        overrides=request.overrides,
+        request=TranslationRequest(scored=False),
+    )
+    loaded = open_model(model, notify)
+    translator = loaded.translator
     beam = translator.options.beam
     files = {
         "source": str(request.src),
@@ -90,6 +96,7 @@ def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
         "hypotheses": str(target),
         "beam": beam,
         "length_penalty": translator.options.length_penalty,
+        "engine": loaded.engine,
         "checkpoint": loaded.checkpoint.name,
         "sentences_per_second": round(len(sources) / seconds, 1),
     }
@@ -105,6 +112,7 @@ def _file_stem(request: EvaluationRequest, beam: int) -> str:
         "beam": beam,
         "length_penalty": request.overrides.get("length_penalty"),
         "precision": request.overrides.get("precision"),
+        "engine": request.overrides.get("engine"),
         "tok": request.tokenize,
         "refs": len(request.refs) if len(request.refs) > 1 else None,
     }

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from transformer_cli.artifacts.loading import LoadedModel, load_ensemble
+from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.data.text import Notify, read_text
-from transformer_cli.decoding.constraints.phrases import contains_phrase
-from transformer_cli.decoding.invariance import check_invariance
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Translation
+from transformer_cli.deployment.engines import ModelRequest, open_model
 from transformer_cli.errors import ConfigError, DataError, UserError
 from transformer_cli.experiment.source_text import Shard, SourceText, read_chunks
-from transformer_cli.runtime import select_device, tune_process
 
 MIN_IDENTICAL_SHARE = {"fp64": 1.0, "fp32": 0.999}
 """Required share of lines whose translation does not depend on the batch, by precision."""
@@ -29,29 +27,17 @@ class TranslationJob:
     """Arguments of `translate`.
 
     Attributes:
-        ensemble: further members, RUN or RUN@CHECKPOINT.
-        overrides: decoding options that replace the run's.
-        request: constraints and requested outputs.
+        model: the model, the decoding options and the requested outputs.
         input: source text; None reads stdin.
         prefix: file with a forced beginning for each translation.
         shard: part of the input to translate; None translates all of it.
     """
 
-    run: Path
-    checkpoint: str
-    ensemble: list[str]
-    device: str
-    overrides: Mapping[str, Any]
-    request: TranslationRequest
+    model: ModelRequest
     input: Path | None = None
     prefix: Path | None = None
     strict_utf8: bool = False
     shard: Shard | None = None
-
-    def load(self) -> LoadedModel:
-        """Load the model or ensemble. Raises: UserError."""
-        tune_process()
-        return load_ensemble(self.run, self.checkpoint, self.ensemble, select_device(self.device))
 
 
 def build_request(terms: Path | None, avoid: Path | None, notify: Notify, **others: Any) -> TranslationRequest:
@@ -71,6 +57,8 @@ def build_request(terms: Path | None, avoid: Path | None, notify: Notify, **othe
             raise DataError(f"{terms}: line {number} is not 'source TAB target': {line!r}")
         pairs.append((source, target))
     forbidden = [line.strip() for line in read_text(avoid, notify) if line.strip()] if avoid else []
+    if pairs and forbidden:
+        from transformer_cli.decoding.constraints.phrases import contains_phrase
     for _, target in pairs:
         for phrase in forbidden:
             if contains_phrase(target, phrase):
@@ -93,7 +81,7 @@ def translate_lines(
     if text.report.binary_format:  # probably a mistake, but any input gets one output line per line
         notify(f"warning: {text.name}: {text.report.binary_format}")
     prefixes = read_text(job.prefix, notify) if job.prefix else []
-    translator = job.load().translator(job.overrides, job.request)
+    translator = open_model(job.model, notify).translator
     first, unusual = text.first, {"split": 0, "cut": 0}
     with tqdm(
         desc="translate", unit="line", total=text.total, dynamic_ncols=True, disable=None, file=sys.stderr
@@ -131,27 +119,36 @@ def measure_invariance(job: TranslationJob, notify: Notify) -> None:
     Raises:
         UserError: no text, or more lines differ than `MIN_IDENTICAL_SHARE` allows.
     """
+    from transformer_cli.artifacts.loading import load_ensemble
+    from transformer_cli.decoding.invariance import check_invariance
+    from transformer_cli.runtime import select_device, tune_process
+
     text = read_text(job.input, notify, strict_utf8=job.strict_utf8) if job.input else []
     numbers = [number for number, line in enumerate(text, 1) if line.strip()]
     lines = [text[number - 1] for number in numbers]
     if not lines:
         raise DataError("--check-invariance needs an INPUT file with text in it")
-    if job.overrides.get("sample") or job.overrides.get("mbr_samples"):
+    overrides, request = job.model.overrides, job.model.request
+    if overrides.get("sample") or overrides.get("mbr_samples"):
         raise ConfigError("--check-invariance cannot be combined with sampling: samples depend on the line number")
+    if overrides.get("engine") not in (None, "torch"):
+        raise ConfigError("--check-invariance measures the engine torch: it cannot be combined with --engine")
     if job.shard is not None:
         raise ConfigError("--check-invariance cannot be combined with --shard: the check needs the whole text")
-    requested = job.overrides.get("precision")
-    loaded = job.load()
+    requested = overrides.get("precision")
+    tune_process()
+    source = open_model_source(job.model.run, job.model.checkpoint)
+    loaded = load_ensemble(source, job.model.run, job.model.ensemble, select_device(job.model.device))
     average_length = sum(map(len, loaded.vocabularies.src.encode(lines))) / len(lines) + 1
     failures = []
     for precision in [requested] if requested else MIN_IDENTICAL_SHARE:
 
         def translate(batch: Sequence[str], batch_tokens: int, precision: str = precision) -> list[str]:
-            overrides = {**job.overrides, "precision": precision, "batch_tokens": batch_tokens}
+            options = {**overrides, "precision": precision, "batch_tokens": batch_tokens}
             with tqdm(
                 desc=f"{precision}, {batch_tokens} tokens", total=len(batch), disable=None, leave=False
             ) as bar:
-                return [t.text for t in loaded.translator(overrides, job.request).translate(batch, bar.update)]
+                return [t.text for t in loaded.translator(options, request).translate(batch, bar.update)]
 
         for result in check_invariance(translate, lines, average_length):
             difference = "" if result.first is None else f"; line {numbers[result.first]} differs"

@@ -1,0 +1,194 @@
+"""Engines: the programs that search. Opens a model with torch or with CTranslate2.
+
+An engine imports its library when it is chosen, so that CTranslate2 translates without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformer_cli import __version__, durable
+from transformer_cli.artifacts.model_source import ModelSource, open_model_source
+from transformer_cli.data.text import Notify
+from transformer_cli.decoding.request import TranslationRequest, resolve_options
+from transformer_cli.decoding.translation import Translation
+from transformer_cli.deployment.ctranslate2_engine import (
+    COMPUTE_TYPES,
+    CTranslate2Model,
+    CTranslate2Translator,
+    unsupported_options,
+)
+from transformer_cli.deployment.ctranslate2_support import check_supported, import_ctranslate2
+from transformer_cli.errors import ConfigError, DataError, DiskError, UserError
+from transformer_cli.locking import file_lock
+from transformer_cli.schema import DecodingConfig
+from transformer_cli.untrusted import read_bounded
+
+NOTES = "transformer_cli.json"
+"""Metadata file of an export: decoding options, tokenizer files, hashes, result of the parity check."""
+MAX_NOTES_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 34
+"""Size limits of the files of an export that is loaded."""
+
+
+class LineTranslator(Protocol):
+    """What the engines have in common; see `decoding.translator.Translator`."""
+
+    @property
+    def options(self) -> DecodingConfig: ...
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        progress: Callable[[int], object] = ...,
+        *,
+        prefixes: Sequence[str] = ...,
+        first: int = ...,
+    ) -> list[Translation]:
+        """The translation of each line, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """Which model to open, and how it will be used.
+
+    Attributes:
+        run: run directory or bundle.
+        checkpoint: as in `artifacts.loading.load_model`.
+        ensemble: further members, RUN or RUN@CHECKPOINT.
+        device: as in `runtime.select_device`.
+        overrides: decoding options that replace the run's.
+        request: constraints and requested outputs.
+        has_prefixes: whether translations get forced beginnings.
+    """
+
+    run: Path
+    checkpoint: str = "best"
+    ensemble: Sequence[str] = ()
+    device: str = "auto"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    request: TranslationRequest = TranslationRequest()  # noqa: RUF009  (frozen)
+    has_prefixes: bool = False
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A translator, and facts about its model: see `ModelSource`."""
+
+    translator: LineTranslator
+    engine: str
+    checkpoint: Path
+    evaluation: Path
+
+
+def open_model(request: ModelRequest, notify: Notify) -> OpenModel:
+    """Open a model with the engine that `decoding.engine` names.
+
+    Raises:
+        UserError: a model or options that cannot be used, also with the engine that was chosen.
+    """
+    source = open_model_source(request.run, request.checkpoint)
+    options = resolve_options(source.config.decoding, request.overrides, request.request)
+    if options.engine == "torch":
+        return _open_with_torch(source, request)
+    try:
+        return _open_with_ctranslate2(source, options, request, notify)
+    except UserError as error:
+        if options.engine == "ctranslate2" or isinstance(error, DataError):
+            raise
+        notify(f"note: decoding.engine auto: torch is used, because {error.what}")
+        return _open_with_torch(source, request)
+
+
+def _open_with_torch(source: ModelSource, request: ModelRequest) -> OpenModel:
+    from transformer_cli.artifacts.loading import load_ensemble
+    from transformer_cli.runtime import select_device, tune_process
+
+    tune_process()
+    loaded = load_ensemble(source, request.run, request.ensemble, select_device(request.device))
+    translator = loaded.translator(request.overrides, request.request)
+    return OpenModel(translator, "torch", source.checkpoint, source.evaluation)
+
+
+def _open_with_ctranslate2(
+    source: ModelSource, options: DecodingConfig, request: ModelRequest, notify: Notify
+) -> OpenModel:
+    """Raises: ConfigError if CTranslate2 is missing or cannot do what is asked; UserError if the export fails."""
+    ctranslate2 = import_ctranslate2()
+    unsupported = unsupported_options(options, request.request)
+    unsupported += ["--ensemble"] if request.ensemble else []
+    unsupported += ["--prefix"] if request.has_prefixes else []
+    if request.device not in ("auto", "cpu"):
+        unsupported.append(f"--device {request.device}")
+    if unsupported:
+        raise ConfigError(
+            f"the engine ctranslate2 does not support {', '.join(unsupported)}", hint="use --engine torch"
+        )
+    if options.engine == "auto" and request.device == "auto" and ctranslate2.get_cuda_device_count():
+        raise ConfigError("there is a GPU")
+    check_supported(source.config.model)
+    compute_type = COMPUTE_TYPES[options.precision]
+    files = exported_files(source, compute_type, notify)
+    model = CTranslate2Model(files, source.vocabularies, compute_type, options.threads)
+    translator = CTranslate2Translator(model, source.vocabularies, source.config, options, request.request)
+    return OpenModel(translator, "ctranslate2", source.checkpoint, source.evaluation)
+
+
+def exported_files(source: ModelSource, quantization: str, notify: Notify) -> dict[str, bytes]:
+    """The files of the model's CTranslate2 export, verified. It is written to `source.engines` when it is missing.
+
+    Raises:
+        DiskError: the export cannot be written.
+        UserError: the export failed its parity check.
+    """
+    model = [
+        source.weights_hash,
+        source.vocabularies.hash,
+        source.config.model.model_dump(),
+        source.config.data.max_length,
+    ]
+    key = durable.sha256(json.dumps([__version__, quantization, *model]).encode())
+    directory = source.engines / f"ctranslate2-{quantization}-{key[:16]}"
+    files = read_export(directory)
+    if files is not None:
+        return files
+    text = source.validation_lines()
+    if not text:
+        raise ConfigError(
+            f"{source.checkpoint}: has no validation text to check an export for CTranslate2 with",
+            hint="use --engine torch, or: transformer-cli export ... --to ctranslate2 DIR --proof FILE",
+        )
+    from transformer_cli.deployment.export import write_ctranslate2
+    from transformer_cli.runtime import tune_process
+
+    tune_process()
+    notify(f"note: {directory}: exporting the model for CTranslate2; this is done once")
+    durable.make_directory(source.engines)
+    with file_lock(source.engines / ".lock", wait=True):
+        files = read_export(directory)  # another process may have written it in the meantime
+        if files is None:
+            shutil.rmtree(directory, ignore_errors=True)  # a damaged one
+            write_ctranslate2(source, directory, quantization, text, lambda message: None)
+            files = read_export(directory)
+    if files is None:
+        raise DiskError(f"{directory}: damaged immediately after it was written")
+    return files
+
+
+def read_export(directory: Path) -> dict[str, bytes] | None:
+    """The model files of a CTranslate2 directory; None if it is missing or does not match its hashes."""
+    try:
+        notes = json.loads(read_bounded(directory / NOTES, MAX_NOTES_BYTES))
+        hashes = {str(name): str(digest) for name, digest in notes["sha256"].items()}
+        names = [name for name in hashes if Path(name).name == name]
+        contents = {name: read_bounded(directory / name, MAX_FILE_BYTES) for name in names}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    is_intact = len(contents) == len(hashes) and all(durable.sha256(contents[n]) == d for n, d in hashes.items())
+    return contents if is_intact else None
