@@ -24,7 +24,7 @@ from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.models.inference import prepare_for_inference
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
-from transformer_cli.schema import Config, DecodingConfig
+from transformer_cli.schema import REQUIRES, Config, DecodingConfig
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,18 @@ def build_translator(
 
 def _check_overrides(given: Mapping[str, Any], options: DecodingConfig) -> None:
     """Raises: ConfigError for an option that would be ignored."""
-    for names, is_used, required in (
-        (
-            ("temperature", "top_k", "top_p", "seed"),
-            options.sample or options.mbr_samples,
-            "--sample or --mbr-samples",
-        ),
-        (("diversity_strength",), options.diversity_groups > 1, "--diversity-groups"),
-    ):
-        for name in names:
-            if name in given and not is_used:
-                raise ConfigError(f"--{name.replace('_', '-')} needs {required}")
+    for name, others in REQUIRES.items():
+        if name in given and all(getattr(options, other) == _default(other) for other in others):
+            raise ConfigError(f"{_flag(name)} needs {' or '.join(map(_flag, others))}")
+
+
+def _default(name: str) -> Any:
+    return DecodingConfig.model_fields[name].default
+
+
+def _flag(name: str) -> str:
+    """The command-line option of a decoding key."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_request(options: DecodingConfig, request: TranslationRequest) -> None:

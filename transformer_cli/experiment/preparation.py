@@ -38,7 +38,7 @@ def read_texts(
         UserError: missing, empty or misaligned files, or only one of the two validation files.
     """
     if (valid_src is None) != (valid_tgt is None):
-        raise ConfigError("--valid-src and --valid-tgt go together")
+        raise ConfigError("--valid-src and --valid-tgt must be given together")
     text = read_parallel(src, tgt, strict_utf8=strict_utf8)
     valid = ParallelText([], [])
     if valid_src is not None and valid_tgt is not None:
@@ -132,10 +132,10 @@ def prepare_corpus(
     if corpus is None:
         corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data)
         save_corpus(corpus, run.data, name, key)
-    left_out = {reason: count for reason, count in corpus.left_out.items() if count}
-    if left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        notify(f"{name}: {len(corpus):,} of {len(text):,} pairs used; left out: {reasons}")
+    excluded = {reason: count for reason, count in corpus.left_out.items() if count}
+    if excluded:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
+        notify(f"{name}: {len(corpus):,} of {len(text):,} pairs used; excluded: {reasons}")
     if not len(corpus):
         raise DataError(
             f"{name}: no pair is left after filtering",

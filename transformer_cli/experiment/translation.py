@@ -110,7 +110,7 @@ def translate_lines(
             first += len(chunk)
             bar.update(first - text.first - bar.n)  # lines; the translator counts segments, and no blank lines
     if job.prefix and len(prefixes) > text.report.lines:
-        notify(f"warning: {job.prefix}: has {len(prefixes)} lines, the text only {text.report.lines}")
+        notify(f"warning: {job.prefix}: has {len(prefixes)} lines, the text has only {text.report.lines}")
     for message in text.report.messages(text.name):
         notify(f"warning: {message}")
     if unusual["split"]:
