@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,19 @@ def test_same_command_resumes(toy: Path, tmp_path: Path) -> None:
     assert os.readlink(run / "checkpoints/last") == "step_000000009"
 
 
+def test_time_limit_is_kept_on_resume_until_it_is_removed(toy: Path, tmp_path: Path) -> None:
+    run, limits = tmp_path / "run", []
+    for steps, options in (
+        (2, ["--max-minutes", 5]),
+        (3, []),
+        (4, ["--set", "training.max_minutes=null"]),
+        (5, []),
+    ):
+        assert cli(*train_arguments(toy, run, "--max-steps", steps, *options)).returncode == 0
+        limits.append(re.findall("max_minutes: (.*)", (run / "config.yaml").read_text())[0])
+    assert limits[:2] == ["5.0", "5.0"] and limits[2] == limits[3] != "5.0", limits
+
+
 def test_resuming_with_subword_sampling_is_exact(toy: Path, tmp_path: Path) -> None:
     settings = ["--set", "data.subword_sampling=0.3", "--set", "optim.schedule=constant", "--max-steps"]
     for run, steps in (("whole", 30), ("halves", 17), ("halves", 30)):
@@ -304,7 +318,8 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "typo in config": (2, "did you mean 'model.dropout'", ok(toy, new, tmp / "typo.yaml")),
         "broken config": (2, "not valid YAML", ok(toy, new, tmp / "broken.yaml")),
         "typo in --set": (2, "did you mean 'optim.lr'", ok(toy, new, "--set", "optim.lrr=1")),
-        "--set without value": (2, "section.key=value", ok(toy, new, "--set", "optim.lr")),
+        "--set without value": (2, "expected KEY=VALUE", ok(toy, new, "--set", "optim.lr")),
+        "--set without =": (2, "--set dropout: expected KEY=VALUE", ok(toy, new, "--set", "dropout", "0.3")),
         "range": (2, "model.dropout", ok(toy, new, "--set", "model.dropout=2")),
         "cross-field": (2, "num_heads", ok(toy, new, "--set", "model.num_heads=5")),
         "unknown architecture": (2, "did you mean 'transformer'", ok(toy, new, "--set", "model.encoder=transformr")),

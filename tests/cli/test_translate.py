@@ -6,8 +6,10 @@ import contextlib
 import gzip
 import json
 import math
+import re
 import shutil
 import signal
+import string
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +89,30 @@ def test_prefix_terms_and_avoid(toy_run: Path, tmp_path: Path) -> None:
     assert not any("Heute" in line or "das Kind" in line for line in free) and any("Heute" in p for p in plain)
     both = stdout_lines("translate", toy_run, "--terms", terms, "--prefix", prefix, "--no-repeat-ngram", 1)
     assert both[0].startswith("Jetzt") and "das Kind das Kind" in both[0] and both[3].startswith("Heute findet")
+
+
+def test_required_terms_are_whole_words(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "terms").write_text("house\tJetz\nhorse\tHund\nchild\tHund\n")  # tokens that begin longer words
+    for options in ([], ["--no-repeat-ngram", 1]):
+        lines = stdout_lines("translate", toy_run, "--terms", tmp_path / "terms", *options)
+        assert re.search(r"\bJetz\b", lines[0]) and re.search(r"\bHund\b", lines[2]), lines
+
+
+def test_avoiding_everything_is_reported(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "avoid").write_text("\n".join(string.ascii_letters + "äöüÄÖÜß."))
+    for beam in (1, 5):
+        arguments = ["translate", toy_run, "--avoid", tmp_path / "avoid", "--beam", beam, "--format", "jsonl"]
+        done = cli(*arguments, stdin=TEXT)
+        statuses = [json.loads(line)["status"] for line in done.stdout.decode().splitlines()]
+        assert statuses == ["failed", "empty", "failed", "failed"]
+        assert b"3 lines have no valid translation" in done.stderr
+
+
+def test_prefix_of_thousands_of_words_is_refused(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "prefix").write_text("Jetzt\n\n" + "Haus " * 4000 + "\n\n")
+    done = cli("translate", toy_run, "--prefix", tmp_path / "prefix", stdin=TEXT)
+    assert done.returncode == 3 and not done.stdout
+    assert b"line 3: its prefix and required terms have" in done.stderr
 
 
 def test_lengths_and_repetition(toy_run: Path) -> None:
@@ -308,6 +334,19 @@ def test_inspect(toy_run: Path, tmp_path: Path, kind: str) -> None:
 
 USAGE_ERRORS: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
     "n-best beyond the beam": (2, "--beam 9", lambda run, tmp: ["translate", run, "--n-best", 9]),
+    "n-best beyond any beam": (
+        2, "--beam is at most 256", lambda run, tmp: ["translate", run, "--n-best", 100_000_000],
+    ),
+    "n-best beyond the groups": (
+        2, "add --beam 6", lambda run, tmp: ["translate", run, "--beam", 4, "--diversity-groups", 2, "--n-best", 5],
+    ),
+    "a beam of samples": (
+        2, "--sample and --beam exclude each other", lambda run, tmp: ["translate", run, "--sample", "--beam", 5],
+    ),
+    "two ways of sampling": (
+        2, "--sample and --mbr-samples exclude each other",
+        lambda run, tmp: ["translate", run, "--sample", "--mbr-samples", 4],
+    ),
     "terms without a tab": (3, "line 1", lambda run, tmp: ["translate", run, "--terms", tmp / "words"]),
     "terms for greedy": (2, "needs beam", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--beam", 1]),
     "no terms file": (3, "no such file", lambda run, tmp: ["translate", run, "--terms", tmp / "none"]),

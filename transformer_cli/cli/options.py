@@ -120,8 +120,8 @@ Terms = Annotated[
         "--terms",
         "FILE",
         "Terminology, lines of 'source TAB target': where the source term occurs, the translation contains the "
-        "target term. Requires beam search (--beam 2 or more); not with --sample, --mbr-samples, --shortlist or "
-        "--diversity-groups.",
+        "target term as whole words. Requires beam search (--beam 2 or more); not with --sample, --mbr-samples, "
+        "--shortlist or --diversity-groups.",
         CONSTRAINTS,
     ),
 ]

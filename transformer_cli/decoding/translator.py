@@ -30,6 +30,7 @@ from transformer_cli.decoding.translation import (
     SearchResult,
     SegmentTranslation,
     Translation,
+    is_damaged,
     join_segments,
 )
 from transformer_cli.errors import ConfigError, DataError
@@ -88,6 +89,7 @@ class Translator:
             n_best=self.request.n_best,
             scored=self.request.scored or bool(options.coverage_penalty),
             shared=self.request.rules(tgt_tokenizer),
+            word_ends=self.terminology.word_ends,
             accelerate=lambda step: step if output is None else Int8ArgmaxModel(model, output),
             graph_pool=graph_pool,
         )
@@ -122,7 +124,7 @@ class Translator:
 
         Raises:
             DataError: a prefix cannot be generated, or is longer, with the required phrases, than
-                the model allows.
+                the longest translation of the longest source.
         """
         if prefixes and self.shortlist is not None:
             raise ConfigError("--shortlist excludes --prefix: a prefix may contain tokens not on the shortlist")
@@ -216,14 +218,15 @@ class Translator:
         required = len(prefix) + sum(map(len, phrases))
         o, length = self.options, len(segment.ids)
         limit = math.ceil(o.max_length_ratio * length) + EXTRA_LENGTH + required
+        longest = math.ceil(max(o.max_length_ratio, 1.0) * self.max_length) + EXTRA_LENGTH
         if self.max_target is not None:
-            limit = min(limit, self.max_target)
-            if required >= limit:
-                raise DataError(
-                    f"line {line + 1}: its prefix and required terms have {required} tokens, "
-                    f"the model generates at most {limit - 1}",
-                    hint="shorten the prefix or require fewer terms",
-                )
+            limit, longest = min(limit, self.max_target), min(longest, self.max_target)
+        if required >= longest:
+            raise DataError(
+                f"line {line + 1}: its prefix and required terms have {required} tokens, "
+                f"the model generates at most {longest - 1}",
+                hint="shorten the prefix or require fewer terms",
+            )
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
         return SourceSentence(segment.ids, limit, minimum, line * MAX_SEGMENTS + part, prefix, phrases)
 
@@ -272,7 +275,10 @@ class Translator:
     def _join(self, segments: Sequence[SegmentTranslation]) -> Translation:
         """The translation of a line. Only lines of a single segment have alternatives."""
         has_alternatives = len(segments) == 1 and self.request.n_best > 1
-        return join_segments(segments, self._alternatives(segments[0].result) if has_alternatives else ())
+        translation = join_segments(segments, self._alternatives(segments[0].result) if has_alternatives else ())
+        if self.request.avoid and segments and is_damaged(translation.text, [s.segment.text for s in segments]):
+            return replace(translation, status="failed")
+        return translation
 
     def _alternatives(self, result: SearchResult) -> list[Alternative]:
         """The n best distinct texts: hypotheses of different tokens may have the same text."""

@@ -94,7 +94,7 @@ def translate_lines(
         notify(f"warning: {text.name}: {text.report.binary_format}")
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = job.load().translator(job.overrides, job.request)
-    first, unusual = text.first, {"split": 0, "cut": 0}
+    first, unusual = text.first, {"split": 0, "cut": 0, "failed": 0}
     with tqdm(
         desc="translate", unit="line", total=text.total, dynamic_ncols=True, disable=None, file=sys.stderr
     ) as bar:
@@ -117,6 +117,8 @@ def translate_lines(
         notify(f"note: {unusual['split']} lines were too long for the model and were split into segments")
     if unusual["cut"]:
         notify(f"warning: {unusual['cut']} lines have a sentence that is too long for the model and was truncated")
+    if unusual["failed"]:
+        notify(f"warning: {unusual['failed']} lines have no valid translation: --avoid forbids too much")
 
 
 def measure_invariance(job: TranslationJob, notify: Notify) -> None:
