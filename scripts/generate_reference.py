@@ -75,11 +75,20 @@ def _visible(command: Any) -> list[Any]:
 
 
 def _option_row(parameter: Any) -> tuple[str, str]:
+    meaning = _plain(parameter.help) + _default(parameter)
     if parameter.param_type_name == "argument":
-        return f"`{parameter.metavar}`", _plain(parameter.help)
+        return f"`{parameter.metavar}`", meaning
     names = ", ".join(f"`{name}`" for name in sorted(parameter.opts, key=len))
     value = f" {parameter.metavar}" if parameter.metavar else ""
-    return f"{names}{value}".replace("|", "\\|"), _plain(parameter.help)
+    return f"{names}{value}".replace("|", "\\|"), meaning.replace("|", "\\|")
+
+
+def _default(parameter: Any) -> str:
+    """What Typer adds to the help text on the screen: that a value is required, or its default."""
+    if parameter.required:
+        return " Required."
+    shown = parameter.show_default and parameter.default not in (None, False)
+    return f" Default: {parameter.default}." if shown else ""
 
 
 def _configuration() -> Iterator[str]:

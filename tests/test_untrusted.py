@@ -1,4 +1,4 @@
-"""Files and run directories made to do harm: refused quickly, with a message, and nothing elsewhere changes."""
+"""A malicious run directory (symlinks, FIFOs, devices, YAML alias bombs) is refused quickly; nothing else changes."""
 
 from __future__ import annotations
 

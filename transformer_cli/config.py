@@ -31,13 +31,14 @@ def load_config(path: Path | None, settings: Sequence[str] = (), base: Mapping[s
     Raises:
         ConfigError: no such file, invalid YAML, unknown key, wrong type, value out of range, contradictory keys.
     """
+    parsed = [_parse_setting(setting) for setting in settings]  # first: `--set key value` makes the value a path
     values: dict[str, Any] = _merge({}, base or {})
     origin = "the configuration"
     if path is not None:
         origin = str(path)
         values = _merge(values, _read_yaml(path))
-    for setting in settings:
-        values = _merge(values, _parse_setting(setting))
+    for setting in parsed:
+        values = _merge(values, setting)
     return validate_config(values, origin)
 
 
@@ -124,7 +125,7 @@ def _expanded_nodes(node: Any, sizes: dict[int, int]) -> int:
 def _parse_setting(setting: str) -> dict[str, Any]:
     key, equals, value = setting.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {setting}: expected section.key=value, such as model.dropout=0.2")
+        raise ConfigError(f"--set {setting}: expected KEY=VALUE", hint="for example: --set model.dropout=0.2")
     parsed: Any = _parse_yaml(f"value: {value}", f"--set {setting}")["value"]
     for part in reversed(key.strip().split(".")):
         parsed = {part: parsed}

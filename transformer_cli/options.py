@@ -18,16 +18,17 @@ from pydantic.fields import FieldInfo
 BOUNDS = {"ge": "at least {:,.10g}", "gt": "above {:,.10g}", "le": "at most {:,.10g}", "lt": "below {:,.10g}"}
 
 
-def key(default: Any = ..., help: str = "", *, panel: str = "", **bounds: Any) -> Any:
+def key(default: Any = ..., help: str = "", *, panel: str = "", values: str = "", **bounds: Any) -> Any:
     """A configuration key.
 
     Args:
         default: the default value; without one, the key is required.
         help: what the key does, in a sentence or two.
         panel: heading on the help screen for the command-line option made from the key.
+        values: the permitted values in words, where the type and the bounds do not say it.
         bounds: `ge`, `gt`, `le`, `lt`, as in `pydantic.Field`.
     """
-    return Field(default, description=help, json_schema_extra={"panel": panel}, **bounds)
+    return Field(default, description=help, json_schema_extra={"panel": panel, "values": values}, **bounds)
 
 
 class Section(BaseModel):
@@ -46,6 +47,7 @@ class Option:
         choices: the values of a `Literal`; empty for other types.
         bounds: limit by kind of limit, such as `{"ge": 1, "le": 256}`.
         default: the default value.
+        values: the permitted values in words; empty if choices or bounds say it.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Option:
     default: Any
     help: str
     panel: str
+    values: str = ""
 
     @property
     def name(self) -> str:
@@ -82,8 +85,8 @@ class Option:
     @property
     def range(self) -> str:
         """The permitted values in words, such as `1 to 256`; empty if all values of the type are."""
-        if self.choices:
-            return ", ".join(self.choices)
+        if self.values or self.choices:
+            return self.values or ", ".join(self.choices)
         if {"ge", "le"} <= set(self.bounds):
             return f"{self.bounds['ge']:,.10g} to {self.bounds['le']:,.10g}"
         return ", ".join(BOUNDS[kind].format(limit) for kind, limit in self.bounds.items())
@@ -109,12 +112,21 @@ def _option(path: str, field: FieldInfo, default: Any) -> Option:
     kind = field.annotation
     if get_origin(kind) in (Union, types.UnionType):  # such as `float | None`
         kind = next(part for part in get_args(kind) if part is not type(None))
-    choices = tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
-    bounds = {name: getattr(limit, name) for limit in field.metadata for name in BOUNDS if hasattr(limit, name)}
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    panel, values = (str(extra.get(name, "")) for name in ("panel", "values"))
+    choices = tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
+    if get_origin(kind) is tuple:  # of annotated numbers, all with the same bounds
+        element = get_args(get_args(kind)[0])
+        limits = ", ".join(BOUNDS[k].format(v) for k, v in _bounds(element[1].metadata).items())
+        values = f"{len(get_args(kind))} numbers, each {limits}"
+    bounds = _bounds(field.metadata)
     base = str if choices else get_origin(kind) or kind
     assert isinstance(base, type), path
-    return Option(path, base, choices, bounds, default, field.description or "", str(extra.get("panel", "")))
+    return Option(path, base, choices, bounds, default, field.description or "", panel, values)
+
+
+def _bounds(metadata: Iterable[Any]) -> dict[str, float]:
+    return {name: getattr(limit, name) for limit in metadata for name in BOUNDS if hasattr(limit, name)}
 
 
 def as_yaml(options: Iterable[Option]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_run_directory_is_complete(run: Path) -> None:
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_translate_gives_a_line_for_a_line(run: Path) -> None:
+def test_translate_returns_one_line_per_line(run: Path) -> None:
     pairs = toy_pairs(20, seed=3)
     sources = [s for s, _ in pairs]
     stdin = "\ufeff" + sources[0] + "\r\n\n  \n" + "\n".join(sources[1:])
@@ -84,7 +85,7 @@ def test_translate_files_jsonl_and_locale(run: Path, toy: Path, tmp_path: Path) 
     assert first["source"] == "The cat sees the book now." and first["score"] < 0
 
 
-def test_hostile_text_keeps_its_lines(run: Path) -> None:
+def test_hostile_text_keeps_line_count(run: Path) -> None:
     rng = random.Random(0)
     pieces = [b"the cat ", b"\r", b"\x00", b"\xff\xfe", "\u2028".encode(), "\x85".encode(), b"\xe2\x82", b" ", b"a" * 300,
               "😀漢".encode(), b"<s>", b"\t"]  # fmt: skip
@@ -95,7 +96,7 @@ def test_hostile_text_keeps_its_lines(run: Path) -> None:
     assert b"not UTF-8" in done.stderr
 
 
-def test_a_long_line_is_translated_in_pieces(run: Path) -> None:
+def test_long_line_is_translated_in_segments(run: Path) -> None:
     line = " ".join(s for s, _ in toy_pairs(60))
     done = cli("translate", run, "--beam", 1, "--format", "jsonl", stdin=line.encode())
     answer = json.loads(done.stdout)
@@ -103,7 +104,7 @@ def test_a_long_line_is_translated_in_pieces(run: Path) -> None:
     assert b"split into segments" in done.stderr
 
 
-def test_first_output_comes_before_stdin_closes(run: Path) -> None:
+def test_output_is_streamed_before_stdin_closes(run: Path) -> None:
     with subprocess.Popen(
         [*CLI, "translate", str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
     ) as p:
@@ -114,7 +115,7 @@ def test_first_output_comes_before_stdin_closes(run: Path) -> None:
         p.stdin.close()
 
 
-def test_a_closed_pipe_ends_quietly(run: Path) -> None:
+def test_closed_pipe_exits_quietly(run: Path) -> None:
     command = (
         f"yes 'The cat sees the book now.' | head -20000 | {' '.join(CLI)} translate {run} --beam 1 | head -1"
     )
@@ -135,7 +136,7 @@ def test_evaluate_run_and_file_agree(run: Path, toy: Path) -> None:
     assert f"BLEU {bleu['BLEU']['value']:.2f}".encode() in by_file.stdout
 
 
-def test_evaluate_says_what_it_mended_and_takes_several_references(run: Path, toy: Path, tmp_path: Path) -> None:
+def test_evaluate_reports_repairs_and_accepts_multiple_references(run: Path, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "hyp").write_bytes(b"\xff\n" * 20)
     done = cli("evaluate", "--hyp", tmp_path / "hyp", "--ref", toy / "test.de", "--ref", toy / "test.en")
     assert b"not UTF-8" in done.stderr and b"nrefs:2" in done.stdout
@@ -156,7 +157,7 @@ def test_evaluate_says_what_it_mended_and_takes_several_references(run: Path, to
     assert kept["scores"][0]["name"] == "BLEU" and kept["references"] == [str(toy / "test.de")]
 
 
-def test_another_test_set_of_the_same_name_keeps_the_results_of_the_first(
+def test_evaluation_of_same_named_test_set_does_not_overwrite_results(
     run: Path, toy: Path, tmp_path: Path
 ) -> None:
     command = ("evaluate", run, "--beam", 2, "--json")
@@ -172,7 +173,7 @@ def test_another_test_set_of_the_same_name_keeps_the_results_of_the_first(
     assert len(Path(placed[0]).read_bytes().splitlines()) == len(Path(placed[1]).read_bytes().splitlines()) + 1
 
 
-def test_average_is_a_checkpoint(run: Path, toy: Path) -> None:
+def test_average_writes_a_checkpoint(run: Path, toy: Path) -> None:
     assert cli("average", run).returncode == 0
     done = cli(
         "evaluate", run, "--checkpoint", "average", "--src", toy / "test.en", "--ref", toy / "test.de", "--json"
@@ -211,7 +212,7 @@ def test_recipe_and_held_out_pairs(toy: Path, tmp_path: Path) -> None:
     assert "15 pairs held out" in said and "vocabulary lowered" in said
 
 
-def test_the_same_command_resumes(toy: Path, tmp_path: Path) -> None:
+def test_same_command_resumes(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = cli(*train_arguments(toy, run, "--max-steps", 6))
     assert first.returncode == 0
@@ -220,7 +221,20 @@ def test_the_same_command_resumes(toy: Path, tmp_path: Path) -> None:
     assert os.readlink(run / "checkpoints/last") == "step_000000009"
 
 
-def test_resuming_with_drawn_segmentations_is_exact(toy: Path, tmp_path: Path) -> None:
+def test_time_limit_is_kept_on_resume_until_it_is_removed(toy: Path, tmp_path: Path) -> None:
+    run, limits = tmp_path / "run", []
+    for steps, options in (
+        (2, ["--max-minutes", 5]),
+        (3, []),
+        (4, ["--set", "training.max_minutes=null"]),
+        (5, []),
+    ):
+        assert cli(*train_arguments(toy, run, "--max-steps", steps, *options)).returncode == 0
+        limits.append(re.findall("max_minutes: (.*)", (run / "config.yaml").read_text())[0])
+    assert limits[:2] == ["5.0", "5.0"] and limits[2] == limits[3] != "5.0", limits
+
+
+def test_resuming_with_subword_sampling_is_exact(toy: Path, tmp_path: Path) -> None:
     settings = ["--set", "data.subword_sampling=0.3", "--set", "optim.schedule=constant", "--max-steps"]
     for run, steps in (("whole", 30), ("halves", 17), ("halves", 30)):
         done = cli(*train_arguments(toy, tmp_path / run, *settings, steps))
@@ -237,7 +251,7 @@ def test_resuming_with_drawn_segmentations_is_exact(toy: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_and_a_second_run_goes_on(toy: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_saves_and_next_run_resumes(toy: Path, tmp_path: Path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     arguments = [*CLI, *map(str, train_arguments(toy, run, "--max-steps", "100000"))]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
@@ -254,7 +268,7 @@ def test_a_signal_saves_and_a_second_run_goes_on(toy: Path, tmp_path: Path, numb
     assert f"resuming from {last}".encode() in more.stderr and more.returncode == 0
 
 
-def test_a_signal_before_training_ends_at_once(tmp_path: Path) -> None:
+def test_signal_before_training_exits_immediately(tmp_path: Path) -> None:
     """Also while the tokenizer learns, which Python knows nothing of."""
     words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"]
     rng = random.Random(1)
@@ -304,7 +318,8 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "typo in config": (2, "did you mean 'model.dropout'", ok(toy, new, tmp / "typo.yaml")),
         "broken config": (2, "not valid YAML", ok(toy, new, tmp / "broken.yaml")),
         "typo in --set": (2, "did you mean 'optim.lr'", ok(toy, new, "--set", "optim.lrr=1")),
-        "--set without value": (2, "section.key=value", ok(toy, new, "--set", "optim.lr")),
+        "--set without value": (2, "expected KEY=VALUE", ok(toy, new, "--set", "optim.lr")),
+        "--set without =": (2, "--set dropout: expected KEY=VALUE", ok(toy, new, "--set", "dropout", "0.3")),
         "range": (2, "model.dropout", ok(toy, new, "--set", "model.dropout=2")),
         "cross-field": (2, "num_heads", ok(toy, new, "--set", "model.num_heads=5")),
         "unknown architecture": (2, "did you mean 'transformer'", ok(toy, new, "--set", "model.encoder=transformr")),
@@ -379,7 +394,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_mistake_gets_one_clear_message(name: str, toy: Path, run: Path, tmp_path: Path) -> None:
+def test_usage_errors(name: str, toy: Path, run: Path, tmp_path: Path) -> None:
     code, words, arguments = mistakes(toy, run, tmp_path)[name]
     before = tree(run), tree(tmp_path)
     done = cli(*arguments)
@@ -392,7 +407,7 @@ def test_a_mistake_gets_one_clear_message(name: str, toy: Path, run: Path, tmp_p
     assert {name: after.get(name) for name in before[1]} == before[1]
 
 
-def test_a_full_disk_behind_stdout_is_exit_5(run: Path) -> None:
+def test_full_disk_on_stdout_exits_with_5(run: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*CLI, "translate", str(run)],
@@ -404,7 +419,7 @@ def test_a_full_disk_behind_stdout_is_exit_5(run: Path) -> None:
     assert done.returncode == 5 and b"No space left" in done.stderr and b"Exception" not in done.stderr
 
 
-def test_output_may_be_a_device_or_a_link(run: Path, tmp_path: Path) -> None:
+def test_output_may_be_a_device_or_symlink(run: Path, tmp_path: Path) -> None:
     assert cli("translate", run, "-o", "/dev/null", stdin=b"The cat.\n").returncode == 0
     assert not Path("/dev/null").is_file()
     (tmp_path / "link").symlink_to(tmp_path / "target")
@@ -412,7 +427,7 @@ def test_output_may_be_a_device_or_a_link(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes().count(b"\n") == 1
 
 
-def test_a_dash_is_a_stream_and_dev_stdout_is_no_file(run: Path) -> None:
+def test_dash_is_a_stream_and_dev_stdout_is_not_replaced(run: Path) -> None:
     sentence = b"The cat sees the house today.\n"
     expected = cli("translate", run, stdin=sentence).stdout
     assert expected.strip()
@@ -420,7 +435,7 @@ def test_a_dash_is_a_stream_and_dev_stdout_is_no_file(run: Path) -> None:
     assert cli("translate", run, "-o", "/dev/stdout", stdin=sentence).stdout == expected
 
 
-def test_an_output_appends_where_the_shell_says_so(run: Path, tmp_path: Path) -> None:
+def test_output_appends_to_dev_stdout(run: Path, tmp_path: Path) -> None:
     """`/dev/stdout` opened by name would begin the file anew."""
     (tmp_path / "log").write_bytes(b"before\n")
     command = f"{' '.join(CLI)} translate {run} -o /dev/stdout >> {tmp_path / 'log'}"
@@ -429,7 +444,7 @@ def test_an_output_appends_where_the_shell_says_so(run: Path, tmp_path: Path) ->
     assert lines[0] == b"before" and len(lines) == 3
 
 
-def test_an_input_that_an_output_would_grow_in_is_spared(run: Path, tmp_path: Path) -> None:
+def test_output_does_not_replace_an_input(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out.part").write_bytes(b"The cat sees the house today.\n")
     bundle = tmp_path / "model.zip"
     assert cli("export", run, bundle, "--to", "bundle").returncode == 0
@@ -448,7 +463,7 @@ def test_an_input_that_an_output_would_grow_in_is_spared(run: Path, tmp_path: Pa
     assert tree(tmp_path) == before
 
 
-def test_a_corpus_may_come_through_pipes(toy: Path, tmp_path: Path) -> None:
+def test_corpus_is_read_from_pipes(toy: Path, tmp_path: Path) -> None:
     command = f"{' '.join(CLI)} check --src <(cat {toy}/train.en) --tgt <(cat {toy}/train.de)"
     done = subprocess.run(["bash", "-c", command], capture_output=True, env=ENVIRONMENT)
     assert b"300 pairs" in done.stdout, done.stderr.decode()
@@ -458,7 +473,7 @@ def test_a_corpus_may_come_through_pipes(toy: Path, tmp_path: Path) -> None:
     assert b"BLEU 100.00" in scored.stdout, scored.stderr.decode()
 
 
-def test_a_signal_ends_it_though_nobody_hears_its_last_words(run: Path) -> None:
+def test_signal_exits_although_stderr_is_closed(run: Path) -> None:
     """As in `translate ... 2>&1 | tee log`, where Ctrl-C ends `tee` as well."""
     reader, writer = os.pipe()
     with subprocess.Popen(
@@ -478,7 +493,7 @@ def test_a_signal_ends_it_though_nobody_hears_its_last_words(run: Path) -> None:
         assert process.wait(timeout=10) == 130
 
 
-def test_what_was_translated_is_left_when_a_later_line_fails(run: Path, toy: Path, tmp_path: Path) -> None:
+def test_partial_output_is_kept_when_a_later_line_fails(run: Path, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"The cat sees the house today.\n" * 5000 + b"\xff\n")
     (tmp_path / "prefix").write_bytes(b"\n" * 4500)  # too few, which shows in the second chunk
     output = tmp_path / "out"
@@ -488,7 +503,7 @@ def test_what_was_translated_is_left_when_a_later_line_fails(run: Path, toy: Pat
     assert (tmp_path / "out.part").read_bytes().count(b"\n") == 3840
 
 
-def test_the_recipe_says_what_is_yours(toy: Path, tmp_path: Path) -> None:
+def test_recipe_marks_overridden_keys(toy: Path, tmp_path: Path) -> None:
     files = ["--src", toy / "train.en", "--tgt", toy / "train.de"]
     small = ["--set", "model.d_model=32", "--set", "model.d_ff=32", "--max-steps", 1]
     done = cli("train", "--run", tmp_path / "run", *files, *small)
@@ -498,13 +513,13 @@ def test_the_recipe_says_what_is_yours(toy: Path, tmp_path: Path) -> None:
     assert b"had already ended at step 1" in again.stderr, again.stderr.decode()
 
 
-def test_a_corrected_command_follows_a_failed_one(toy: Path, tmp_path: Path) -> None:
+def test_corrected_command_succeeds_after_a_failure(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert cli(*train_arguments(toy, run, "--set", "data.max_length=4")).returncode == 3
     assert cli(*train_arguments(toy, run, "--set", "tokenizer.vocab_size=90", "--max-steps", 2)).returncode == 0
 
 
-def test_all_checkpoints_damaged_changes_nothing(toy: Path, tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_left_unchanged(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert cli(*train_arguments(toy, run, "--max-steps", 2)).returncode == 0
     (run / "checkpoints/last/model.safetensors").write_bytes(b"")
@@ -523,7 +538,7 @@ def test_check_reports(toy: Path, tmp_path: Path) -> None:
     assert b"300 pairs" in text.stdout and b"repeated pairs" in text.stdout
 
 
-def test_a_damaged_model_is_not_used(run: Path, toy: Path, tmp_path: Path) -> None:
+def test_damaged_model_is_refused(run: Path, toy: Path, tmp_path: Path) -> None:
     import shutil
 
     copy = tmp_path / "copy"

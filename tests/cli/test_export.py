@@ -38,7 +38,7 @@ def done(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize("name", ["model.zip", "model_dir"])
-def test_a_bundle_is_taken_like_a_run(name: str, toy: Path, toy_run: Path, tmp_path: Path) -> None:
+def test_bundle_is_accepted_like_a_run(name: str, toy: Path, toy_run: Path, tmp_path: Path) -> None:
     model = tmp_path / name
     said = done("export", toy_run, "--to", "bundle", model).stderr.decode()
     assert f"next: transformer-cli translate {model}" in said
@@ -54,7 +54,7 @@ def test_a_bundle_is_taken_like_a_run(name: str, toy: Path, toy_run: Path, tmp_p
     assert {n: c for n, c in tree(tmp_path).items() if n in before} == before
 
 
-def test_a_bundle_needs_nothing_but_itself(toy: Path, toy_run: Path, tmp_path: Path) -> None:
+def test_bundle_is_self_contained(toy: Path, toy_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(toy_run, run, symlinks=True)
     done("export", run, "--to", "bundle", tmp_path / "model.zip", "--checkpoint", "last")
@@ -64,7 +64,7 @@ def test_a_bundle_needs_nothing_but_itself(toy: Path, toy_run: Path, tmp_path: P
     )
 
 
-def test_commands_and_example_of_the_guide(toy_run: Path, tmp_path: Path) -> None:
+def test_commands_and_example_of_deployment_guide(toy_run: Path, tmp_path: Path) -> None:
     """docs/deploying.md, word for word."""
     pytest.importorskip("ctranslate2")
     section = (ROOT / "docs/deploying.md").read_text(encoding="utf-8")
@@ -82,7 +82,7 @@ def test_commands_and_example_of_the_guide(toy_run: Path, tmp_path: Path) -> Non
     assert (tmp_path / "new.de").read_text().count("\n") == 1
 
 
-def test_ctranslate2_says_how_far_it_agrees(toy_run: Path, tmp_path: Path) -> None:
+def test_ctranslate2_export_reports_agreement(toy_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("ctranslate2")
     said = done("export", toy_run, "--to", "ctranslate2", tmp_path / "model").stderr.decode()
     assert "greedy: agreement 20/20, BLEU between the two 100.00" in said
@@ -103,7 +103,7 @@ def test_help_imports_no_torch() -> None:
     assert b"--quantization" in result.stdout and b"--checkpoint" in result.stdout
 
 
-def test_a_missing_package_is_named_with_its_extra(toy_run: Path, tmp_path: Path) -> None:
+def test_missing_package_names_its_extra(toy_run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_CTRANSLATE2]
     result = run_command(command, ("export", toy_run, "--to", "ctranslate2", tmp_path / "m"))
     said = result.stderr.decode()
@@ -158,7 +158,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
     }  # fmt: skip
 
 
-def test_mistakes_get_one_clear_message_and_change_nothing(toy: Path, toy_run: Path, tmp_path: Path) -> None:
+def test_export_errors_change_nothing(toy: Path, toy_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("ctranslate2")
     directory = tmp_path / "a/b"
     directory.mkdir(parents=True)

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 
 import pytest
 import typer
-from conftest import cli
+from conftest import cli, load_script
 from typer.testing import CliRunner
 
 from transformer_cli.cli.app import app
 from transformer_cli.cli.options import schema_options
 from transformer_cli.config import load_config
+from transformer_cli.models.registry import DECODERS, ENCODERS
 from transformer_cli.options import options_of
 from transformer_cli.schema import Config, DecodingConfig, TrainingConfig
 
@@ -30,7 +31,7 @@ def help_of(*command: str) -> str:
     return re.sub(r"\s+", " ", done.output.replace("│", " "))
 
 
-def test_a_command_receives_what_was_given_and_nothing_else() -> None:
+def test_command_receives_only_given_options() -> None:
     received: list[Any] = []
     program = typer.Typer()
 
@@ -52,7 +53,7 @@ def test_a_command_receives_what_was_given_and_nothing_else() -> None:
     assert run(program, ["x", "--beam", "wide"]).exit_code == 2
 
 
-def test_an_unknown_key_is_a_mistake_of_ours() -> None:
+def test_unknown_key_fails_an_assertion() -> None:
     with pytest.raises(AssertionError, match="does not have"):
         schema_options(TrainingConfig, "max_step")
 
@@ -65,6 +66,29 @@ def test_every_decoding_key_is_an_option_of_translate() -> None:
         assert not option.panel or f"─ {option.panel} ─" in text
 
 
+def test_help_shows_one_sided_ranges_and_no_types_of_flags() -> None:
+    text = help_of("translate")
+    assert (
+        "Requires --sample or --mbr-samples. (default 1; above 0, at most 1)" in text
+        and "(default 0; at least 0)" in text
+    )
+    assert "translate [OPTIONS] RUN [INPUT]" in text
+    for command in ((), ("tokenizer",), ("tokenizer", "train"), ("translate",), ("config",)):
+        assert "<bool>" not in help_of(*command), command
+
+
+def test_values_of_architectures_are_those_of_the_registry() -> None:
+    values = {option.path: option.range for option in options_of(Config)}
+    assert values["model.encoder"] == ", ".join(ENCODERS) and values["model.decoder"] == ", ".join(DECODERS)
+    assert all(values[option.path] or option.type is bool for option in options_of(Config))
+
+
+def test_reference_marks_required_options_and_shows_defaults() -> None:
+    text = load_script("generate_reference").reference()
+    assert "| `--to` bundle\\|ctranslate2 | Format of the exported model. Required. |" in text
+    assert "Default: attention.png." in text and "Default: cross." in text and "Default: text." in text
+
+
 def test_every_key_has_a_help_text() -> None:
     options = list(options_of(Config))
     assert len({option.path for option in options}) == len(options) > 70
@@ -72,7 +96,7 @@ def test_every_key_has_a_help_text() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_two_examples_and_a_whole_summary(command: str) -> None:
+def test_each_command_has_two_examples_and_a_summary(command: str) -> None:
     screen = help_of(command)
     assert screen.count("$ transformer-cli ") == 2
     summary = re.findall(rf"{command} ([A-Z].*?\.) ", help_of())
@@ -83,7 +107,7 @@ def test_train_names_the_sections_of_set() -> None:
     assert all(section in help_of("train") for section in Config.model_fields)
 
 
-def test_colours_only_on_a_terminal() -> None:
+def test_colours_require_a_terminal() -> None:
     assert b"\x1b[" not in cli("translate", "--help").stdout
     assert b"\x1b[" in cli("translate", "--help", FORCE_COLOR="1").stdout
 

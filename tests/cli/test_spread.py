@@ -17,5 +17,5 @@ from transformer_cli.cli.app import expand_multi_value_options
         ("", ""),
     ],
 )
-def test_several_files_after_one_option(given: str, expected: str) -> None:
+def test_expand_multi_value_options(given: str, expected: str) -> None:
     assert expand_multi_value_options(given.split()) == expected.split()

@@ -6,8 +6,10 @@ import contextlib
 import gzip
 import json
 import math
+import re
 import shutil
 import signal
+import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ LINES = ["The cat sees the house today.", "", "My aunt loves the child often.", 
 TEXT = "".join(line + "\n" for line in LINES).encode()
 
 
-def said(*arguments: object, stdin: bytes = TEXT) -> list[str]:
+def stdout_lines(*arguments: object, stdin: bytes = TEXT) -> list[str]:
     """The lines of stdout of a command that succeeds."""
     done = cli(*arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr.decode()
@@ -29,10 +31,10 @@ def said(*arguments: object, stdin: bytes = TEXT) -> list[str]:
 
 
 def objects(*arguments: object) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in said(*arguments, "--format", "jsonl")]
+    return [json.loads(line) for line in stdout_lines(*arguments, "--format", "jsonl")]
 
 
-def test_jsonl_tells_everything(toy_run: Path) -> None:
+def test_jsonl_fields(toy_run: Path) -> None:
     first, empty, *_ = objects("translate", toy_run)
     assert list(first) == ["source", "translation", "score", "token_log_probs", "status", "seconds"]
     assert (empty["status"], empty["translation"], empty["token_log_probs"]) == ("empty", "", [])
@@ -42,9 +44,9 @@ def test_jsonl_tells_everything(toy_run: Path) -> None:
 
 
 def test_n_best_is_sorted_and_distinct(toy_run: Path) -> None:
-    rows = [line.split(" ||| ") for line in said("translate", toy_run, "--n-best", 4, "--beam", 8)]
+    rows = [line.split(" ||| ") for line in stdout_lines("translate", toy_run, "--n-best", 4, "--beam", 8)]
     assert {row[0] for row in rows} == {"0", "1", "2", "3"}
-    groups = said("translate", toy_run, "--n-best", 5, "--diversity-groups", 5, "--diversity-strength", 9)
+    groups = stdout_lines("translate", toy_run, "--n-best", 5, "--diversity-groups", 5, "--diversity-strength", 9)
     assert (
         len({line for line in groups if line.startswith("0 ")})
         == len([x for x in groups if x.startswith("0 ")])
@@ -54,7 +56,7 @@ def test_n_best_is_sorted_and_distinct(toy_run: Path) -> None:
         own = [(text, float(score)) for n, text, score in rows if n == number]
         assert len({text for text, _ in own}) == len(own) > 1
         assert [s for _, s in own] == sorted((s for _, s in own), reverse=True)
-    best = said("translate", toy_run, "--beam", 8)
+    best = stdout_lines("translate", toy_run, "--beam", 8)
     assert [next(r[1] for r in rows if r[0] == str(i)) for i in range(4)] == best
     fields = objects("translate", toy_run, "--n-best", 3)
     assert all(f["n_best"][0]["translation"] == f["translation"] for f in fields)
@@ -62,30 +64,56 @@ def test_n_best_is_sorted_and_distinct(toy_run: Path) -> None:
 
 def test_sampling_is_reproducible_by_seed_and_not_by_batch(toy_run: Path) -> None:
     sample = ["translate", toy_run, "--sample", "--temperature", 2.5]
-    once = said(*sample)
-    assert once == said(*sample, "--batch-tokens", 1) == said(*sample, "--seed", 1)
-    assert once != said(*sample, "--seed", 2)
+    once = stdout_lines(*sample)
+    assert once == stdout_lines(*sample, "--batch-tokens", 1) == stdout_lines(*sample, "--seed", 1)
+    assert once != stdout_lines(*sample, "--seed", 2)
     assert (
-        said(*sample, "--top-k", 1) == said(*sample, "--top-p", 0.001) == said("translate", toy_run, "--beam", 1)
+        stdout_lines(*sample, "--top-k", 1)
+        == stdout_lines(*sample, "--top-p", 0.001)
+        == stdout_lines("translate", toy_run, "--beam", 1)
     )
 
 
 def test_prefix_terms_and_avoid(toy_run: Path, tmp_path: Path) -> None:
-    plain = said("translate", toy_run)
+    plain = stdout_lines("translate", toy_run)
     prefix, terms, avoid = (tmp_path / name for name in ("prefix", "terms.tsv", "avoid"))
     prefix.write_text("Jetzt\n\n\nHeute findet\n")
-    forced = said("translate", toy_run, "--prefix", prefix)
+    forced = stdout_lines("translate", toy_run, "--prefix", prefix)
     assert forced[0].startswith("Jetzt") and forced[3].startswith("Heute findet")
     assert forced[1:3] == plain[1:3]
     terms.write_text("cat\tder Vogel\nHOUSE\tdas Kind das Kind\n\nbird\tPferd\n")
-    bound = said("translate", toy_run, "--terms", terms)
+    bound = stdout_lines("translate", toy_run, "--terms", terms)
     assert "der Vogel" in bound[0] and "das Kind das Kind" in bound[0] and "Pferd" in bound[3]
     assert bound[1:3] == plain[1:3]
     avoid.write_text("Heute\ndas Kind\n")
-    free = said("translate", toy_run, "--avoid", avoid)
+    free = stdout_lines("translate", toy_run, "--avoid", avoid)
     assert not any("Heute" in line or "das Kind" in line for line in free) and any("Heute" in p for p in plain)
-    both = said("translate", toy_run, "--terms", terms, "--prefix", prefix, "--no-repeat-ngram", 1)
+    both = stdout_lines("translate", toy_run, "--terms", terms, "--prefix", prefix, "--no-repeat-ngram", 1)
     assert both[0].startswith("Jetzt") and "das Kind das Kind" in both[0] and both[3].startswith("Heute findet")
+
+
+def test_required_terms_are_whole_words(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "terms").write_text("house\tJetz\nhorse\tHund\nchild\tHund\n")  # tokens that begin longer words
+    for options in ([], ["--no-repeat-ngram", 1]):
+        lines = stdout_lines("translate", toy_run, "--terms", tmp_path / "terms", *options)
+        assert re.search(r"\bJetz\b", lines[0]) and re.search(r"\bHund\b", lines[2]), lines
+
+
+def test_avoiding_everything_is_reported(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "avoid").write_text("\n".join(string.ascii_letters + "äöüÄÖÜß."))
+    for beam in (1, 5):
+        arguments = ["translate", toy_run, "--avoid", tmp_path / "avoid", "--beam", beam, "--format", "jsonl"]
+        done = cli(*arguments, stdin=TEXT)
+        statuses = [json.loads(line)["status"] for line in done.stdout.decode().splitlines()]
+        assert statuses == ["failed", "empty", "failed", "failed"]
+        assert b"3 lines have no valid translation" in done.stderr
+
+
+def test_prefix_of_thousands_of_words_is_refused(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "prefix").write_text("Jetzt\n\n" + "Haus " * 4000 + "\n\n")
+    done = cli("translate", toy_run, "--prefix", tmp_path / "prefix", stdin=TEXT)
+    assert done.returncode == 3 and not done.stdout
+    assert b"line 3: its prefix and required terms have" in done.stderr
 
 
 def test_lengths_and_repetition(toy_run: Path) -> None:
@@ -97,38 +125,40 @@ def test_lengths_and_repetition(toy_run: Path) -> None:
         if b["source"]
     )
     for options in (["--no-repeat-ngram", 1], ["--repetition-penalty", 9], ["--coverage-penalty", 0.5]):
-        assert len(said("translate", toy_run, *options)) == 4
+        assert len(stdout_lines("translate", toy_run, *options)) == 4
     for options in (
         ["--diversity-groups", 5, "--n-best", 5],
         ["--mbr-samples", 8],
         ["--mbr-samples", 8, "--n-best", 2],
     ):
-        assert len(said("translate", toy_run, *options)) >= 4
+        assert len(stdout_lines("translate", toy_run, *options)) >= 4
 
 
-def test_minimum_risk_finds_what_most_samples_say(toy_run: Path) -> None:
-    assert said("translate", toy_run, "--mbr-samples", 16, "--temperature", 0.3) == said("translate", toy_run)
+def test_mbr_returns_consensus_sample(toy_run: Path) -> None:
+    assert stdout_lines("translate", toy_run, "--mbr-samples", 16, "--temperature", 0.3) == stdout_lines(
+        "translate", toy_run
+    )
 
 
 @pytest.mark.parametrize(
     "options", [["--threads", 1], ["--threads", 3], ["--precision", "fp64"], ["--precision", "int8"]]
 )
-def test_threads_and_precision_say_the_same(toy_run: Path, toy: Path, options: list[object]) -> None:
+def test_threads_and_precision_do_not_change_translations(toy_run: Path, toy: Path, options: list[object]) -> None:
     text = (toy / "test.en").read_bytes()
-    there = said("translate", toy_run, "--batch-tokens", 60, stdin=text)
-    here = said("translate", toy_run, "--batch-tokens", 60, *options, stdin=text)
+    there = stdout_lines("translate", toy_run, "--batch-tokens", 60, stdin=text)
+    here = stdout_lines("translate", toy_run, "--batch-tokens", 60, *options, stdin=text)
     assert sum(a == b for a, b in zip(there, here, strict=True)) >= (18 if "int8" in options else 20)
 
 
 def test_ensembles(toy_run: Path) -> None:
-    alone = said("translate", toy_run)
-    assert said("translate", toy_run, "--ensemble", toy_run) == alone
-    assert said("translate", toy_run, "--ensemble", f"{toy_run}@last", "--ensemble", toy_run, "--beam", 2)
+    alone = stdout_lines("translate", toy_run)
+    assert stdout_lines("translate", toy_run, "--ensemble", toy_run) == alone
+    assert stdout_lines("translate", toy_run, "--ensemble", f"{toy_run}@last", "--ensemble", toy_run, "--beam", 2)
 
 
 def test_alignments(toy_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "links"
-    translations = said("translate", toy_run, "--alignments", out)
+    translations = stdout_lines("translate", toy_run, "--alignments", out)
     links = out.read_text().split("\n")[:-1]
     assert len(links) == 4 and links[1] == ""
     for source, target, line in zip(LINES, translations, links, strict=True):
@@ -154,7 +184,7 @@ def test_engine_ctranslate2_gives_the_same_translations_without_torch(toy_run: P
     text = tmp_path / "new.en"
     text.write_bytes(TEXT)
     arguments = ["translate", tmp_path / "run", text, "--engine", "ctranslate2"]
-    expected = said("translate", tmp_path / "run", text)
+    expected = stdout_lines("translate", tmp_path / "run", text)
     first = cli(*arguments)
     assert first.returncode == 0 and b"exporting the model for CTranslate2" in first.stderr
     assert first.stdout.decode().split("\n")[:-1] == expected
@@ -162,9 +192,9 @@ def test_engine_ctranslate2_gives_the_same_translations_without_torch(toy_run: P
     second = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
     assert second.returncode == 0, second.stderr.decode()
     assert second.stdout == first.stdout and b"exporting" not in second.stderr
-    rows = [line.split(" ||| ") for line in said(*arguments, "--n-best", 3)]
+    rows = [line.split(" ||| ") for line in stdout_lines(*arguments, "--n-best", 3)]
     assert next(row[1] for row in rows if row[0] == "0") == expected[0] and len(rows) > 4
-    fields = [json.loads(line) for line in said(*arguments, "--format", "jsonl")]
+    fields = [json.loads(line) for line in stdout_lines(*arguments, "--format", "jsonl")]
     assert [f["translation"] for f in fields] == expected and fields[0]["token_log_probs"]
 
 
@@ -186,7 +216,7 @@ def test_shards_concatenate_to_the_whole(name: str, toy_run: Path, toy: Path, tm
     options = [tmp_path / o if o in ("starts", "links") else o for o in SHARDED[name]]
 
     def outputs(*shard: object) -> tuple[list[object], list[str]]:
-        lines: list[object] = list(said("translate", toy_run, source, *options, *shard))
+        lines: list[object] = list(stdout_lines("translate", toy_run, source, *options, *shard))
         if name == "jsonl":
             lines = [{**json.loads(str(line)), "seconds": None} for line in lines]
         links = (tmp_path / "links").read_text().splitlines() if name == "alignments" else []
@@ -199,14 +229,14 @@ def test_shards_concatenate_to_the_whole(name: str, toy_run: Path, toy: Path, tm
     assert all(part[0] for part in parts)
 
 
-def test_a_shard_may_be_empty(toy_run: Path, tmp_path: Path) -> None:
+def test_shard_may_be_empty(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "two").write_text("A cat.\nA bird.\n")
-    assert [len(said("translate", toy_run, tmp_path / "two", "--shard", f"{k}/4")) for k in (1, 2, 3, 4)] == [
+    assert [len(stdout_lines("translate", toy_run, tmp_path / "two", "--shard", f"{k}/4")) for k in (1, 2, 3, 4)] == [
         0, 1, 0, 1,
     ]  # fmt: skip
 
 
-def test_one_line_is_enough_for_check_invariance(toy_run: Path, tmp_path: Path) -> None:
+def test_check_invariance_of_one_line(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("\nThe cat sees the house today.\n")
     assert cli("translate", toy_run, tmp_path / "one", "--check-invariance").returncode == 0
 
@@ -225,14 +255,14 @@ def waiting(run: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[
         yield process, process.stdin, process.stdout, process.stderr
 
 
-def test_an_interrupt_while_waiting_for_stdin_ends_as_it_should(toy_run: Path) -> None:
+def test_interrupt_while_waiting_for_stdin(toy_run: Path) -> None:
     with waiting(toy_run) as (process, _stdin, _stdout, stderr):
         process.send_signal(signal.SIGINT)  # the pipe stays open
         assert process.wait(timeout=30) == 130
         assert b"Fatal" not in stderr.read()
 
 
-def test_a_reader_that_leaves_while_stdin_stays_open(toy_run: Path) -> None:
+def test_reader_exits_while_stdin_stays_open(toy_run: Path) -> None:
     with waiting(toy_run) as (process, stdin, stdout, stderr):
         stdout.close()
         stdin.write(LINES[0].encode() + b"\n")
@@ -241,17 +271,17 @@ def test_a_reader_that_leaves_while_stdin_stays_open(toy_run: Path) -> None:
         assert b"Fatal" not in stderr.read()
 
 
-def test_a_long_line_keeps_its_terms(toy_run: Path, tmp_path: Path) -> None:
+def test_terms_of_a_long_line(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "terms").write_text("cat\tder Vogel\ntoday\tOft Heute\n")
     long = " ".join([*LINES] * 40)
-    (answer,) = [json.loads(line) for line in said(
+    (answer,) = [json.loads(line) for line in stdout_lines(
         "translate", toy_run, "--terms", tmp_path / "terms", "--format", "jsonl", stdin=long.encode()
     )]  # fmt: skip
     assert answer["status"] == "split" and answer["translation"].count("der Vogel") == 40
     assert answer["translation"].count("Oft Heute") == 40
 
 
-def test_a_compressed_text_is_named_before_its_bytes_are_translated(toy_run: Path, tmp_path: Path) -> None:
+def test_compressed_text_is_reported_before_translation(toy_run: Path, tmp_path: Path) -> None:
     packed = gzip.compress(TEXT * 9, mtime=0)
     (tmp_path / "text.gz").write_bytes(packed)
     done = cli("translate", toy_run, tmp_path / "text.gz", "--beam", 1)
@@ -265,26 +295,28 @@ def test_a_compressed_text_is_named_before_its_bytes_are_translated(toy_run: Pat
 def test_shortlist(toy_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(toy_run, run, symlinks=True)
-    assert said("translate", run, "--shortlist", 30) == said("translate", run)
+    assert stdout_lines("translate", run, "--shortlist", 30) == stdout_lines("translate", run)
     assert (run / "data/lexicon.npz").is_file()
     (run / "data/lexicon.npz").write_bytes(b"junk")  # counted anew
-    assert said("translate", run, "--shortlist", 30, "--beam", 1) == said("translate", run, "--beam", 1)
+    assert stdout_lines("translate", run, "--shortlist", 30, "--beam", 1) == stdout_lines(
+        "translate", run, "--beam", 1
+    )
     (tmp_path / "prefix").write_text("Heute\n" * len(LINES))
     done = cli("translate", run, "--shortlist", 30, "--prefix", tmp_path / "prefix", stdin=TEXT)
     assert done.returncode == 2 and b"--shortlist cannot be combined with --prefix" in done.stderr
 
 
-def test_an_exported_run_needs_no_shortlist(toy_run: Path, tmp_path: Path) -> None:
+def test_exported_run_ignores_shortlist(toy_run: Path, tmp_path: Path) -> None:
     """Its training text stays behind, and a configuration that asks for one would make the bundle useless."""
     run = tmp_path / "run"
     shutil.copytree(toy_run, run, symlinks=True)
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("shortlist: 0", "shortlist: 30"))
     assert cli("export", run, tmp_path / "model.zip", "--to", "bundle").returncode == 0
-    assert said("translate", tmp_path / "model.zip") == said("translate", toy_run)
+    assert stdout_lines("translate", tmp_path / "model.zip") == stdout_lines("translate", toy_run)
 
 
-def test_the_shortest_table_of_positions_binds_an_ensemble(toy: Path, tmp_path: Path) -> None:
+def test_shortest_position_table_limits_an_ensemble(toy: Path, tmp_path: Path) -> None:
     """Also of the source: a line that only one member could read is translated in parts."""
     arguments = ["--src", toy / "train.en", "--tgt", toy / "train.de", "--max-steps", 2]
     arguments += [part for setting in TINY_RUN for part in ("--set", setting)]
@@ -322,15 +354,28 @@ def test_score(toy_run: Path, toy: Path) -> None:
 @pytest.mark.parametrize("kind", ["cross", "encoder", "decoder"])
 def test_inspect(toy_run: Path, tmp_path: Path, kind: str) -> None:
     picture = tmp_path / "attention.png"
-    translation, alignment = said("inspect", toy_run, LINES[0], "-o", picture, "--kind", kind)
+    translation, alignment = stdout_lines("inspect", toy_run, LINES[0], "-o", picture, "--kind", kind)
     assert translation.startswith("translation: ") and "-" in alignment
     assert picture.read_bytes().startswith(b"\x89PNG")
-    forced = said("inspect", toy_run, LINES[0], "-o", tmp_path / "a.svg", "--target", "Ein Hund.")
+    forced = stdout_lines("inspect", toy_run, LINES[0], "-o", tmp_path / "a.svg", "--target", "Ein Hund.")
     assert forced[0] == "translation: Ein Hund."
 
 
-MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
+USAGE_ERRORS: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
     "n-best beyond the beam": (2, "--beam 9", lambda run, tmp: ["translate", run, "--n-best", 9]),
+    "n-best beyond any beam": (
+        2, "--beam is at most 256", lambda run, tmp: ["translate", run, "--n-best", 100_000_000],
+    ),
+    "n-best beyond the groups": (
+        2, "add --beam 6", lambda run, tmp: ["translate", run, "--beam", 4, "--diversity-groups", 2, "--n-best", 5],
+    ),
+    "a beam of samples": (
+        2, "--sample and --beam exclude each other", lambda run, tmp: ["translate", run, "--sample", "--beam", 5],
+    ),
+    "two ways of sampling": (
+        2, "--sample and --mbr-samples exclude each other",
+        lambda run, tmp: ["translate", run, "--sample", "--mbr-samples", 4],
+    ),
     "terms without a tab": (3, "line 1", lambda run, tmp: ["translate", run, "--terms", tmp / "words"]),
     "terms for greedy": (2, "needs beam", lambda run, tmp: ["translate", run, "--terms", tmp / "terms", "--beam", 1]),
     "no terms file": (3, "no such file", lambda run, tmp: ["translate", run, "--terms", tmp / "none"]),
@@ -395,8 +440,8 @@ MISTAKES: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name: str, toy_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", USAGE_ERRORS)
+def test_usage_errors(name: str, toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "words").write_text("Vogel\n")
     (tmp_path / "terms").write_text("cat\tder Vogel\nbird\tPferd\n")
     (tmp_path / "exotic").write_text("cat\t漢\n")
@@ -405,7 +450,7 @@ def test_mistakes(name: str, toy_run: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_run, tmp_path / "other", symlinks=True)
     if name == "ensemble of another vocabulary":
         _train_another(tmp_path)
-    code, words, make = MISTAKES[name]
+    code, words, make = USAGE_ERRORS[name]
     done = cli(*make(toy_run, tmp_path), stdin=TEXT)
     assert done.returncode == code, done.stderr.decode()
     assert words in done.stderr.decode() and "Traceback" not in done.stderr.decode()

@@ -28,7 +28,7 @@ from transformer_cli.cli import (
     translate,
 )
 from transformer_cli.cli.arguments import equivalent_option, expand_multi_value_options
-from transformer_cli.cli.options import examples
+from transformer_cli.cli.options import Command, Group, examples
 from transformer_cli.errors import ConfigError, DiskError, UserError
 
 TRAIN, USE, DEPLOY = "Train", "Translate and evaluate", "Deploy"
@@ -36,6 +36,7 @@ TRAIN, USE, DEPLOY = "Train", "Translate and evaluate", "Deploy"
 
 app = typer.Typer(
     name="transformer-cli",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 
 def _add(command: Callable[..., None], panel: str, lines: Sequence[str]) -> None:
-    app.command(command.__name__, epilog=examples(*lines), rich_help_panel=panel)(command)
+    app.command(command.__name__, cls=Command, epilog=examples(*lines), rich_help_panel=panel)(command)
 
 
 _add(train.train, TRAIN, train.EXAMPLES)

@@ -29,4 +29,4 @@ def average(
 
     used, path = average_checkpoints(run, last)
     notify(f"{path}: mean of {', '.join(used)}")
-    notify(f"next: transformer-cli evaluate {run} --checkpoint average --src test.src --ref test.tgt")
+    notify(f"next: transformer-cli evaluate {run} --checkpoint average --src test.en --ref test.de")

@@ -40,7 +40,7 @@ def evaluate(
             "-o",
             "--output",
             metavar="FILE",
-            help="Translations to write. Default: RUN/evaluation/NAME.beamN.txt, with the scores next to it.",
+            help="Translations to write. Default: RUN/evaluation/NAME.beamN.txt, and the scores in .json.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -57,7 +57,11 @@ def evaluate(
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
-    """Translate a test set and score it, or score a file of translations: BLEU, chrF, TER (sacreBLEU)."""
+    """Translate a test set and score it, or score a file of translations: BLEU, chrF, TER (sacreBLEU).
+
+    Decoding options not given here come from the run's config.yaml; the defaults shown are those of a new
+    configuration.
+    """
     from transformer_cli.errors import ConfigError
     from transformer_cli.evaluation.metrics import TOKENIZERS
     from transformer_cli.experiment.evaluation import EvaluationRequest, evaluate_file, evaluate_run

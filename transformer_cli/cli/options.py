@@ -9,12 +9,38 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from transformer_cli.options import Option, Section, options_of
-from transformer_cli.schema import CONSTRAINTS
+from transformer_cli.schema import CONSTRAINTS, REQUIRES
 
 INPUT, OUTPUT, MODEL = "Input", "Output", "Model and device"
 """Panels of the help screen, in addition to those of `schema`."""
+
+
+class Command(TyperCommand):
+    """A command whose help screen shows flags without a value and required arguments without braces."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_values(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Group(TyperGroup):
+    """A group of commands with a help screen like that of `Command`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_values(super().get_params(ctx))
+
+
+def _without_values(parameters: list[Any]) -> list[Any]:
+    """The parameters; flags get an empty placeholder, also those that Typer adds, such as `--help`."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
 
 
 def value(flag: str, metavar: str, help: str, panel: str | None = None, **more: Any) -> Any:
@@ -24,7 +50,7 @@ def value(flag: str, metavar: str, help: str, panel: str | None = None, **more: 
 
 def switch(flag: str, help: str, panel: str | None = None) -> Any:
     """An option without a value."""
-    return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
+    return typer.Option(flag, help=help, rich_help_panel=panel)
 
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
@@ -69,7 +95,8 @@ NBest = Annotated[
     value(
         "--n-best",
         "N",
-        "The N best distinct translations of each line; as text: 'line number from 0 ||| text ||| score'.",
+        "The N best distinct translations of each line; as text: 'line number from 0 ||| text ||| score'. "
+        "At most the beam width, or --mbr-samples.",
         OUTPUT,
         min=1,
     ),
@@ -93,7 +120,8 @@ Terms = Annotated[
         "--terms",
         "FILE",
         "Terminology, lines of 'source TAB target': where the source term occurs, the translation contains the "
-        "target term. Requires a beam.",
+        "target term as whole words. Requires beam search (--beam 2 or more); not with --sample, --mbr-samples, "
+        "--shortlist or --diversity-groups.",
         CONSTRAINTS,
     ),
 ]
@@ -116,7 +144,7 @@ CheckInvariance = Annotated[
 ]
 
 
-PLACEHOLDERS = {int: "N", float: "X", str: "TEXT", bool: ""}
+PLACEHOLDERS = {int: "N", float: "X", str: "TEXT", bool: None}
 """What stands for a value of each type on the help screen."""
 
 
@@ -164,12 +192,14 @@ def schema_options(
 def _parameter(option: Option, *, show_default: bool) -> inspect.Parameter:
     """A keyword parameter as Typer reads it; None = not given."""
     facts = [f"default {option.default_text}"] if show_default and option.type is not bool else []
-    if {"ge", "le"} <= set(option.bounds):
+    if option.range and not option.choices:
         facts.append(option.range)
+    required = " or ".join(f"--{name.replace('_', '-')}" for name in REQUIRES.get(option.name, ()))
+    text = f"{option.help} Requires {required}." if required else option.help
     declaration = typer.Option(
         option.flag,
         metavar="|".join(option.choices) or PLACEHOLDERS[option.type],
-        help=f"{option.help} [dim]({'; '.join(facts)})[/dim]" if facts else option.help,
+        help=f"{text} [dim]({'; '.join(facts)})[/dim]" if facts else text,
         rich_help_panel=option.panel or None,
         show_default=False,
     )

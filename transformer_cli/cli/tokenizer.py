@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.options import examples, schema_options, switch
+from transformer_cli.cli.options import Command, Group, examples, schema_options, switch
 from transformer_cli.cli.terminal import exit_on_signal, notify
 from transformer_cli.schema import TokenizerConfig
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=Group, no_args_is_help=True)
 EXAMPLES = (
     "transformer-cli tokenizer train --input my.en my.de --vocab-size 4000 --output my.model",
     "transformer-cli train --tokenizer my.model --src my.en --tgt my.de --run runs/tokenized",
@@ -25,7 +25,7 @@ def tokenizer() -> None:
     """Train a tokenizer separately (train does it for you)."""
 
 
-@app.command("train", epilog=examples(*EXAMPLES))
+@app.command("train", cls=Command, epilog=examples(*EXAMPLES))
 @schema_options(TokenizerConfig, "vocab_size", "model_type", "character_coverage")
 def train(
     input: Annotated[list[Path], typer.Option("--input", metavar="FILE", help="Text file; several may be given.")],

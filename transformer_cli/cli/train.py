@@ -124,4 +124,4 @@ def _report(outcome: TrainingOutcome) -> None:
         # A run that was stopped before its first validation has no best checkpoint.
         checkpoint = "" if progress.best_score is not None else " --checkpoint last"
         command = f"transformer-cli translate {shlex.quote(str(run.path))}{checkpoint}"
-        notify(f"to translate: {command} < input.txt > output.txt")
+        notify(f"to translate: {command} < new.en > new.de")

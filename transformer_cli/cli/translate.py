@@ -18,7 +18,7 @@ CHUNK = 4096
 """Lines of a file that are translated at a time; a terminal or pipe is read as its lines arrive."""
 EXAMPLES = (
     "transformer-cli translate runs/mine < new.en > new.de",
-    "transformer-cli translate runs/mine new.en -o new.jsonl --format jsonl --n-best 5",
+    "transformer-cli translate runs/mine new.en -o new.jsonl --format jsonl --beam 5 --n-best 5",
 )
 
 
@@ -47,7 +47,8 @@ def translate(
 ) -> None:
     """Translate text line by line: one output line for each input line, in order.
 
-    Defaults of decoding options are those of the run's configuration.
+    Decoding options not given here come from the run's config.yaml; the defaults shown are those of a new
+    configuration.
     """
     from transformer_cli.cli.formats import check_format, render
     from transformer_cli.deployment.engines import ModelRequest

@@ -216,11 +216,11 @@ def _run_checks(text: ParallelText, against: ParallelText | None) -> list[tuple[
             duplicates.append(i)
     non_blank = [i for i, sides in enumerate(blank) if not any(sides)]
     checks: list[tuple[str, list[int], str]] = [
-        ("blank on both sides", [i for i, b in enumerate(blank) if all(b)], "left out of training"),
+        ("blank on both sides", [i for i, b in enumerate(blank) if all(b)], "excluded from training"),
         (
             "blank on one side",
             [i - 1 for i in find_one_sided_blanks(text)],
-            "left out of training; check that the files are aligned",
+            "excluded from training; check that the files are aligned",
         ),
         ("repeated pairs", duplicates, "kept; data.filters.duplicates: true leaves them out"),
         ("source equals target", find_copied_pairs(text), "kept; many such pairs teach the model to copy"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformer_cli.config import validate_config
 from transformer_cli.errors import ConfigError
-from transformer_cli.schema import DecodingConfig
+from transformer_cli.options import options_of
+from transformer_cli.schema import REQUIRES, DecodingConfig
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,22 @@ def resolve_options(
 
 
 def _check_overrides(given: Mapping[str, Any], options: DecodingConfig) -> None:
-    """Raises: ConfigError for an option that would be ignored."""
-    for names, is_used, required in (
-        (
-            ("temperature", "top_k", "top_p", "seed"),
-            options.sample or options.mbr_samples,
-            "--sample or --mbr-samples",
-        ),
-        (("diversity_strength",), options.diversity_groups > 1, "--diversity-groups"),
-    ):
-        for name in names:
-            if name in given and not is_used:
-                raise ConfigError(f"--{name.replace('_', '-')} needs {required}")
+    """Raises: ConfigError for a given option that would be ignored, or that contradicts another."""
+    for name, others in REQUIRES.items():
+        if name in given and all(getattr(options, other) == _default(other) for other in others):
+            raise ConfigError(f"{_flag(name)} needs {' or '.join(map(_flag, others))}")
+    methods = [n for n, off in (("sample", False), ("mbr_samples", 0), ("beam", 1)) if given.get(n, off) > off]
+    if len(methods) > 1:
+        raise ConfigError(f"{' and '.join(map(_flag, methods))} cannot be combined: each is a way to decode")
+
+
+def _default(name: str) -> Any:
+    return DecodingConfig.model_fields[name].default
+
+
+def _flag(name: str) -> str:
+    """The command-line option of a decoding key."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_request(options: DecodingConfig, request: TranslationRequest) -> None:
@@ -73,7 +78,10 @@ def _check_request(options: DecodingConfig, request: TranslationRequest) -> None
     name = "mbr_samples" if options.mbr_samples else "beam"
     maximum = getattr(options, name)
     if request.n_best > maximum and not (options.sample and not options.mbr_samples):
-        option = f"--{name.replace('_', '-')}"
+        groups = options.diversity_groups
+        required = -(-request.n_best // groups) * groups  # a beam is a multiple of the groups
+        largest = next(o for o in options_of(DecodingConfig) if o.name == name).bounds["le"]
         raise ConfigError(
-            f"--n-best {request.n_best} is more than {option} {maximum}", hint=f"add {option} {request.n_best}"
+            f"--n-best {request.n_best} is more than {_flag(name)} {maximum}",
+            hint=f"add {_flag(name)} {required}" if required <= largest else f"{_flag(name)} is at most {largest}",
         )

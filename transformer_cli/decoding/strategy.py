@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from transformer_cli.decoding.constraints.phrases import DynamicBeamAllocation, Phrase, RequiredPhrases
+from transformer_cli.decoding.constraints.phrases import (
+    ANYWHERE,
+    DynamicBeamAllocation,
+    Phrase,
+    RequiredPhrases,
+    WordEnds,
+)
 from transformer_cli.decoding.constraints.rules import (
     MinimumLength,
     NoRepeatNgram,
@@ -70,10 +76,16 @@ class Strategy(ABC):
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Builds the rules of a batch. `shared`: rules that are the same for every sentence."""
+    """Builds the rules of a batch.
+
+    Attributes:
+        shared: rules that are the same for every sentence.
+        word_ends: where the required phrases may end.
+    """
 
     options: DecodingConfig
     shared: Sequence[Rule] = ()
+    word_ends: WordEnds = ANYWHERE
 
     def for_batch(self, sources: Sequence[SourceSentence], device: torch.device) -> list[Rule]:
         """The rules of a batch, in order of application: hard constraints last, so that they prevail."""
@@ -85,7 +97,7 @@ class RuleSet:
         if any(s.minimum for s in sources):
             rules.append(MinimumLength(torch.tensor([s.minimum for s in sources], device=device)))
         if any(s.phrases for s in sources):
-            rules.append(RequiredPhrases([s.phrases for s in sources], [s.limit for s in sources]))
+            rules.append(RequiredPhrases([s.phrases for s in sources], [s.limit for s in sources], self.word_ends))
         if any(len(s.prefix) for s in sources):
             rules.append(TargetPrefix([s.prefix for s in sources], device))
         return rules
@@ -121,7 +133,8 @@ class BeamStrategy(Strategy):
     device: torch.device
 
     def start(self, model: StepModel, memory: Any, sources: Sequence[SourceSentence]) -> Search:
-        has_phrases = any(s.phrases for s in sources)
+        phrases = [s.phrases for s in sources]
+        allocation = DynamicBeamAllocation(phrases, self.rules.word_ends) if any(phrases) else None
         return BeamSearch(
             model,
             memory,
@@ -130,7 +143,7 @@ class BeamStrategy(Strategy):
             n_best=self.n_best,
             scorer=self.scorer,
             rules=self.rules.for_batch(sources, self.device),
-            selector=DynamicBeamAllocation([s.phrases for s in sources]) if has_phrases else self.selector,
+            selector=allocation or self.selector,
         )
 
 
@@ -215,6 +228,7 @@ def build_strategy(
     n_best: int = 1,
     scored: bool = True,
     shared: Sequence[Rule] = (),
+    word_ends: WordEnds = ANYWHERE,
     accelerate: Callable[[StepModel], StepModel] = lambda model: model,
     graph_pool: GraphPool | None = None,
 ) -> Strategy:
@@ -225,11 +239,12 @@ def build_strategy(
         n_best: number of hypotheses per sentence that are used.
         scored: whether log-probabilities are used.
         shared: rules for all sentences.
+        word_ends: where required phrases may end.
         accelerate: see `GreedyStrategy`.
         graph_pool: buckets for greedy and beam search without rules; None uses the stepwise
             searches.
     """
-    rules, scorer = RuleSet(options, shared), Scorer(options.length_penalty)
+    rules, scorer = RuleSet(options, shared, word_ends), Scorer(options.length_penalty)
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
     if options.mbr_samples:
         sampling = SamplingStrategy(rules, scorer, sampler, options.mbr_samples, options.seed, device)

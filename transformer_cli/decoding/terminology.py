@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from transformer_cli.decoding.constraints.phrases import Phrase, starts_word
+from transformer_cli.decoding.constraints.phrases import Phrase, WordEnds, continues_word, starts_word
 from transformer_cli.decoding.segments import Segment, TextCodec
 from transformer_cli.errors import DataError
 from transformer_cli.token_ids import UNK
@@ -28,6 +28,11 @@ class Terminology:
                     hint="remove it from the terms: the model cannot generate it",
                 )
             self.terms.append((_word_pattern(source), tuple(int(i) for i in ids)))
+        whole = [
+            phrase for (_, target), (_, phrase) in zip(terms, self.terms, strict=True) if starts_word(target[-1:])
+        ]
+        tokens = enumerate(tokenizer.token_bytes()) if whole else ()
+        self.word_ends = WordEnds(frozenset(whole), frozenset(i for i, token in tokens if continues_word(token)))
 
     def assign(self, line: str, segments: Sequence[Segment]) -> list[tuple[Phrase, ...]]:
         """The required phrases of each segment of a line.

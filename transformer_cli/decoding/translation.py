@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,8 +26,9 @@ class Translation:
         text: the translation.
         score: length-normalized log-probability; the mean over the segments of a split line, 0 for
             an empty one.
-        status: `ok`, `empty` (the line is blank), `split` (translated sentence by sentence) or
-            `cut` (a sentence longer than the model accepts was cut in the middle).
+        status: `ok`, `empty` (the line is blank), `split` (translated sentence by sentence),
+            `cut` (a sentence longer than the model accepts was cut in the middle) or `failed`
+            (phrases to avoid leave no translation; see `is_damaged`).
         token_log_probs: log-probability of each token of the translation and of EOS.
         alternatives: the n best translations with distinct texts, best first, starting with this
             one.
@@ -64,6 +66,15 @@ class SegmentTranslation:
     result: SearchResult
     text: str
     links: list[tuple[int, int]]
+
+
+def is_damaged(text: str, sources: Sequence[str]) -> bool:
+    """Whether a translation is blank, or has bytes that form no character, or control characters other than tabs.
+
+    Search generates these if nothing else is allowed. U+FFFD is also legitimate if a source has it.
+    """
+    has_replacement = "\ufffd" in text and not any("\ufffd" in source for source in sources)
+    return not text.strip() or has_replacement or any(unicodedata.category(c) == "Cc" and c != "\t" for c in text)
 
 
 def join_segments(segments: Sequence[SegmentTranslation], n_best: int, tokenizer: TextCodec) -> Translation:

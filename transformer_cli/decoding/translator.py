@@ -31,6 +31,7 @@ from transformer_cli.decoding.translation import (
     SearchResult,
     SegmentTranslation,
     Translation,
+    is_damaged,
     join_segments,
 )
 from transformer_cli.errors import ConfigError, DataError
@@ -90,6 +91,7 @@ class Translator:
             shared=[ForbiddenPhrases(self.request.avoid, tgt_tokenizer.token_bytes())]
             if self.request.avoid
             else [],
+            word_ends=self.terminology.word_ends,
             accelerate=lambda step: step if int8_argmax is None else Int8ArgmaxModel(model, int8_argmax),
             graph_pool=graph_pool,
         )
@@ -124,7 +126,7 @@ class Translator:
 
         Raises:
             DataError: a prefix cannot be generated, or is longer, with the required phrases, than
-                the model allows.
+                the longest translation of the longest source.
             ConfigError: prefixes together with a shortlist.
         """
         if prefixes and self.shortlist is not None:
@@ -148,10 +150,7 @@ class Translator:
         links = self._align(sources, results)
         texts = self.tgt_tokenizer.decode([r.best.ids for r in results])
         translated = [SegmentTranslation(*x) for x in zip(segments, results, texts, links, strict=True)]
-        return [
-            join_segments([translated[i] for i in indices], self.request.n_best, self.tgt_tokenizer)
-            for indices in segments_of_line
-        ]
+        return [self._join([translated[i] for i in indices]) for indices in segments_of_line]
 
     def search(
         self, sources: Sequence[SourceSentence], progress: Callable[[int], object] = lambda done: None
@@ -224,10 +223,11 @@ class Translator:
         required = len(prefix) + sum(map(len, phrases))
         o, length = self.options, len(segment.ids)
         limit = longest_translation(length, o.max_length_ratio, self.max_target, required)
-        if required >= limit:
+        longest = longest_translation(self.max_length, max(o.max_length_ratio, 1.0), self.max_target)
+        if required >= longest:
             raise DataError(
                 f"line {line + 1}: its prefix and required terms have {required} tokens, "
-                f"the model generates at most {limit - 1}",
+                f"the model generates at most {longest - 1}",
                 hint="shorten the prefix or require fewer terms",
             )
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
@@ -274,3 +274,10 @@ class Translator:
             (weights,) = cross_attention(self.model, [source.ids], [target])
             links.append(align_words(weights, [src_bytes[i] for i in source.ids], [tgt_bytes[i] for i in target]))
         return links
+
+    def _join(self, segments: Sequence[SegmentTranslation]) -> Translation:
+        """The translation of a line; its status tells if `request.avoid` leaves none."""
+        translation = join_segments(segments, self.request.n_best, self.tgt_tokenizer)
+        if self.request.avoid and segments and is_damaged(translation.text, [s.segment.text for s in segments]):
+            return replace(translation, status="failed")
+        return translation

@@ -132,10 +132,10 @@ def prepare_corpus(
     if corpus is None:
         corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data)
         save_corpus(corpus, run.data, name, key)
-    left_out = {reason: count for reason, count in corpus.left_out.items() if count}
-    if left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        notify(f"{name}: {len(corpus):,} of {len(text):,} pairs used; left out: {reasons}")
+    excluded = {reason: count for reason, count in corpus.left_out.items() if count}
+    if excluded:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
+        notify(f"{name}: {len(corpus):,} of {len(text):,} pairs used; excluded: {reasons}")
     if not len(corpus):
         raise DataError(
             f"{name}: no pair is left after filtering",

@@ -82,7 +82,7 @@ def translate_lines(
         notify(f"warning: {text.name}: {text.report.binary_format}")
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = open_model(job.model, notify).translator
-    first, unusual = text.first, {"split": 0, "cut": 0}
+    first, unusual = text.first, {"split": 0, "cut": 0, "failed": 0}
     with tqdm(
         desc="translate", unit="line", total=text.total, dynamic_ncols=True, disable=None, file=sys.stderr
     ) as bar:
@@ -111,6 +111,8 @@ def translate_lines(
             f"warning: {unusual['cut']} lines have a sentence that is too long for the model (data.max_length) "
             "and was split in the middle; check these translations"
         )
+    if unusual["failed"]:
+        notify(f"warning: {unusual['failed']} lines have no valid translation: --avoid forbids too much")
 
 
 def measure_invariance(job: TranslationJob, notify: Notify) -> None:

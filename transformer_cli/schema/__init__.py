@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from transformer_cli.options import Section, key
-from transformer_cli.schema.decoding import CONSTRAINTS, DecodingConfig
+from transformer_cli.schema.decoding import CONSTRAINTS, REQUIRES, DecodingConfig
 from transformer_cli.schema.types import Count, CountOrZero, Fraction, Seed
 
 __all__ = [
     "CONSTRAINTS",
     "PRESETS",
+    "REQUIRES",
     "Config",
     "DataConfig",
     "DecodingConfig",
@@ -83,8 +84,8 @@ class ModelConfig(Section):
     preset: Literal["tiny", "small", "base", "big"] = key(
         "small", "Sizes by name; any other key of this section overrides the preset."
     )
-    encoder: str = key("transformer", "Encoder architecture: transformer, rnn, tcn or gat.")
-    decoder: str = key("transformer", "Decoder architecture: transformer, rnn or tcn.")
+    encoder: str = key("transformer", "Encoder architecture.", values="transformer, rnn, tcn, gat")
+    decoder: str = key("transformer", "Decoder architecture.", values="transformer, rnn, tcn")
     d_model: int = key(help="Width of the model.", ge=2, le=16_384)
     num_heads: Count = key(help="Attention heads.")
     d_ff: Count = key(help="Inner width of the feed-forward layers.")

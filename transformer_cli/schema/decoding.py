@@ -13,6 +13,11 @@ SEARCH, SAMPLING, CONSTRAINTS, SPEED = "Search", "Sampling", "Constraints", "Spe
 """Panels of the help screen."""
 
 
+REQUIRES: dict[str, tuple[str, ...]] = {"diversity_strength": ("diversity_groups",)}
+REQUIRES |= dict.fromkeys(("temperature", "top_k", "top_p", "seed"), ("sample", "mbr_samples"))
+"""Decoding keys that have no effect unless one of the named keys is set."""
+
+
 class DecodingConfig(Section):
     """Search, sampling and constraints of translation."""
 
@@ -38,9 +43,7 @@ class DecodingConfig(Section):
     min_length_ratio: float = key(
         0.0, "Minimum tokens of a translation per source token.", panel=CONSTRAINTS, ge=0.0, le=10.0
     )
-    no_repeat_ngram: CountOrZero = key(
-        0, "Never generate the same n-gram of this order twice; 0 = off.", panel=CONSTRAINTS
-    )
+    no_repeat_ngram: CountOrZero = key(0, "Never repeat an n-gram of this order; 0 = off.", panel=CONSTRAINTS)
     repetition_penalty: float = key(
         1.0,
         "Multiply the log-probabilities of tokens generated before; 1 = off.",
@@ -58,9 +61,7 @@ class DecodingConfig(Section):
         ge=0.0,
         le=100.0,
     )
-    sample: bool = key(
-        False, "Sample translations instead of searching for the most probable one.", panel=SAMPLING
-    )
+    sample: bool = key(False, "Sample translations instead of searching for the best one.", panel=SAMPLING)
     temperature: float = key(
         1.0, "Temperature: below 1 more conservative, above 1 more random.", panel=SAMPLING, ge=0.01, le=100.0
     )
@@ -74,7 +75,7 @@ class DecodingConfig(Section):
     )
     seed: Seed = key(
         1,
-        "Seed of sampling; a line's sample depends on the seed and its number, not on its batch.",
+        "Seed of sampling; a sample depends on the seed and the line's number, not on its batch.",
         panel=SAMPLING,
     )
     mbr_samples: int = key(
@@ -98,7 +99,8 @@ class DecodingConfig(Section):
     )
     shortlist: int = key(
         0,
-        "Search only among this many target tokens per source token, learned from the training corpus; 0 = off.",
+        "Search only among this many target tokens per source token, learned from the run's data/; 0 = off. Not "
+        "with --prefix, --terms, --avoid, --mbr-samples or --ensemble.",
         panel=SPEED,
         ge=0,
         le=10_000,

@@ -17,6 +17,8 @@ from transformer_cli.decoding.constraints.phrases import (
     ForbiddenPhrases,
     Phrase,
     RequiredPhrases,
+    WordEnds,
+    continues_word,
     phrase_progress,
 )
 from transformer_cli.decoding.constraints.rules import NoRepeatNgram
@@ -37,6 +39,46 @@ def test_phrase_progress_by_hand() -> None:
     assert phrase_progress([4], phrases).next_tokens == {4: 5, 5: 4}  # 5 is the second token of two phrases
     done = phrase_progress([4, 5, 6], phrases)
     assert done.remaining == 0 and done.next_tokens == {}
+
+
+def test_phrase_progress_within_a_word_by_hand() -> None:
+    """Token 6 continues a word: (4, 5) is met by 4 5 and 4 5 4, but not by 4 5 6."""
+    phrase: Phrase = (4, 5)
+    ends = WordEnds(frozenset({phrase}), frozenset({6}))
+    done = phrase_progress([4, 5], [phrase], ends)
+    assert done.remaining == 0 and done.after(4) == 0 and done.after(6) == 2
+    assert phrase_progress([4, 5, 6], [phrase], ends).remaining == 2
+    assert phrase_progress([4, 5, 6, 4, 5, 4], [phrase], ends).remaining == 0
+    assert phrase_progress([4, 5, 4], [phrase], ends).after(6) == 0  # met for good
+    assert phrase_progress([4, 5, 6], [phrase]).remaining == 0  # anywhere
+    continuing = {b"en": True, b" en": False, b".": False, b"\xc3": True, "漢".encode(): False, b"": False}
+    assert {token: continues_word(token) for token in continuing} == continuing
+
+
+@pytest.mark.parametrize("beam", [1, 2, 4, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_required_phrases_are_whole_words(beam: int, seed: int) -> None:
+    rng = random.Random(seed)
+    choices = [tuple(rng.choices((4, 5), k=rng.randint(1, 3))) for _ in range(16)]
+    phrases: list[list[Phrase]] = [list(dict.fromkeys(choices[i : i + 2])) for i in range(0, 16, 2)]
+    ends = WordEnds(frozenset(choices), frozenset({6, 7}))
+    limits = [sum(map(len, p)) + rng.randint(1, 6) for p in phrases]
+    model = ToyModel(8, vocab=8, seed=seed)
+    model.table[:, 6:] += 2.0  # words tend to be continued
+    results = beam_search(
+        model,
+        None,
+        torch.tensor(limits),
+        beam=beam,
+        rules=[NoRepeatNgram(1), RequiredPhrases(phrases, limits, ends)],
+        selector=DynamicBeamAllocation(phrases, ends),
+    )
+    for hypotheses, required in zip(results, phrases, strict=True):
+        for h in hypotheses:
+            padded = [*h.tokens, EOS]
+            for p in required:
+                ends_of_p = [i for i in range(len(padded)) if tuple(padded[i - len(p) : i]) == p]
+                assert any(padded[i] not in (6, 7) for i in ends_of_p), (h.tokens, p)
 
 
 @pytest.mark.parametrize("beam", [1, 2, 4, 8])

@@ -35,37 +35,73 @@ MAX_CHARACTER_BYTES = 4
 
 
 @dataclass(frozen=True)
+class WordEnds:
+    """Which required phrases must be followed by the end of a word, so that they are not met inside a longer word.
+
+    Attributes:
+        phrases: phrases whose last character is a letter or a digit, in a script with spaces between words.
+        continuing: tokens that continue a word.
+    """
+
+    phrases: frozenset[Phrase] = frozenset()
+    continuing: frozenset[int] = frozenset()
+
+
+ANYWHERE = WordEnds()
+"""Phrases may be followed by any token."""
+
+
+@dataclass(frozen=True)
 class PhraseProgress:
     """How many tokens of its required phrases a hypothesis has generated.
 
     Attributes:
         remaining: number of tokens still to generate if the current partial match is abandoned.
         next_tokens: each token that extends a match -> the number of tokens that remain after it.
+        reopened: number of tokens of the phrases that the last word has just completed: they remain again if a
+            token of `continuing` follows.
     """
 
     remaining: int
     next_tokens: dict[int, int]
+    reopened: int = 0
+    continuing: frozenset[int] = frozenset()
+
+    def after(self, token: int) -> int:
+        """Number of tokens that remain after this token."""
+        return self.next_tokens.get(token, self.remaining) + (self.reopened if token in self.continuing else 0)
 
 
-def phrase_progress(generated: Sequence[int], phrases: Sequence[Phrase]) -> PhraseProgress:
-    """Progress after the tokens `generated`, without BOS. A phrase is met if its tokens occur contiguously."""
+def phrase_progress(
+    generated: Sequence[int], phrases: Sequence[Phrase], word_ends: WordEnds = ANYWHERE
+) -> PhraseProgress:
+    """Progress after the tokens `generated`, without BOS.
+
+    A phrase is met if its tokens occur contiguously and, if `word_ends` says so, the next token does
+    not continue its last word.
+    """
     tokens = tuple(generated)
-    unmet = [p for p in phrases if not _contains(tokens, p)]
+    ends = {p: _ends(tokens, p, word_ends) for p in phrases}
+    unmet = [p for p in phrases if not ends[p]]
+    reopened = sum(len(p) for p, places in ends.items() if p in word_ends.phrases and places == [len(tokens)])
     remaining = sum(len(p) for p in unmet)
     next_tokens = {p[0]: remaining - 1 for p in unmet}
     for p in unmet:
         for k in range(1, len(p)):
             if tokens[-k:] == p[:k]:
                 next_tokens[p[k]] = min(next_tokens.get(p[k], remaining), remaining - k - 1)
-    return PhraseProgress(remaining, next_tokens)
+    return PhraseProgress(remaining, next_tokens, reopened, word_ends.continuing)
 
 
 class RequiredPhrases:
     """Rule: each translation contains the token sequences `phrases[sentence]`."""
 
-    def __init__(self, phrases: Sequence[Sequence[Phrase]], limits: Sequence[int]) -> None:
+    def __init__(
+        self, phrases: Sequence[Sequence[Phrase]], limits: Sequence[int], word_ends: WordEnds = ANYWHERE
+    ) -> None:
         """`limits`: maximum number of tokens of each sentence, EOS included; large enough for the phrases."""
-        self.phrases, self.limits = phrases, limits
+        self.phrases, self.limits, self.word_ends = phrases, limits, word_ends
+        self.continuing = torch.tensor(sorted(word_ends.continuing), dtype=torch.int64)
         assert all(sum(map(len, p)) < limit for p, limit in zip(phrases, limits, strict=True))
 
     def __call__(self, log_probs: Tensor, history: History) -> Tensor:
@@ -75,7 +111,9 @@ class RequiredPhrases:
             # Positions left after this token, without the one for EOS.
             positions_left = self.limits[sentence] - 2 - history.position
             for beam, generated in enumerate(history.tokens[row, :, 1:].tolist()):
-                progress = phrase_progress(generated, phrases)
+                progress = phrase_progress(generated, phrases, self.word_ends)
+                if progress.reopened and progress.remaining + progress.reopened > positions_left:
+                    log_probs[row, beam, self.continuing] = -torch.inf
                 if progress.remaining:
                     _require_progress(log_probs[row, beam], progress, positions_left)
         return log_probs
@@ -86,7 +124,7 @@ def _require_progress(log_probs: Tensor, progress: PhraseProgress, positions_lef
     log_probs[EOS] = -torch.inf
     # Empty only for a beam that is impossible already.
     next_tokens = torch.tensor(
-        [t for t, remaining in progress.next_tokens.items() if remaining <= positions_left], dtype=torch.int64
+        [t for t in progress.next_tokens if progress.after(t) <= positions_left], dtype=torch.int64
     )
     required = log_probs[next_tokens].clamp_min(REQUIRED_LOG_PROB_FLOOR)
     if progress.remaining > positions_left:
@@ -99,9 +137,9 @@ def _require_progress(log_probs: Tensor, progress: PhraseProgress, positions_lef
 class DynamicBeamAllocation:
     """Selector: `TopKSelector` for sentences without phrases; divides the beam of the others by progress."""
 
-    def __init__(self, phrases: Sequence[Sequence[Phrase]]) -> None:
+    def __init__(self, phrases: Sequence[Sequence[Phrase]], word_ends: WordEnds = ANYWHERE) -> None:
         """`phrases`: the required phrases of each sentence."""
-        self.phrases = phrases
+        self.phrases, self.word_ends = phrases, word_ends
         self.unconstrained = TopKSelector()
 
     def initial_scores(self, width: int) -> list[float]:
@@ -112,13 +150,14 @@ class DynamicBeamAllocation:
         for row, sentence in enumerate(history.rows.tolist()):
             if phrases := self.phrases[sentence]:
                 generated = history.tokens[row, :, 1:].tolist()
-                _allocate(phrases, generated, scores[row], log_probs[row], row, selection)
+                progress = [phrase_progress(tokens, phrases, self.word_ends) for tokens in generated]
+                _allocate(phrases, progress, scores[row], log_probs[row], row, selection)
         return selection
 
 
 def _allocate(
     phrases: Sequence[Phrase],
-    generated: list[list[int]],
+    progress_of_beams: list[PhraseProgress],
     scores: Tensor,
     log_probs: Tensor,
     row: int,
@@ -127,26 +166,28 @@ def _allocate(
     """Overwrite `row` of `out`: each number of remaining tokens gets a share of the beam.
 
     Args:
-        generated: tokens of each beam, without BOS. scores: `[W]`. log_probs: `[W, V]`.
+        progress_of_beams: of the W beams. scores: `[W]`. log_probs: `[W, V]`.
     """
-    width = len(generated)
+    width = len(progress_of_beams)
     candidates: dict[tuple[int, int], tuple[float, int]] = {}  # (beam, token) -> (score, tokens remaining)
+    complete: list[tuple[float, int]] = []  # (score, -1) of continuations with complete phrases
     endings: list[tuple[float, int]] = []  # (score, beam)
     for beam, (score, beam_log_probs) in enumerate(zip(scores.tolist(), log_probs, strict=True)):
         if score <= IMPOSSIBLE_SCORE:
             continue
         best = beam_log_probs.topk(min(width + 1, len(beam_log_probs))).indices.tolist()
-        progress = phrase_progress(generated[beam], phrases)
+        progress = progress_of_beams[beam]
         for token in {*best, *progress.next_tokens}:
             gain = float(beam_log_probs[token])
             if token == EOS and gain > -torch.inf:
                 endings.append((score + gain, beam))
             elif gain > -torch.inf:
-                candidates[beam, token] = score + gain, progress.next_tokens.get(token, progress.remaining)
+                candidates[beam, token] = score + gain, progress.after(token)
+                if not progress.next_tokens.get(token, progress.remaining):
+                    complete.append((score + gain, -1))
     ranked = sorted(candidates.items(), key=lambda item: -item[1][0])
     # As in `TopKSelector`, a hypothesis finishes only if it is among the W best. Its competitors are those with
     # complete phrases.
-    complete = [(score, -1) for score, remaining in candidates.values() if not remaining]
     out.finished_scores[row] = -torch.inf
     for score, beam in sorted([*endings, *complete], reverse=True)[:width]:
         if beam >= 0:
@@ -211,8 +252,20 @@ class ForbiddenPhrases:
         return sorted(tokens)
 
 
-def _contains(tokens: Phrase, phrase: Phrase) -> bool:
-    return any(tokens[i : i + len(phrase)] == phrase for i in range(len(tokens) - len(phrase) + 1))
+def _ends(tokens: Phrase, phrase: Phrase, word_ends: WordEnds) -> list[int]:
+    """Positions after the occurrences of the phrase that meet it."""
+    size, inside = len(phrase), word_ends.continuing if phrase in word_ends.phrases else ()
+    return [
+        i
+        for i in range(size, len(tokens) + 1)
+        if tokens[i - size : i] == phrase and not (i < len(tokens) and tokens[i] in inside)
+    ]
+
+
+def continues_word(token: bytes) -> bool:
+    """Whether a token continues the last word of a text; a byte that is no character by itself may do so."""
+    text = token.decode("utf-8", errors="replace")
+    return starts_word(text) or text.startswith("\ufffd")
 
 
 def starts_word(phrase: str) -> bool:
