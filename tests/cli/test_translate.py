@@ -370,10 +370,10 @@ USAGE_ERRORS: dict[str, tuple[int, str, Callable[[Path, Path], list[object]]]] =
         2, "add --beam 6", lambda run, tmp: ["translate", run, "--beam", 4, "--diversity-groups", 2, "--n-best", 5],
     ),
     "a beam of samples": (
-        2, "--sample and --beam exclude each other", lambda run, tmp: ["translate", run, "--sample", "--beam", 5],
+        2, "--sample and --beam cannot be combined", lambda run, tmp: ["translate", run, "--sample", "--beam", 5],
     ),
     "two ways of sampling": (
-        2, "--sample and --mbr-samples exclude each other",
+        2, "--sample and --mbr-samples cannot be combined",
         lambda run, tmp: ["translate", run, "--sample", "--mbr-samples", 4],
     ),
     "terms without a tab": (3, "line 1", lambda run, tmp: ["translate", run, "--terms", tmp / "words"]),
