@@ -27,6 +27,30 @@ def switch(flag: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
 
 
+Src = Annotated[list[Path] | None, value("--src", "FILE", "Source text; several files may be given.")]
+Tgt = Annotated[list[Path] | None, value("--tgt", "FILE", "Target text, in the same order.")]
+Data = Annotated[
+    list[Path] | None,
+    value("--data", "FILE", "File with both languages: CSV, TSV, JSON lines or TMX; several may be given."),
+]
+Columns = Annotated[
+    str | None,
+    value(
+        "--columns",
+        "SRC,TGT",
+        "Source and target column, field or language of --data, by name or number. Default: the first two.",
+        INPUT,
+    ),
+]
+DataFormat = Annotated[
+    str | None,
+    value(
+        "--data-format",
+        "csv|tsv|jsonl|tmx|text",
+        "Form of --data; text: take --src and --tgt as plain text. Default: recognised by name and content.",
+        INPUT,
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
 Checkpoint = Annotated[
     str, value("--checkpoint", "NAME", "best (default), last, average, or the directory name of a step.", MODEL)

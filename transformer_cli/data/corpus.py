@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transformer_cli.data.readers.corpus_files import CorpusFiles, UnequalLengthsError, describe
+from transformer_cli.data.readers.pairs import PairReport
 from transformer_cli.data.text import read_lines
 from transformer_cli.errors import DataError
 
@@ -23,21 +27,32 @@ MISALIGNED_RATIO = 5.0
 
 
 @dataclass(frozen=True)
+class TextFile:
+    """A file of a corpus: its number of pairs, and the line, from 1, of each."""
+
+    path: Path
+    pairs: int
+    lines: Sequence[int]
+
+
+@dataclass(frozen=True)
 class ParallelText:
     """Aligned lines.
 
     Attributes:
         src, tgt: the lines of both sides.
         notes: warnings from reading.
-        files: the source files in order, each with its number of lines.
+        files: the source files in order.
         rows: for a selection, the row of each pair in the concatenated files; None if all pairs are present.
+        forms: how the files were read, for files that are not plain text.
     """
 
     src: list[str]
     tgt: list[str]
     notes: list[str] = field(default_factory=list)
-    files: list[tuple[Path, int]] = field(default_factory=list)
+    files: list[TextFile] = field(default_factory=list)
     rows: Sequence[int] | None = None
+    forms: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.src)
@@ -46,59 +61,74 @@ class ParallelText:
         """These pairs, in this order."""
         file_rows = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
-        return ParallelText(src, tgt, self.notes, self.files, file_rows)
+        return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms)
 
     def location(self, pair: int) -> str:
         """The file and line of a pair, for messages: `train.en, line 12`."""
         row = pair if self.rows is None else self.rows[pair]
-        for path, lines in self.files:
-            if row < lines:
-                return f"{path}, line {row + 1:,}"
-            row -= lines
+        for file in self.files:
+            if row < file.pairs:
+                return f"{file.path}, line {file.lines[row]:,}"
+            row -= file.pairs
         return f"line {row + 1:,}"
+
+
+def read_corpus(files: CorpusFiles, *, strict_utf8: bool = False, allow_blank: bool = False) -> ParallelText:
+    """Read the pairs of a corpus and concatenate them.
+
+    Raises:
+        ConfigError: no files, or options of reading that are unknown.
+        DataError: missing or unreadable file, different numbers of lines or files, no pair with text on both sides
+            (accepted with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
+    """
+    joined = ParallelText([], [])
+    for source in files.sources(strict_utf8=strict_utf8):
+        report, before = PairReport(), len(joined)
+        lines = array("q")
+        with explain_unequal_lengths():
+            for line, src, tgt in source.rows(report):
+                joined.src.append(src)
+                joined.tgt.append(tgt)
+                lines.append(line)
+        joined.notes.extend(report.messages(str(source.path)))
+        joined.forms.extend(describe(source, report))
+        joined.files.append(TextFile(source.path, len(joined) - before, lines))
+    if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
+        names = ", ".join(map(str, files.paths))
+        raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
+    return joined
 
 
 def read_parallel(
     src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False, allow_blank: bool = False
 ) -> ParallelText:
-    """Read pairs of source and target files and concatenate them.
-
-    Raises:
-        DataError: missing file, different numbers of lines or files, no pair with text on both sides (accepted
-            with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
-    """
-    if len(src) != len(tgt):
-        raise DataError(f"{len(src)} source files but {len(tgt)} target files")
-    joined = ParallelText([], [])
-    for src_path, tgt_path in zip(src, tgt, strict=True):
-        src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8, reject_binary=True)
-        tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8, reject_binary=True)
-        joined.notes.extend(src_report.messages(str(src_path)) + tgt_report.messages(str(tgt_path)))
-        if len(src_lines) != len(tgt_lines):
-            raise _unequal_lengths_error(src_path, src_lines, tgt_path, tgt_lines)
-        joined.src.extend(src_lines)
-        joined.tgt.extend(tgt_lines)
-        joined.files.append((src_path, len(src_lines)))
-    if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
-        names = ", ".join(map(str, [*src, *tgt]))
-        raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
-    return joined
+    """`read_corpus` of pairs of text files."""
+    return read_corpus(CorpusFiles(src, tgt), strict_utf8=strict_utf8, allow_blank=allow_blank)
 
 
 def replace_target(text: ParallelText, ref: Path) -> ParallelText:
-    """The same source with the target read from `ref`. Raises: DataError, as in `read_parallel`."""
-    lines, report = read_lines(ref, reject_binary=True)
+    """The same source with the target read from `ref`. Raises: DataError, as in `read_corpus`."""
+    lines, report = read_lines(ref)
     if len(lines) != len(text):
-        raise _unequal_lengths_error(text.files[0][0], text.src, ref, lines)
-    return ParallelText(text.src, lines, report.messages(str(ref)), text.files)
+        error = UnequalLengthsError(text.files[0].path, ref, len(text), len(lines))
+        error.hint = _first_suspicious_hint(text.src, lines)
+        raise error
+    return ParallelText(text.src, lines, report.messages(str(ref)), text.files, forms=report.note(str(ref)))
 
 
-def _unequal_lengths_error(src: Path, src_lines: list[str], tgt: Path, tgt_lines: list[str]) -> DataError:
-    line = first_suspicious_line(src_lines, tgt_lines)
-    return DataError(
-        f"{src} has {len(src_lines)} lines but {tgt} has {len(tgt_lines)}: they are not aligned",
-        hint=f"first suspicious line: {line} (compare it in both files)",
-    )
+@contextlib.contextmanager
+def explain_unequal_lengths() -> Iterator[None]:
+    """Add the first suspicious line to an error about files of different lengths, which are read again for it."""
+    try:
+        yield
+    except UnequalLengthsError as error:
+        if error.src.is_file() and error.tgt.is_file():
+            error.hint = _first_suspicious_hint(read_lines(error.src)[0], read_lines(error.tgt)[0])
+        raise
+
+
+def _first_suspicious_hint(src: Sequence[str], tgt: Sequence[str]) -> str:
+    return f"first suspicious line: {first_suspicious_line(src, tgt)} (compare it in both files)"
 
 
 def first_suspicious_line(src: Sequence[str], tgt: Sequence[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
@@ -12,37 +11,30 @@ from transformer_cli.data.corpus import (
     find_copied_pairs,
     find_one_sided_blanks,
     find_shifted_blocks,
-    read_parallel,
+    read_corpus,
 )
+from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.errors import CheckpointError, ConfigError, DataError
+from transformer_cli.errors import CheckpointError, DataError
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import CheckpointStore
 
 
 def read_texts(
-    src: Sequence[Path],
-    tgt: Sequence[Path],
-    valid_src: Path | None,
-    valid_tgt: Path | None,
-    notify: Notify,
-    *,
-    strict_utf8: bool,
+    files: CorpusFiles, valid_files: CorpusFiles, notify: Notify, *, strict_utf8: bool
 ) -> tuple[ParallelText, ParallelText]:
     """Read the training and the validation text, which is empty without files, and warn about problems.
 
     Raises:
-        UserError: missing, empty or misaligned files, or only one of the two validation files.
+        UserError: missing, empty, unreadable or misaligned files.
     """
-    if (valid_src is None) != (valid_tgt is None):
-        raise ConfigError("--valid-src and --valid-tgt go together")
-    text = read_parallel(src, tgt, strict_utf8=strict_utf8)
-    valid = ParallelText([], [])
-    if valid_src is not None and valid_tgt is not None:
-        valid = read_parallel([valid_src], [valid_tgt], strict_utf8=strict_utf8)
+    text = read_corpus(files, strict_utf8=strict_utf8)
+    valid = read_corpus(valid_files, strict_utf8=strict_utf8) if valid_files else ParallelText([], [])
+    for form in [*text.forms, *valid.forms]:
+        notify(form)
     for note in [*text.notes, *valid.notes]:
         notify(f"warning: {note}")
     for name, side in (("training", text), ("validation", valid)):

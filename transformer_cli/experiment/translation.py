@@ -90,8 +90,8 @@ def translate_lines(
         UserError: files, run or options that cannot be used.
     """
     text = SourceText.open(job.input, strict_utf8=job.strict_utf8, shard=job.shard)
-    if text.report.binary_format:  # probably a mistake, but any input gets one output line per line
-        notify(f"warning: {text.name}: {text.report.binary_format}")
+    for note in text.report.note(text.name):
+        notify(note)
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = job.load().translator(job.overrides, job.request)
     first, unusual = text.first, {"split": 0, "cut": 0}
