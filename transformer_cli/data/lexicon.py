@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,32 +60,50 @@ def build_lexicon(corpus: EncodedCorpus, src_vocab: int, tgt_vocab: int, size: i
     null = src_vocab  # the NULL word of Model 1: aligned to target words without a source word
     lengths = (corpus.src.lengths * corpus.tgt.lengths).sum()
     rows = range(0, len(corpus), -(-int(lengths) // ENTRIES))
+    sources = [np.append(corpus.src[row][:-1], null) for row in rows]
+    pairs, prob, counts = estimate_model1(sources, [corpus.tgt[row][:-1] for row in rows], tgt_vocab)
+    source_of_pair, target_of_pair = pairs // tgt_vocab, pairs % tgt_vocab
+    table = np.full((src_vocab + 1, size), EOS, dtype=np.int32)
+    table[:, 0] = -1
+    order = np.lexsort((target_of_pair, -prob, source_of_pair))
+    source_of_rank, targets = source_of_pair[order], target_of_pair[order]
+    rank = np.arange(len(order)) - np.searchsorted(source_of_rank, np.arange(src_vocab + 1))[source_of_rank]
+    top = rank < size
+    table[source_of_rank[top], rank[top]] = targets[top]
+    frequency = np.bincount(target_of_pair, counts, minlength=tgt_vocab)
+    frequent = np.argsort(-frequency, kind="stable")[:FREQUENT].astype(np.int32)
+    return Lexicon(table[:-1], frequent, joint, tgt_vocab)
+
+
+def estimate_model1(
+    sources: Sequence[TokenIds], targets: Sequence[TokenIds], tgt_vocab: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Estimate the probabilities of IBM Model 1 by EM.
+
+    Args:
+        sources: source tokens of each sentence, with NULL, the word that target words without a source word align to.
+        targets: target tokens of each sentence.
+
+    Returns:
+        The distinct token pairs of all sentences as source * tgt_vocab + target, sorted `[P]`; t(target | source) of
+        each `[P]`; and how often each occurs `[P]`.
+    """
     keys, positions, position = [], [], 0
-    for row in rows:
-        source, target = np.append(corpus.src[row][:-1], null), corpus.tgt[row][:-1]
+    for source, target in zip(sources, targets, strict=True):
         keys.append((source[:, None] * tgt_vocab + target).ravel())
         positions.append(np.tile(np.arange(position, position + len(target)), len(source)))
         position += len(target)
     # One entry for each (source position, target position) of a sentence; `pairs` are the distinct token pairs.
     pairs, pair_of_entry = np.unique(np.concatenate(keys), return_inverse=True)
     position_of_entry = np.concatenate(positions)
-    source_of_pair, target_of_pair = pairs // tgt_vocab, pairs % tgt_vocab
+    source_of_pair = pairs // tgt_vocab
     prob = np.ones(len(pairs))  # t(target | source)
     for _ in range(EM_ITERATIONS):
         posterior = prob[pair_of_entry]
         posterior /= np.bincount(position_of_entry, posterior)[position_of_entry]
         counts = np.bincount(pair_of_entry, posterior)
         prob = counts / np.bincount(source_of_pair, counts)[source_of_pair]
-    table = np.full((src_vocab + 1, size), EOS, dtype=np.int32)
-    table[:, 0] = -1
-    order = np.lexsort((target_of_pair, -prob, source_of_pair))
-    sources, targets = source_of_pair[order], target_of_pair[order]
-    rank = np.arange(len(order)) - np.searchsorted(sources, np.arange(src_vocab + 1))[sources]
-    top = rank < size
-    table[sources[top], rank[top]] = targets[top]
-    frequency = np.bincount(target_of_pair, np.bincount(pair_of_entry), minlength=tgt_vocab)
-    frequent = np.argsort(-frequency, kind="stable")[:FREQUENT].astype(np.int32)
-    return Lexicon(table[:-1], frequent, joint, tgt_vocab)
+    return pairs, prob, np.bincount(pair_of_entry)
 
 
 def save_lexicon(lexicon: Lexicon, directory: Path, key: str) -> None:
