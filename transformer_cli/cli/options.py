@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from transformer_cli.data_schema import NormalizationConfig
 from transformer_cli.options import Option, Section, options_of
 from transformer_cli.schema import CONSTRAINTS
 
@@ -50,6 +51,18 @@ DataFormat = Annotated[
         "Form of --data; text: take --src and --tgt as plain text. Default: recognised by name and content.",
         INPUT,
     ),
+]
+Normalize = Annotated[
+    str | None,
+    value(
+        "--normalize",
+        "NAME,...",
+        f"Change the text: {', '.join(NormalizationConfig.model_fields)}; default: none.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    value("--set", "KEY=VALUE", "Set a configuration key, such as data.filters.numbers=false; repeatable."),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
 Checkpoint = Annotated[

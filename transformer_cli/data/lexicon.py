@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from numpy.typing import NDArray
 
 from transformer_cli import durable
 from transformer_cli.batch import EOS, TokenIds
+from transformer_cli.data.model1 import estimate_model1
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.untrusted import require_regular
 
 ENTRIES = 20_000_000
 """Maximum number of token pairs that are counted; of a larger corpus only every n-th sentence is used."""
-EM_ITERATIONS = 4
 FILE = "lexicon.npz"
 FREQUENT = 200
 """Number of the most frequent target tokens, which are in every shortlist."""
@@ -73,37 +72,6 @@ def build_lexicon(corpus: EncodedCorpus, src_vocab: int, tgt_vocab: int, size: i
     frequency = np.bincount(target_of_pair, counts, minlength=tgt_vocab)
     frequent = np.argsort(-frequency, kind="stable")[:FREQUENT].astype(np.int32)
     return Lexicon(table[:-1], frequent, joint, tgt_vocab)
-
-
-def estimate_model1(
-    sources: Sequence[TokenIds], targets: Sequence[TokenIds], tgt_vocab: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Estimate the probabilities of IBM Model 1 by EM.
-
-    Args:
-        sources: source tokens of each sentence, with NULL, the word that target words without a source word align to.
-        targets: target tokens of each sentence.
-
-    Returns:
-        The distinct token pairs of all sentences as source * tgt_vocab + target, sorted `[P]`; t(target | source) of
-        each `[P]`; and how often each occurs `[P]`.
-    """
-    keys, positions, position = [], [], 0
-    for source, target in zip(sources, targets, strict=True):
-        keys.append((source[:, None] * tgt_vocab + target).ravel())
-        positions.append(np.tile(np.arange(position, position + len(target)), len(source)))
-        position += len(target)
-    # One entry for each (source position, target position) of a sentence; `pairs` are the distinct token pairs.
-    pairs, pair_of_entry = np.unique(np.concatenate(keys), return_inverse=True)
-    position_of_entry = np.concatenate(positions)
-    source_of_pair = pairs // tgt_vocab
-    prob = np.ones(len(pairs))  # t(target | source)
-    for _ in range(EM_ITERATIONS):
-        posterior = prob[pair_of_entry]
-        posterior /= np.bincount(position_of_entry, posterior)[position_of_entry]
-        counts = np.bincount(pair_of_entry, posterior)
-        prob = counts / np.bincount(source_of_pair, counts)[source_of_pair]
-    return pairs, prob, np.bincount(pair_of_entry)
 
 
 def save_lexicon(lexicon: Lexicon, directory: Path, key: str) -> None:

@@ -21,8 +21,10 @@ from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.errors import ConfigError
 from transformer_cli.experiment.preparation import (
+    TextFilters,
     epoch_corpora,
     has_checkpoints,
+    normalize_text,
     prepare_corpus,
     prepare_vocabularies,
     read_texts,
@@ -121,10 +123,14 @@ def run_training(
     files, valid_files = request.corpus(), request.validation()
     text, valid = read_texts(files, valid_files, notify, strict_utf8=request.strict_utf8)
     config = _configure(request, run, text, device, ranks, notify)
+    text, valid = normalize_text(text, config), normalize_text(valid, config)
     if not valid_files:
         text, valid = hold_out_validation(text, config.training.seed)
         seed = config.training.seed
         notify(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
+    filters = TextFilters(config.data.filters, text, valid)
+    if not valid_files:
+        valid = filters.sift_validation(valid, notify)
     warn_about_overlap(text, valid, notify)
     with run.locked() if ranks.is_main else contextlib.nullcontext():
         if has_checkpoints(run):
@@ -147,7 +153,7 @@ def run_training(
             # All checks have passed: from here on files in the directory are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
-        train_data = prepare_corpus(run, "train", text, vocabularies, config, notify)
+        train_data = prepare_corpus(run, "train", text, vocabularies, config, notify, filters)
         valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, notify)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ftfy.badness import is_bad
-
 from transformer_cli.data.filters.base import Pair, PairFilter
 
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff\ue000-\uf8ff]")
@@ -45,7 +43,7 @@ class DamagedText(PairFilter):
     advice = "control characters, U+FFFD, or a wrong encoding (mojibake); clean --normalize encoding repairs some"
 
     def rejects(self, pair: Pair) -> bool:
-        return any(CONTROL.search(side) or (not side.isascii() and is_bad(side)) for side in pair.sides)
+        return any(CONTROL.search(side) or (not side.isascii() and _is_mojibake(side)) for side in pair.sides)
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,12 @@ class TagMismatch(PairFilter):
         if "<" not in pair.src and "<" not in pair.tgt:
             return False
         return sorted(TAG.findall(pair.src)) != sorted(TAG.findall(pair.tgt))
+
+
+def _is_mojibake(text: str) -> bool:
+    from ftfy.badness import is_bad  # only where it is needed: it takes a twentieth of a second
+
+    return bool(is_bad(text))
 
 
 def _digits(number: str) -> tuple[str, int]:

@@ -67,11 +67,14 @@ class Duplicates:
 
 
 class NearDuplicates:
-    """Pairs that repeat an earlier pair except for case, punctuation, digits and spaces."""
+    """Pairs that repeat an earlier pair except for case, punctuation and spaces.
+
+    Numbers count: pairs that differ in a number teach to copy it.
+    """
 
     key = "near_duplicates"
     reason = "near-duplicates"
-    advice = "the same pair with other numbers, case or punctuation; many of them add little"
+    advice = "the same pair with another case or punctuation; many of them add little"
 
     def __init__(self) -> None:
         self._seen = HashSet()
@@ -116,10 +119,10 @@ class Overlap:
 
 
 class _Skeleton(dict[int, str | None]):
-    """Table for `str.translate` that removes punctuation, digits, symbols and spaces; filled as needed."""
+    """Table for `str.translate` that removes punctuation, symbols and spaces; filled as needed."""
 
     def __missing__(self, code: int) -> str | None:
-        removed = unicodedata.category(chr(code))[0] in "PNSZC"
+        removed = unicodedata.category(chr(code))[0] in "PSZC"
         value = None if removed else chr(code)
         self[code] = value
         return value
@@ -129,7 +132,7 @@ _SKELETON = _Skeleton()
 
 
 def skeleton(text: str) -> str:
-    """The text in lower case, without punctuation, digits and spaces; the text itself if nothing is left."""
+    """The text in lower case, without punctuation and spaces; the text itself if nothing is left."""
     return text.lower().translate(_SKELETON) or text
 
 

@@ -134,6 +134,11 @@ class SideWords:
             for word in words
         }
 
+    def overlap(self) -> float:
+        """Shared probability mass of the word distributions of the two sides, from 0 to 1."""
+        totals = [sum(side.values()) or 1 for side in (self._src, self._tgt)]
+        return sum(min(count / totals[0], self._tgt.get(word, 0) / totals[1]) for word, count in self._src.items())
+
     def tendency(self, words: Sequence[str]) -> float:
         """Mean log-odds of the known words, each at most 5: positive for source text; 0 if too few are known."""
         odds = [max(-5.0, min(5.0, self.log_odds[word])) for word in words if word in self.log_odds]

@@ -19,10 +19,12 @@ from transformer_cli.data.filters.duplicates import Duplicates, NearDuplicates, 
 from transformer_cli.data.filters.language import SwappedSides, UntranslatedSide, WrongLanguage, WrongScript
 from transformer_cli.data.filters.profile import CorpusProfile
 from transformer_cli.data.filters.shape import HeaderRow, LengthRatio, Repetition, TooLong, Truncated
-from transformer_cli.schema import FiltersConfig
+from transformer_cli.data_schema import FiltersConfig
 
 BATCH = 1024
 """Pairs that are judged at a time."""
+VERSION = 1
+"""Raised when filters change, so that stored results are computed again."""
 BLANK = "blank"
 """Reason of pairs without text on a side, which no filter sees."""
 
@@ -44,7 +46,7 @@ def build_filters(
         HeaderRow() if c.header else None,
         TooLong(c.max_words) if c.max_words else None,
         DamagedText() if c.damaged else None,
-        CopiedSource(c.copies) if c.copies else None,
+        CopiedSource(c.copies) if c.copies and not profile.is_monolingual else None,
         WrongScript(c.script, profile.scripts) if c.script else None,
         LengthRatio(c.char_ratio, profile.log_ratio) if c.char_ratio else None,
         Truncated(c.truncated, profile.log_ratio) if c.truncated and profile.ends_agree else None,

@@ -20,6 +20,8 @@ SCRIPT_SAMPLE = 2000
 """Pairs by which the scripts are determined."""
 MIN_AGREEMENT = 0.95
 """Share of pairs that must agree about punctuation at the end for `Truncated` to be used."""
+MONOLINGUAL = 0.5
+"""Overlap of the word frequencies of the two sides from which they are taken for one language."""
 MIN_SAMPLE = 100
 """Pairs from which the words of the two sides are compared."""
 
@@ -68,6 +70,11 @@ class CorpusProfile:
         if len(self.sample) < MIN_SAMPLE:
             return None
         return SideWords.count((pair.src_words for pair in self.sample), (pair.tgt_words for pair in self.sample))
+
+    @cached_property
+    def is_monolingual(self) -> bool:
+        """Whether both sides are in one language, as for correcting errors: equal sides are then no fault."""
+        return self.words is not None and self.words.overlap() > MONOLINGUAL
 
     @cached_property
     def alignment(self) -> AlignmentModel | None:
