@@ -135,8 +135,8 @@ class AlignmentModel:
 
     def threshold(self, quantile: float) -> float:
         """The score below which a pair is misaligned: like random pairs, and unlike the real ones."""
-        median = np.median(self.real)
-        deviation = 1.4826 * np.median(np.abs(self.real - median))  # robust: the sample may have noise
+        median, above = np.quantile(self.real, [0.5, 0.84])
+        deviation = above - median  # of the upper side: noise of the sample is on the lower one
         return float(min(np.quantile(self.random, quantile), median - MAX_DEVIATIONS * deviation))
 
     def score(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
