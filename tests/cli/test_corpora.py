@@ -7,7 +7,8 @@ import gzip
 from pathlib import Path
 
 import pytest
-from conftest import TINY_RUN, cli, toy_pairs
+from conftest import TINY_RUN, cli, toy_pairs, write_pairs
+from planted import sample_pairs
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,46 @@ def test_mistakes_are_named_with_their_remedy(tables: Path, toy_run: Path, toy: 
         assert done.returncode == code and words in done.stderr.decode(), (arguments, done.stderr.decode())
         assert b"Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_train_excludes_what_clean_removes_and_prints_the_counts(toy: Path, tmp_path: Path) -> None:
+    pairs = toy_pairs(300, seed=1)
+    pairs[0] = "English", "German"
+    pairs[7] = pairs[7][1], pairs[7][0]
+    pairs[20] = "The cat sees {name} today and now.", "Heute sieht die Katze."
+    pairs[30] = pairs[30][0], f"{pairs[30][1]}\x02"
+    pairs[31] = pairs[30][0], pairs[30][0] + " now"
+    src, tgt = write_pairs(tmp_path, "noisy", pairs)
+    settings = [word for setting in TINY_RUN for word in ("--set", setting)]
+    valid = ["--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de"]
+    command = ["train", "--src", src, "--tgt", tgt, "--run", tmp_path / "run", *settings, "--max-steps", 1]
+    done = cli(*command, *valid)
+    assert done.returncode == 0, done.stderr.decode()
+    (line,) = [line for line in done.stderr.decode().split("\n") if line.startswith("train: ")]
+    assert line.startswith("train: 295 of 300 pairs used; left out: ")
+    for reason in ("header row", "sides swapped", "placeholder mismatch", "damaged text", "untranslated"):
+        assert f"1 {reason}" in line
+    done = cli(*command, *valid, "--max-steps", 2)
+    assert done.returncode == 0 and b"resuming" in done.stderr and line in done.stderr.decode()
+    off = [word for key in ("swapped", "damaged") for word in ("--set", f"data.filters.{key}=false")]
+    command[command.index(tmp_path / "run")] = tmp_path / "other"
+    done = cli(
+        *command, *valid, *off, "--set", "data.filters.duplicates=true", "--set", "data.filters.overlap=true"
+    )
+    line = next(line for line in done.stderr.decode().split("\n") if line.startswith("train: "))
+    assert "repeated pairs" in line and "also in the test set" in line and "sides swapped" not in line
+
+
+def test_held_out_pairs_pass_the_filters_and_text_is_normalised(tmp_path: Path) -> None:
+    pairs = [(s, f"{t[:-1]} &amp; so.") for s, t in sample_pairs(400)]
+    for i in range(0, 400, 4):
+        pairs[i] = pairs[i][0], f"{pairs[i][1]} \x02"
+    src, tgt = write_pairs(tmp_path, "noisy", pairs)
+    settings = [word for setting in TINY_RUN for word in ("--set", setting)]
+    command = ["train", "--src", src, "--tgt", tgt, "--run", tmp_path / "run", *settings, "--max-steps", 1]
+    done = cli(*command, "--set", "data.normalization.entities=true", "--set", "training.validate_every=1")
+    assert done.returncode == 0, done.stderr.decode()
+    messages = done.stderr.decode()
+    assert "of the held-out pairs excluded by the filters" in messages and "damaged text" in messages
+    references = [line for line in messages.split("\n") if line.startswith("    reference")]
+    assert references and all("& so." in line and "\x02" not in line for line in references)

@@ -20,7 +20,7 @@ from transformer_cli.config import load_config
 from transformer_cli.options import options_of
 from transformer_cli.schema import Config, DecodingConfig, TrainingConfig
 
-COMMANDS = ("train", "check", "average", "config", "translate", "evaluate", "score", "inspect", "export")
+COMMANDS = ("train", "check", "clean", "average", "config", "translate", "evaluate", "score", "inspect", "export")
 WIDE = {"COLUMNS": "200", "TERM": "dumb"}
 
 

@@ -68,7 +68,7 @@ def clean(
 
     files = CorpusFiles(src or (), tgt or (), data or (), columns, data_format)
     resolved = load_cleaning_config(config, settings or (), normalize)
-    exit_on_signal(signal.SIGINT, note=lambda: "; nothing was written")
+    exit_on_signal(signal.SIGINT, note=lambda: "; unfinished files end in .part")
     report = clean_corpus(CleanRequest(files, output, resolved, exclude or (), strict_utf8), notify)
     if json:
         print_json(asdict(report))

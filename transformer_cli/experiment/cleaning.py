@@ -116,6 +116,9 @@ def clean_corpus(request: CleanRequest, notify: Notify) -> CleanReport:
 def read_excluded(files: Iterable[Path], notify: Notify) -> Iterator[str]:
     """The lines of text files, and both sides of files with both languages."""
     for path in files:
+        if not path.is_file():  # a pipe, which can be read only once, or missing
+            yield from read_text(path, notify)
+            continue
         with open_file(path) as stream:
             form = recognise_text(path, open_text(stream, str(path)).stream.peek(BUFFER))
         if form is None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from pathlib import Path
 
 import pytest
 from conftest import toy_pairs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from transformer_cli.data.corpus import read_corpus
 from transformer_cli.data.readers.corpus_files import CorpusFiles, DataFile, TextPair
 from transformer_cli.data.readers.pairs import PairReport
-from transformer_cli.errors import ConfigError, DataError
+from transformer_cli.errors import ConfigError, DataError, UserError
 
 PAIRS = toy_pairs(30)
 
@@ -76,3 +79,24 @@ def test_contradictory_options_are_refused(files: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=words):
             read_corpus(corpus)
+
+
+CONTENT = st.one_of(
+    st.binary(max_size=200),
+    st.text(alphabet='ab"\t,;|\n\r{}[]:\\<>&!?/=- 0\x00é\ud800', max_size=80).map(
+        lambda text: text.encode("utf-8", errors="surrogatepass")
+    ),
+    st.sampled_from(['<?xml version="1.0" encoding="{}"?><tmx>', "<tmx><body><tu>{}", '{{"a": "{}", "b": "c"}}\n']).flatmap(
+        lambda head: st.text(max_size=20).map(lambda text: head.format(text).encode("utf-8", errors="replace"))
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(CONTENT, st.sampled_from([None, "csv", "tsv", "jsonl", "tmx"]), st.sampled_from([None, "1,2", "a,b"]))
+def test_any_content_gives_pairs_or_one_clear_error(tmp_path: Path, content: bytes, form: str | None, columns: str | None) -> None:
+    (tmp_path / "any").write_bytes(content)
+    with contextlib.suppress(UserError):
+        read_corpus(CorpusFiles(data=[tmp_path / "any"], columns=columns, form=form))
+    with contextlib.suppress(UserError):
+        read_corpus(CorpusFiles([tmp_path / "any"], [tmp_path / "any"]))

@@ -63,6 +63,10 @@ def test_malformed_files_are_refused_with_their_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no unit has text in 'en' and 'fr'") as caught:
         read(tmp_path / "a.tmx", unit(en="a", de="b"), "en,fr")
     assert "de, en" in caught.value.hint
+    for encoding in ("foo", "shift_jis"):
+        (tmp_path / "a.tmx").write_text(HEAD.format(encoding) + unit(en="a", de="b") + TAIL)
+        with pytest.raises(DataError, match="encoding is not supported"):
+            list(DataFile(tmp_path / "a.tmx").rows(PairReport()))
     (tmp_path / "a.xml").write_text('<?xml version="1.0"?><html></html>')
     with pytest.raises(DataError, match="XML, but not TMX"):
         list(DataFile(tmp_path / "a.xml").rows(PairReport()))

@@ -7,6 +7,7 @@ import operator
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from transformer_cli.data.filters.base import Pair, PairFilter
 from transformer_cli.data.readers.languages import is_column_name
@@ -95,9 +96,19 @@ class Repetition(PairFilter):
         if count < MIN_REPETITION or len(set(words)) > count * (1 - self.share) + MAX_PERIOD:
             return False
         return any(
-            sum(map(operator.eq, words[period:], words)) > self.share * (count - period)
+            _repeated(words, period) > self.share * (count - period)
             for period in range(1, min(MAX_PERIOD, count // 3) + 1)
         )
+
+
+def _repeated(words: Sequence[str], period: int) -> int:
+    """Words that equal the one `period` words before, in runs of at least a period.
+
+    In `the cat and the dog and the cow` every third word is repeated, but no run of three is.
+    """
+    same = map(operator.eq, words[period:], words)
+    runs = (sum(1 for _ in run) for equal, run in groupby(same) if equal)
+    return sum(length for length in runs if length >= period)
 
 
 @dataclass(frozen=True)

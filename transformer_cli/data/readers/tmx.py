@@ -58,6 +58,10 @@ def read_tmx(
                 f"line {error.lineno}: is not well-formed XML: {expat.ErrorString(error.code)}",
                 hint="export the translation memory again, or correct that line",
             ) from None
+        except (LookupError, ValueError) as error:  # of the encoding in the XML declaration
+            raise DataError(
+                f"line 1: its encoding is not supported: {error}", hint="convert the file to UTF-8"
+            ) from None
         fed += len(data)
         if fed - max(0, parser.CurrentByteIndex) > MAX_PENDING:
             raise DataError(f"line {parser.CurrentLineNumber}: a tag of more than {MAX_PENDING >> 20} MiB")
