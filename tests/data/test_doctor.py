@@ -44,6 +44,14 @@ def test_a_planted_fault_is_named_with_its_line(planted: tuple[CorpusReport, dic
     assert kind.startswith("blank") or findings[kind].examples
 
 
+def test_many_small_faults_are_a_problem_together(planted: tuple[CorpusReport, dict[str, int]]) -> None:
+    report, _ = planted
+    (total,) = [finding for finding in report.problems if finding.kind == "pairs with a fault, of all kinds"]
+    assert 20 <= total.count <= len(FAULTS) + 6
+    damaged = next(finding for finding in report.findings if finding.kind == "damaged text")
+    assert not any("\x02" in side for example in damaged.examples for side in example)
+
+
 def test_most_strangers_are_recognised_by_their_words(planted: tuple[CorpusReport, dict[str, int]]) -> None:
     report, lines = planted
     (finding,) = [finding for finding in report.findings if finding.kind == "misaligned"]

@@ -13,6 +13,8 @@ from transformer_cli.data.corpus import BLOCK, find_shifted_blocks
 from transformer_cli.data.corpus_stream import CorpusStream
 from transformer_cli.data.filters.alignment import MIN_PAIRS
 from transformer_cli.data.filters.base import Filter, Pair
+from transformer_cli.data.filters.content import CONTROL
+from transformer_cli.data.filters.duplicates import Duplicates, NearDuplicates, Overlap
 from transformer_cli.data.filters.pipeline import BATCH, build_filters
 from transformer_cli.data.filters.profile import CorpusProfile
 from transformer_cli.data.signs import SIGNS
@@ -25,6 +27,8 @@ EXAMPLES, EXAMPLE_LENGTH = 2, 100
 """Maximum number of example pairs of a finding, and of characters of each side."""
 SERIOUS_SHARE = 0.01
 """Share of the pairs from which a finding is a problem; below, it is a note."""
+FAULTY_SHARE = 0.005
+"""Share of pairs with any fault, repetitions apart, from which they are a problem together; clean text has less."""
 MONOLINGUAL_COPIES = 0.5
 """Share of copied pairs from which source and target are probably the same file."""
 QUANTILES = {"5 %": 0.05, "median": 0.5, "95 %": 0.95, "99 %": 0.99}
@@ -113,6 +117,7 @@ def check_corpus(
     blank = [Finding("blank on both sides", "left out of training"), Finding("blank on one side", _ONE_SIDED)]
     by_filter = [Finding(one.reason, one.advice) for one in filters]
     by_sign = [Finding(sign.kind, sign.advice, mends=sign.mends) for sign in SIGNS]
+    total = Finding("pairs with a fault, of all kinds", "remove them with clean", level="problem")
     pairs = iter(stream)
     while batch := list(islice(pairs, BATCH)):
         for pair in batch:
@@ -123,14 +128,20 @@ def check_corpus(
                 if sign.shows(pair):
                     finding.add(pair, stream)
         filled = [pair for pair in batch if not pair.is_blank]
-        for finding, flags in zip(by_filter, _flags(filters, filled), strict=True):
-            for pair, excludes in zip(filled, flags, strict=True):
+        faulty = set()
+        for one, finding, flags in zip(filters, by_filter, _flags(filters, filled), strict=True):
+            for i, (pair, excludes) in enumerate(zip(filled, flags, strict=True)):
                 if excludes:
                     finding.add(pair, stream)
+                    if one.key not in NOT_FAULTY:
+                        faulty.add(i)
+        total.count += len(faulty) + len(batch) - len(filled)
     for sign, finding in zip(SIGNS, by_sign, strict=True):
         if finding.count < sign.min_share * sides.pairs:
             finding.count = 0
-    findings = [*blank, *by_sign, *by_filter, *_whole_corpus(stream, profile, sides)]
+    if total.count < FAULTY_SHARE * sides.pairs:
+        total.count = 0
+    findings = [total, *blank, *by_sign, *by_filter, *_whole_corpus(stream, profile, sides)]
     for finding in findings:
         _grade(finding, sides.pairs, excluded)
     present = sorted((f for f in findings if f.count), key=lambda f: (f.level == "note", -f.count))
@@ -145,6 +156,8 @@ def check_corpus(
     )
 
 
+NOT_FAULTY = (Duplicates.key, NearDuplicates.key, Overlap.key)
+"""Keys of the filters of pairs without a fault of their own."""
 _ONE_SIDED = "left out of training; many of them mean that the files are not aligned"
 
 
@@ -259,6 +272,7 @@ class _Sides:
 
 
 def _shorten(text: str) -> str:
+    text = CONTROL.sub("\ufffd", text)  # escape sequences would change the terminal
     return text if len(text) <= EXAMPLE_LENGTH else f"{text[: EXAMPLE_LENGTH - 3]}..."
 
 

@@ -26,6 +26,7 @@ MIN_KNOWN_WORDS = 4
 """Words that occur in the sample from which the sides of a pair are told apart."""
 MIN_WORD_COUNT = 3
 """Occurrences in the sample from which a word is used to tell the sides apart."""
+MAX_LOG_ODDS = 5.0
 SIDE_MARGIN = 1.0
 """Mean log-odds of the words, in nats, from which a text belongs to the other side."""
 
@@ -126,13 +127,17 @@ class SideWords:
 
     @cached_property
     def log_odds(self) -> dict[str, float]:
-        """log P(word | source) / P(word | target) of each word that is frequent enough, with add-one smoothing."""
+        """log P(word | source) / P(word | target) of each word that is frequent enough, with add-one smoothing.
+
+        Limited to `MAX_LOG_ODDS`, so that one word does not decide.
+        """
         totals = [sum(side.values()) + 1 for side in (self._src, self._tgt)]
         words = {word for side in (self._src, self._tgt) for word, count in side.items() if count >= MIN_WORD_COUNT}
-        return {
+        odds = {
             word: log((self._src.get(word, 0) + 1) / totals[0]) - log((self._tgt.get(word, 0) + 1) / totals[1])
             for word in words
         }
+        return {word: max(-MAX_LOG_ODDS, min(MAX_LOG_ODDS, value)) for word, value in odds.items()}
 
     def overlap(self) -> float:
         """Shared probability mass of the word distributions of the two sides, from 0 to 1."""
@@ -140,8 +145,9 @@ class SideWords:
         return sum(min(count / totals[0], self._tgt.get(word, 0) / totals[1]) for word, count in self._src.items())
 
     def tendency(self, words: Sequence[str]) -> float:
-        """Mean log-odds of the known words, each at most 5: positive for source text; 0 if too few are known."""
-        odds = [max(-5.0, min(5.0, self.log_odds[word])) for word in words if word in self.log_odds]
+        """Mean log-odds of the known words: positive for source text; 0 if too few are known."""
+        table = self.log_odds
+        odds = [table[word] for word in words if word in table]
         return sum(odds) / len(odds) if len(odds) >= MIN_KNOWN_WORDS else 0.0
 
 

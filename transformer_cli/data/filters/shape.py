@@ -93,7 +93,7 @@ class Repetition(PairFilter):
     def _repeats(self, words: Sequence[str]) -> bool:
         count = len(words)
         # Of the words of a side that repeats itself few are different.
-        if count < MIN_REPETITION or len(set(words)) > count * (1 - self.share) + MAX_PERIOD:
+        if count < MIN_REPETITION or len(set(words)) > count - self.share * (count - MAX_PERIOD):
             return False
         return any(
             _repeated(words, period) > self.share * (count - period)
