@@ -154,6 +154,7 @@ def run_training(
             durable.make_directory(store.directory)
             run.write_config(config)
         train_data = prepare_corpus(run, "train", text, vocabularies, config, notify, filters)
+        del filters  # and the sample of the corpus in it
         valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, notify)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
