@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from transformer_cli.errors import ConfigError
 from transformer_cli.schema import Config
+from transformer_cli.schema.data import CLEANING, DataConfig, NormalizationConfig
 
 MAX_YAML_NODES = 10_000
 """Limit of keys and values after the expansion of aliases, of which a few lines can make billions."""
@@ -40,6 +41,24 @@ def load_config(path: Path | None, settings: Sequence[str] = (), base: Mapping[s
     for setting in parsed:
         values = _merge(values, setting)
     return validate_config(values, origin)
+
+
+def load_cleaning_config(path: Path | None, settings: Sequence[str], normalize: str | None) -> DataConfig:
+    """The section `data` for `clean` and `check`, whose filters have the defaults of `CLEANING`.
+
+    Args:
+        normalize: names of the normalisations to turn on, separated by commas.
+
+    Raises:
+        ConfigError: as `load_config`; an unknown normalisation.
+    """
+    steps = [name.strip() for name in (normalize or "").split(",") if name.strip()]
+    for name in steps:
+        if name not in NormalizationConfig.model_fields:
+            known = ", ".join(NormalizationConfig.model_fields)
+            raise ConfigError(f"--normalize {name}: no such normalisation", hint=f"choose from {known}")
+    base = {"data": {"filters": CLEANING, "normalization": dict.fromkeys(steps, True)}}
+    return load_config(path, settings, base).data
 
 
 def parse_config(text: str, origin: str) -> Config:

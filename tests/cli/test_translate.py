@@ -281,15 +281,21 @@ def test_terms_of_a_long_line(toy_run: Path, tmp_path: Path) -> None:
     assert answer["translation"].count("Oft Heute") == 40
 
 
-def test_compressed_text_is_reported_before_translation(toy_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("through", ["file", "stdin"])
+def test_a_compressed_text_is_translated(toy_run: Path, tmp_path: Path, through: str) -> None:
     packed = gzip.compress(TEXT * 9, mtime=0)
     (tmp_path / "text.gz").write_bytes(packed)
-    done = cli("translate", toy_run, tmp_path / "text.gz", "--beam", 1)
-    assert done.returncode == 0 and done.stdout.count(b"\n") == packed.count(b"\n") + (packed[-1:] != b"\n")
-    first, *_ = done.stderr.splitlines()
-    assert b"text.gz: is compressed by gzip, not plain UTF-8 text; convert it first: gunzip -k" in first
-    done = cli("translate", toy_run, "--avoid", tmp_path / "text.gz", stdin=TEXT)
-    assert done.returncode == 3 and b"is compressed by gzip" in done.stderr
+    plain = stdout_lines("translate", toy_run, "--beam", 1, stdin=TEXT * 9)
+    if through == "file":
+        done = cli("translate", toy_run, tmp_path / "text.gz", "--beam", 1)
+        assert b"note: " in done.stderr and b"text.gz: text, compressed with gzip" in done.stderr
+    else:
+        done = cli("translate", toy_run, "--beam", 1, stdin=packed)
+    assert done.returncode == 0 and done.stdout.decode().splitlines() == plain
+    for broken in (packed[:-9], b"PK\x03\x04" + b"\0" * 30 + b"xl/workbook.xml"):
+        (tmp_path / "broken.gz").write_bytes(broken)
+        done = cli("translate", toy_run, tmp_path / "broken.gz", "--beam", 1)
+        assert (done.returncode, done.stdout) == (3, b"") and b"broken.gz: " in done.stderr
 
 
 def test_shortlist(toy_run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformer_cli.data.batching import BatchStream, plan_epoch, plan_packed_e
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.errors import CheckpointError
-from transformer_cli.schema import DataConfig, FiltersConfig
+from transformer_cli.schema.data import DataConfig, FiltersConfig
 
 
 def random_corpus(pairs: int, seed: int = 0) -> EncodedCorpus:
@@ -134,9 +134,11 @@ def test_sorted_batches_have_each_token_once() -> None:
 
 def test_filters_count_pairs_by_reason() -> None:
     text = ParallelText(["ab", "", "x" * 40, "a" * 20, "ab", "q"], ["cd", "e", "y" * 40, "b", "cd", ""])
-    config = DataConfig(max_length=30, filters=FiltersConfig(length_ratio=9.0, duplicates=True))
-    corpus = encode_corpus(text, CharacterTokenizer(), CharacterTokenizer(), config)  # type: ignore[arg-type]
-    assert corpus.left_out == {"blank": 2, "too long": 1, "length ratio": 1, "duplicate": 1}
+    config = DataConfig(max_length=30, filters=FiltersConfig(length_ratio=9.0))
+    reasons = ["", "", "", "", "repeated pairs", ""]
+    tokenizer = CharacterTokenizer()
+    corpus = encode_corpus(text, tokenizer, tokenizer, config, reasons)  # type: ignore[arg-type]
+    assert corpus.left_out == {"blank": 2, "too long": 1, "length ratio": 1, "repeated pairs": 1}
     assert len(corpus) + sum(corpus.left_out.values()) == len(text)
 
 

@@ -13,7 +13,8 @@ from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.lexicon import Lexicon, build_lexicon, load_lexicon, save_lexicon
 from transformer_cli.data.store import EncodedCorpus, encode_corpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.schema import DataConfig, TokenizerConfig
+from transformer_cli.schema.data import DataConfig
+from transformer_cli.schema import TokenizerConfig
 
 
 @pytest.fixture(scope="module")

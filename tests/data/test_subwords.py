@@ -13,7 +13,8 @@ from transformer_cli.data.store import EncodedCorpus, encode_corpus
 from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import ConfigError
-from transformer_cli.schema import DataConfig, TokenizerConfig
+from transformer_cli.schema.data import DataConfig
+from transformer_cli.schema import TokenizerConfig
 
 PAIRS = toy_pairs(60)
 TEXT = ParallelText([s for s, _ in PAIRS] + [""], [t for _, t in PAIRS] + ["x"])

@@ -52,6 +52,8 @@ def desk(tmp_path: Path, toy_run: Path) -> Path:
         write_pairs(tmp_path, name, toy_pairs(count, seed=count))
     shutil.copy(tmp_path / "test.en", tmp_path / "new.en")
     shutil.copy(tmp_path / "test.de", tmp_path / "translations.de")
+    table = [("Nr", "English", "German"), *((str(i), *pair) for i, pair in enumerate(toy_pairs(300)))]
+    (tmp_path / "corpus.csv").write_text("".join(";".join(row) + "\n" for row in table), encoding="utf-8")
     (tmp_path / "terms.tsv").write_text("house\tHaus\n")
     (tmp_path / "avoid.txt").write_text("Pferd\n")
     (tmp_path / "starts.txt").write_text("heute\n" + "\n" * 9)

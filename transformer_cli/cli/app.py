@@ -18,6 +18,7 @@ from transformer_cli import __version__
 from transformer_cli.cli import (
     average,
     check,
+    clean,
     config,
     evaluate,
     export,
@@ -55,6 +56,7 @@ def _add(command: Callable[..., None], panel: str, lines: Sequence[str]) -> None
 
 _add(train.train, TRAIN, train.EXAMPLES)
 _add(check.check, TRAIN, check.EXAMPLES)
+_add(clean.clean, TRAIN, clean.EXAMPLES)
 app.add_typer(tokenizer.app, name="tokenizer", rich_help_panel=TRAIN)
 _add(average.average, TRAIN, average.EXAMPLES)
 _add(config.config, TRAIN, config.EXAMPLES)

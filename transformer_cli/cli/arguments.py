@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MULTI_VALUE = ("--src", "--tgt", "--input")
+MULTI_VALUE = ("--src", "--tgt", "--input", "--data", "--exclude")
 """Options that take several files, as a shell expands `--src part*.en`."""
 
 FOREIGN = {
@@ -44,7 +44,7 @@ def expand_multi_value_options(arguments: list[str]) -> list[str]:
 
     A configuration file (`*.yaml`) is a positional argument wherever it appears.
     """
-    if _command(arguments) not in ("train", "check", "tokenizer"):
+    if _command(arguments) not in ("train", "check", "clean", "tokenizer"):
         return arguments
     expanded: list[str] = []
     option, values = "", 0

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.options import OUTPUT, Checkpoint, Device, Json, schema_options
+from transformer_cli.cli.options import OUTPUT, Checkpoint, Columns, DataFormat, Device, Json, schema_options
 from transformer_cli.cli.terminal import exit_on_signal, notify, print_json, print_line
 from transformer_cli.schema import DecodingConfig
 
@@ -28,6 +28,12 @@ def evaluate(
     ref: Annotated[
         list[Path] | None,
         typer.Option("--ref", metavar="FILE", help="Reference translation; repeat it for several references."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FILE", help="Test set with source and reference: CSV, TSV, JSON lines, TMX."
+        ),
     ] = None,
     hyp: Annotated[
         Path | None,
@@ -53,6 +59,8 @@ def evaluate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    columns: Columns = None,
+    data_format: DataFormat = None,
     json: Json = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
@@ -62,13 +70,17 @@ def evaluate(
     Decoding options not given here come from the run's config.yaml; the defaults shown are those of a new
     configuration.
     """
+    from transformer_cli.data.readers.corpus_files import CorpusFiles
     from transformer_cli.errors import ConfigError
     from transformer_cli.evaluation.metrics import TOKENIZERS
     from transformer_cli.experiment.evaluation import EvaluationRequest, evaluate_file, evaluate_run
 
-    if not ref or (run is None) == (hyp is None) or (run is not None and src is None):
+    files = CorpusFiles(data=[data], columns=columns, form=data_format) if data is not None else None
+    if files is not None and (ref or src is not None or run is None):
+        raise ConfigError("--data has both sides of the test set: it excludes --src, --ref and --hyp")
+    if files is None and (not ref or (run is None) == (hyp is None) or (run is not None and src is None)):
         raise ConfigError(
-            "evaluate needs a run with --src and --ref, or --hyp and --ref",
+            "evaluate needs a run with --src and --ref or --data, or --hyp and --ref",
             hint="transformer-cli evaluate RUN --src test.en --ref test.de",
         )
     if tokenize is not None and tokenize not in TOKENIZERS:
@@ -81,11 +93,13 @@ def evaluate(
             raise ConfigError(f"--{unused[0].replace('_', '-')} needs a run; --hyp only scores translations")
         if not hyp.name:
             raise ConfigError("--hyp needs a file")
+        assert ref
         evaluation = evaluate_file(hyp, ref, tokenize, notify)
     else:
-        assert run is not None and src is not None
-        durable.check_writable(output, run, src, *ref, create_parents=True)
-        request = EvaluationRequest(run, src, ref, given, output, checkpoint, device, tokenize)
+        test = src or data
+        assert run is not None and test is not None
+        durable.check_writable(output, run, test, *(ref or ()), create_parents=True)
+        request = EvaluationRequest(run, test, ref or [], given, output, checkpoint, device, tokenize, files)
         evaluation = evaluate_run(request, notify)
     if json:
         print_json(evaluation.to_json())

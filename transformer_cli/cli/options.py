@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from transformer_cli.options import Option, Section, options_of
 from transformer_cli.schema import CONSTRAINTS, REQUIRES
+from transformer_cli.schema.data import NormalizationConfig
 
 INPUT, OUTPUT, MODEL = "Input", "Output", "Model and device"
 """Panels of the help screen, in addition to those of `schema`."""
@@ -53,6 +54,42 @@ def switch(flag: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(flag, help=help, rich_help_panel=panel)
 
 
+Src = Annotated[list[Path] | None, value("--src", "FILE", "Source text; several files may be given.")]
+Tgt = Annotated[list[Path] | None, value("--tgt", "FILE", "Target text, in the same order.")]
+Data = Annotated[
+    list[Path] | None,
+    value("--data", "FILE", "File with both languages: CSV, TSV, JSON lines or TMX; several may be given."),
+]
+Columns = Annotated[
+    str | None,
+    value(
+        "--columns",
+        "SRC,TGT",
+        "Source and target column, field or language of --data, by name or number. Default: the first two.",
+        INPUT,
+    ),
+]
+DataFormat = Annotated[
+    str | None,
+    value(
+        "--data-format",
+        "csv|tsv|jsonl|tmx|text",
+        "Form of --data; text: take --src and --tgt as plain text. Default: recognised by name and content.",
+        INPUT,
+    ),
+]
+Normalize = Annotated[
+    str | None,
+    value(
+        "--normalize",
+        "NAME,...",
+        f"Change the text: {', '.join(NormalizationConfig.model_fields)}; default: none.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    value("--set", "KEY=VALUE", "Set a configuration key, such as data.filters.numbers=false; repeatable."),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
 Checkpoint = Annotated[
     str, value("--checkpoint", "NAME", "best (default), last, average, or the directory name of a step.", MODEL)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.options import Checkpoint, Device, Run
+from transformer_cli.cli.options import Checkpoint, Columns, DataFormat, Device, Run, value
 from transformer_cli.cli.terminal import exit_on_signal, notify, print_line
 
 EXAMPLES = (
@@ -19,8 +19,11 @@ EXAMPLES = (
 
 def score(
     run: Run,
-    src: Annotated[Path, typer.Option("--src", metavar="FILE", help="Source text.")],
-    tgt: Annotated[Path, typer.Option("--tgt", metavar="FILE", help="Its translations, line by line.")],
+    src: Annotated[Path | None, value("--src", "FILE", "Source text.")] = None,
+    tgt: Annotated[Path | None, value("--tgt", "FILE", "Its translations, line by line.")] = None,
+    data: Annotated[
+        Path | None, value("--data", "FILE", "File with both languages: CSV, TSV, JSON lines or TMX.")
+    ] = None,
     format: Annotated[
         str,
         typer.Option(
@@ -35,6 +38,8 @@ def score(
             "--batch-tokens", metavar="N", help="Tokens of a batch. Default: the run's data.batch_tokens."
         ),
     ] = None,
+    columns: Columns = None,
+    data_format: DataFormat = None,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -42,11 +47,13 @@ def score(
     import json
 
     from transformer_cli.cli.formats import check_format
+    from transformer_cli.data.readers.corpus_files import CorpusFiles
     from transformer_cli.experiment.scoring import score_files
 
     check_format(format)
     exit_on_signal(signal.SIGINT)
-    scored = score_files(run, src, tgt, batch_tokens, checkpoint, device, notify)
+    files = CorpusFiles.of(src, tgt, data, columns, data_format)
+    scored = score_files(run, files, batch_tokens, checkpoint, device, notify)
     for pair in scored.pairs:
         as_json = format == "jsonl"
         print_line(json.dumps(pair.fields(), ensure_ascii=False) if as_json else f"{pair.score.log_prob:.6f}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.options import Command, Group, examples, schema_options, switch
+from transformer_cli.cli.options import Columns, Command, Data, DataFormat, Group, examples, schema_options, switch
 from transformer_cli.cli.terminal import exit_on_signal, notify
 from transformer_cli.schema import TokenizerConfig
 
@@ -28,25 +28,37 @@ def tokenizer() -> None:
 @app.command("train", cls=Command, epilog=examples(*EXAMPLES))
 @schema_options(TokenizerConfig, "vocab_size", "model_type", "character_coverage")
 def train(
-    input: Annotated[list[Path], typer.Option("--input", metavar="FILE", help="Text file; several may be given.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The SentencePiece model to write.")
     ],
-    overrides: dict[str, Any],
+    input: Annotated[
+        list[Path] | None, typer.Option("--input", metavar="FILE", help="Text file; several may be given.")
+    ] = None,
+    data: Data = None,
+    overrides: dict[str, Any] | None = None,
     no_byte_fallback: Annotated[
         bool, switch("--no-byte-fallback", "Map unknown characters to <unk> instead of bytes.")
     ] = False,
+    columns: Columns = None,
+    data_format: DataFormat = None,
 ) -> None:
     """Learn a SentencePiece vocabulary from one or more text files."""
     from transformer_cli.config import validate_config
+    from transformer_cli.data.corpus import read_corpus
+    from transformer_cli.data.readers.corpus_files import CorpusFiles
     from transformer_cli.data.text import read_text
     from transformer_cli.data.tokenizer import train_tokenizer
 
-    values = {**overrides, **({"byte_fallback": False} if no_byte_fallback else {})}
+    values = {**(overrides or {}), **({"byte_fallback": False} if no_byte_fallback else {})}
     config = validate_config({"tokenizer": values}, "tokenizer train").tokenizer
     exit_on_signal(signal.SIGINT)
-    durable.check_writable(output, *input, create_parents=True)
-    lines = [line for path in input for line in read_text(path, notify)]
+    durable.check_writable(output, *(input or ()), *(data or ()), create_parents=True)
+    lines = [line for path in input or () for line in read_text(path, notify)]
+    if data or not input:
+        text = read_corpus(CorpusFiles(data=data or (), columns=columns, form=data_format))
+        for message in [*text.forms, *(f"warning: {note}" for note in text.notes)]:
+            notify(message)
+        lines += text.src + text.tgt
     model, notes = train_tokenizer(lines, config)
     for note in notes:
         notify(f"note: {note}")

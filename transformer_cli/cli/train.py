@@ -1,4 +1,4 @@
-"""`train`: two text files in, a run directory out."""
+"""`train`: a parallel corpus in, a run directory out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transformer_cli.cli.options import INPUT, Device, StrictUtf8, schema_options, value
+from transformer_cli.cli.options import (
+    INPUT,
+    Columns,
+    Data,
+    DataFormat,
+    Device,
+    Src,
+    StrictUtf8,
+    Tgt,
+    schema_options,
+    value,
+)
 from transformer_cli.cli.terminal import exit_on_signal, finish_step_on_signal, notify
 from transformer_cli.schema import Config, TrainingConfig
 
@@ -34,8 +45,9 @@ def train(
         Path,
         typer.Option("--run", "--run-dir", metavar="DIR", help="Run directory; an existing run is resumed."),
     ],
-    src: Annotated[list[Path], value("--src", "FILE", "Source text; several files may be given.")],
-    tgt: Annotated[list[Path], value("--tgt", "FILE", "Target text, in the same order.")],
+    src: Src = None,
+    tgt: Tgt = None,
+    data: Data = None,
     config: Annotated[
         Path | None,
         typer.Argument(
@@ -48,6 +60,9 @@ def train(
         value("--valid-src", "FILE", "Validation source. Default: up to 1,000 pairs (at most 5 %) are held out."),
     ] = None,
     valid_tgt: Annotated[Path | None, value("--valid-tgt", "FILE", "Validation target.")] = None,
+    valid_data: Annotated[
+        Path | None, value("--valid-data", "FILE", "Validation file with both languages, as --data.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         value(
@@ -61,6 +76,8 @@ def train(
         Path | None,
         value("--tokenizer", "FILE", "A tokenizer from `tokenizer train`. Default: trained on the corpus.", INPUT),
     ] = None,
+    columns: Columns = None,
+    data_format: DataFormat = None,
     strict_utf8: StrictUtf8 = False,
     device: Device = "auto",
 ) -> None:
@@ -72,7 +89,22 @@ def train(
     from transformer_cli.training.loop import StopRequest
 
     given = [*(settings or []), *(f"training.{key}={limit}" for key, limit in (overrides or {}).items())]
-    request = TrainRequest(run, src, tgt, valid_src, valid_tgt, config, given, tokenizer, device, strict_utf8)
+    request = TrainRequest(
+        run,
+        src or (),
+        tgt or (),
+        valid_src,
+        valid_tgt,
+        config,
+        given,
+        tokenizer,
+        device,
+        strict_utf8,
+        data or (),
+        valid_data,
+        columns,
+        data_format,
+    )
     stop = StopRequest()
     exit_on_signal(*STOP_SIGNALS, note=lambda: "; training had not begun")
     outcome = run_training(request, notify, stop, lambda: _handle_signals(stop))

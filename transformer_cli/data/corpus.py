@@ -1,15 +1,20 @@
-"""Parallel text: reading aligned files, checking them for damage, and holding out a validation set."""
+"""Parallel text in memory: reading aligned files, signs of misalignment, and holding out a validation set."""
 
 from __future__ import annotations
 
+import contextlib
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transformer_cli.data.filters.base import Pair
+from transformer_cli.data.readers.corpus_files import CorpusFiles, UnequalLengthsError, describe
+from transformer_cli.data.readers.pairs import PairReport
 from transformer_cli.data.text import read_lines
 from transformer_cli.errors import DataError
 
@@ -18,8 +23,15 @@ HELD_OUT_SHARE = 0.05
 """Without validation files, this number of pairs, at most this share, is held out of the training text."""
 BLOCK, MIN_BLOCK = 400, 200
 """Lines per block whose lengths are compared, and the smallest block that gives a reliable correlation."""
-MISALIGNED_RATIO = 5.0
-"""Pairs whose lengths in characters differ by more than this factor are reported as misaligned."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file of a corpus: its number of pairs, and the line, from 1, of each."""
+
+    path: Path
+    pairs: int
+    lines: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -29,15 +41,17 @@ class ParallelText:
     Attributes:
         src, tgt: the lines of both sides.
         notes: warnings from reading.
-        files: the source files in order, each with its number of lines.
+        files: the source files in order.
         rows: for a selection, the row of each pair in the concatenated files; None if all pairs are present.
+        forms: how the files were read, for files that are not plain text.
     """
 
     src: list[str]
     tgt: list[str]
     notes: list[str] = field(default_factory=list)
-    files: list[tuple[Path, int]] = field(default_factory=list)
+    files: list[TextFile] = field(default_factory=list)
     rows: Sequence[int] | None = None
+    forms: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.src)
@@ -46,62 +60,89 @@ class ParallelText:
         """These pairs, in this order."""
         file_rows = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
-        return ParallelText(src, tgt, self.notes, self.files, file_rows)
+        return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms)
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs for filters. Of the numbers of lines, only line 1 of each file is told from the others."""
+        starts, row = set(), 0
+        for file in self.files:
+            if file.pairs and file.lines[0] == 1:
+                starts.add(row)
+            row += file.pairs
+        rows = range(len(self)) if self.rows is None else self.rows
+        for row, src, tgt in zip(rows, self.src, self.tgt, strict=True):
+            yield Pair(1 if row in starts else row + 2, src, tgt)
+
+    def lengths(self) -> tuple[list[int], list[int]]:
+        """Characters of each line of source and target."""
+        return list(map(len, self.src)), list(map(len, self.tgt))
 
     def location(self, pair: int) -> str:
         """The file and line of a pair, for messages: `train.en, line 12`."""
         row = pair if self.rows is None else self.rows[pair]
-        for path, lines in self.files:
-            if row < lines:
-                return f"{path}, line {row + 1:,}"
-            row -= lines
+        for file in self.files:
+            if row < file.pairs:
+                return f"{file.path}, line {file.lines[row]:,}"
+            row -= file.pairs
         return f"line {row + 1:,}"
+
+
+def read_corpus(files: CorpusFiles, *, strict_utf8: bool = False, allow_blank: bool = False) -> ParallelText:
+    """Read the pairs of a corpus and concatenate them.
+
+    Raises:
+        ConfigError: no files, or options of reading that are unknown.
+        DataError: missing or unreadable file, different numbers of lines or files, no pair with text on both sides
+            (accepted with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
+    """
+    joined = ParallelText([], [])
+    for source in files.sources(strict_utf8=strict_utf8):
+        report, before = PairReport(), len(joined)
+        lines = array("q")
+        with explain_unequal_lengths():
+            for line, src, tgt in source.rows(report):
+                joined.src.append(src)
+                joined.tgt.append(tgt)
+                lines.append(line)
+        joined.notes.extend(report.messages(str(source.path)))
+        joined.forms.extend(describe(source, report))
+        joined.files.append(TextFile(source.path, len(joined) - before, lines))
+    if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
+        names = ", ".join(map(str, files.paths))
+        raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
+    return joined
 
 
 def read_parallel(
     src: Sequence[Path], tgt: Sequence[Path], *, strict_utf8: bool = False, allow_blank: bool = False
 ) -> ParallelText:
-    """Read pairs of source and target files and concatenate them.
-
-    Raises:
-        DataError: missing file, different numbers of lines or files, no pair with text on both sides (accepted
-            with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
-    """
-    if len(src) != len(tgt):
-        raise DataError(
-            f"{len(src)} source files but {len(tgt)} target files",
-            hint="give as many --tgt files as --src files, in the same order",
-        )
-    joined = ParallelText([], [])
-    for src_path, tgt_path in zip(src, tgt, strict=True):
-        src_lines, src_report = read_lines(src_path, strict_utf8=strict_utf8, reject_binary=True)
-        tgt_lines, tgt_report = read_lines(tgt_path, strict_utf8=strict_utf8, reject_binary=True)
-        joined.notes.extend(src_report.messages(str(src_path)) + tgt_report.messages(str(tgt_path)))
-        if len(src_lines) != len(tgt_lines):
-            raise _unequal_lengths_error(src_path, src_lines, tgt_path, tgt_lines)
-        joined.src.extend(src_lines)
-        joined.tgt.extend(tgt_lines)
-        joined.files.append((src_path, len(src_lines)))
-    if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
-        names = ", ".join(map(str, [*src, *tgt]))
-        raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
-    return joined
+    """`read_corpus` of pairs of text files."""
+    return read_corpus(CorpusFiles(src, tgt), strict_utf8=strict_utf8, allow_blank=allow_blank)
 
 
 def replace_target(text: ParallelText, ref: Path) -> ParallelText:
-    """The same source with the target read from `ref`. Raises: DataError, as in `read_parallel`."""
-    lines, report = read_lines(ref, reject_binary=True)
+    """The same source with the target read from `ref`. Raises: DataError, as in `read_corpus`."""
+    lines, report = read_lines(ref)
     if len(lines) != len(text):
-        raise _unequal_lengths_error(text.files[0][0], text.src, ref, lines)
-    return ParallelText(text.src, lines, report.messages(str(ref)), text.files)
+        error = UnequalLengthsError(text.files[0].path, ref, len(text), len(lines))
+        error.hint = _first_suspicious_hint(text.src, lines)
+        raise error
+    return ParallelText(text.src, lines, report.messages(str(ref)), text.files, forms=report.note(str(ref)))
 
 
-def _unequal_lengths_error(src: Path, src_lines: list[str], tgt: Path, tgt_lines: list[str]) -> DataError:
-    line = first_suspicious_line(src_lines, tgt_lines)
-    return DataError(
-        f"{src} has {len(src_lines)} lines but {tgt} has {len(tgt_lines)}: they are not aligned",
-        hint=f"first suspicious line: {line} (compare it in both files)",
-    )
+@contextlib.contextmanager
+def explain_unequal_lengths() -> Iterator[None]:
+    """Add the first suspicious line to an error about files of different lengths, which are read again for it."""
+    try:
+        yield
+    except UnequalLengthsError as error:
+        if error.src.is_file() and error.tgt.is_file():
+            error.hint = _first_suspicious_hint(read_lines(error.src)[0], read_lines(error.tgt)[0])
+        raise
+
+
+def _first_suspicious_hint(src: Sequence[str], tgt: Sequence[str]) -> str:
+    return f"first suspicious line: {first_suspicious_line(src, tgt)} (compare it in both files)"
 
 
 def first_suspicious_line(src: Sequence[str], tgt: Sequence[str]) -> int:
@@ -152,126 +193,21 @@ def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, Pa
     return text.select(rest), text.select(held)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One kind of problem: the number of affected lines, the first line numbers (from 1), and advice."""
-
-    kind: str
-    count: int
-    lines: list[int]
-    advice: str
-
-
-@dataclass(frozen=True)
-class CorpusReport:
-    """The result of `check_corpus`.
-
-    Attributes:
-        pairs: number of line pairs.
-        words, types: words and distinct words of (source, target), split at spaces.
-        longest: number (from 1) of the line with the most words in (source, target).
-        findings: the problems.
-        notes: warnings from reading.
-    """
-
-    pairs: int
-    words: tuple[int, int]
-    types: tuple[int, int]
-    longest: tuple[int, int]
-    findings: list[Finding]
-    notes: list[str]
-
-
-def check_corpus(text: ParallelText, against: ParallelText | None = None) -> CorpusReport:
-    """Find problems that harm training or make a test score meaningless.
-
-    Args:
-        text: the corpus.
-        against: text that must not occur in `text`, such as a test set.
-    """
-    words = [[line.split() for line in side] for side in (text.src, text.tgt)]
-    lengths = [[len(line) for line in side] for side in words]
-    return CorpusReport(
-        pairs=len(text),
-        words=(sum(lengths[0]), sum(lengths[1])),
-        types=(len({w for line in words[0] for w in line}), len({w for line in words[1] for w in line})),
-        longest=(int(np.argmax(lengths[0])) + 1, int(np.argmax(lengths[1])) + 1),
-        findings=[
-            Finding(kind, len(rows), [i + 1 for i in rows[:5]], advice)
-            for kind, rows, advice in _run_checks(text, against)
-            if rows
-        ],
-        notes=text.notes + (against.notes if against is not None else []),
-    )
-
-
-def _run_checks(text: ParallelText, against: ParallelText | None) -> list[tuple[str, list[int], str]]:
-    """(kind of problem, affected rows from 0, advice) of every check."""
-    pairs = list(zip(text.src, text.tgt, strict=True))
-    blank = [(not s.strip(), not t.strip()) for s, t in pairs]
-    first_seen: dict[tuple[str, str], int] = {}
-    duplicates = []
-    for i, pair in enumerate(pairs):
-        if first_seen.setdefault(pair, i) != i and not all(blank[i]):
-            duplicates.append(i)
-    non_blank = [i for i, sides in enumerate(blank) if not any(sides)]
-    checks: list[tuple[str, list[int], str]] = [
-        ("blank on both sides", [i for i, b in enumerate(blank) if all(b)], "excluded from training"),
-        (
-            "blank on one side",
-            [i - 1 for i in find_one_sided_blanks(text)],
-            "excluded from training; check that the files are aligned",
-        ),
-        ("repeated pairs", duplicates, "kept; data.filters.duplicates: true leaves them out"),
-        ("source equals target", find_copied_pairs(text), "kept; many such pairs teach the model to copy"),
-        (
-            "lengths differ more than fivefold",
-            [i for i in non_blank if _lengths_differ(*pairs[i])],
-            "probably misaligned; data.filters.length_ratio leaves the worst out",
-        ),
-        (
-            "shifted against each other, in blocks of 400",
-            find_shifted_blocks(text),
-            "from this line on, the target fits a line before or after it better; compare the files",
-        ),
-        (
-            "replacement characters",
-            [i for i in non_blank if "\ufffd" in pairs[i][0] + pairs[i][1]],
-            "bytes that are not UTF-8, or text that was already damaged",
-        ),
-    ]
-    if against is not None:
-        sources, targets = set(against.src), set(against.tgt)
-        checks += [
-            (
-                "source also in the other corpus",
-                [i for i in non_blank if pairs[i][0] in sources],
-                "they inflate scores on that corpus",
-            ),
-            (
-                "target also in the other corpus",
-                [i for i in non_blank if pairs[i][1] in targets],
-                "they inflate scores on that corpus",
-            ),
-        ]
-    return checks
-
-
 def find_one_sided_blanks(text: ParallelText) -> list[int]:
     """Line numbers (from 1) where one side is blank and the other is not."""
     sides = zip(text.src, text.tgt, strict=True)
     return [i for i, (s, t) in enumerate(sides, start=1) if bool(s.strip()) != bool(t.strip())]
 
 
-def find_shifted_blocks(text: ParallelText) -> list[int]:
+def find_shifted_blocks(src_lengths: Sequence[int], tgt_lengths: Sequence[int]) -> list[int]:
     """First rows (from 0) of the blocks whose target is shifted by one to three lines.
 
-    Lengths of translations correlate with the lengths of their sources. A block is reported if the correlation of
-    the log lengths is above 0.5 for a shift, and by more than 0.3 better than without it.
+    Lengths of translations, in characters, correlate with the lengths of their sources. A block is reported if the
+    correlation of the log lengths is above 0.5 for a shift, and by more than 0.3 better than without it.
     """
-    log_lengths = [np.log([len(line) + 1.0 for line in side]) for side in (text.src, text.tgt)]
+    log_lengths = [np.log(np.asarray(side, dtype=np.float64) + 1.0) for side in (src_lengths, tgt_lengths)]
     shifted = []
-    for first in range(0, len(text) - MIN_BLOCK + 1, BLOCK):
+    for first in range(0, len(src_lengths) - MIN_BLOCK + 1, BLOCK):
         src, tgt = (side[first : first + BLOCK] for side in log_lengths)
         unshifted = _correlation(src, tgt)
         for shift in range(1, 4):
@@ -293,7 +229,3 @@ def find_copied_pairs(text: ParallelText) -> list[int]:
     sides = zip(text.src, text.tgt, strict=True)
     return [i for i, (s, t) in enumerate(sides) if s.strip() == t.strip() != ""]
 
-
-def _lengths_differ(src: str, tgt: str) -> bool:
-    long, short = max(len(src), len(tgt)), min(len(src), len(tgt))
-    return long > MISALIGNED_RATIO * short and long > 20

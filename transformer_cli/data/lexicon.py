@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer_cli import durable
-from transformer_cli.token_ids import (EOS, TokenIds)
+from transformer_cli.data.model1 import estimate_model1
 from transformer_cli.data.store import EncodedCorpus
+from transformer_cli.token_ids import EOS, TokenIds
 from transformer_cli.untrusted import require_regular
 
 ENTRIES = 20_000_000
 """Maximum number of token pairs that are counted; of a larger corpus only every n-th sentence is used."""
-EM_ITERATIONS = 4
 FILE = "lexicon.npz"
 FREQUENT = 200
 """Number of the most frequent target tokens, which are in every shortlist."""
@@ -59,30 +59,17 @@ def build_lexicon(corpus: EncodedCorpus, src_vocab: int, tgt_vocab: int, size: i
     null = src_vocab  # the NULL word of Model 1: aligned to target words without a source word
     lengths = (corpus.src.lengths * corpus.tgt.lengths).sum()
     rows = range(0, len(corpus), -(-int(lengths) // ENTRIES))
-    keys, positions, position = [], [], 0
-    for row in rows:
-        source, target = np.append(corpus.src[row][:-1], null), corpus.tgt[row][:-1]
-        keys.append((source[:, None] * tgt_vocab + target).ravel())
-        positions.append(np.tile(np.arange(position, position + len(target)), len(source)))
-        position += len(target)
-    # One entry for each (source position, target position) of a sentence; `pairs` are the distinct token pairs.
-    pairs, pair_of_entry = np.unique(np.concatenate(keys), return_inverse=True)
-    position_of_entry = np.concatenate(positions)
+    sources = [np.append(corpus.src[row][:-1], null) for row in rows]
+    pairs, prob, counts = estimate_model1(sources, [corpus.tgt[row][:-1] for row in rows], tgt_vocab)
     source_of_pair, target_of_pair = pairs // tgt_vocab, pairs % tgt_vocab
-    prob = np.ones(len(pairs))  # t(target | source)
-    for _ in range(EM_ITERATIONS):
-        posterior = prob[pair_of_entry]
-        posterior /= np.bincount(position_of_entry, posterior)[position_of_entry]
-        counts = np.bincount(pair_of_entry, posterior)
-        prob = counts / np.bincount(source_of_pair, counts)[source_of_pair]
     table = np.full((src_vocab + 1, size), EOS, dtype=np.int32)
     table[:, 0] = -1
     order = np.lexsort((target_of_pair, -prob, source_of_pair))
-    sources, targets = source_of_pair[order], target_of_pair[order]
-    rank = np.arange(len(order)) - np.searchsorted(sources, np.arange(src_vocab + 1))[sources]
+    source_of_rank, targets = source_of_pair[order], target_of_pair[order]
+    rank = np.arange(len(order)) - np.searchsorted(source_of_rank, np.arange(src_vocab + 1))[source_of_rank]
     top = rank < size
-    table[sources[top], rank[top]] = targets[top]
-    frequency = np.bincount(target_of_pair, np.bincount(pair_of_entry), minlength=tgt_vocab)
+    table[source_of_rank[top], rank[top]] = targets[top]
+    frequency = np.bincount(target_of_pair, counts, minlength=tgt_vocab)
     frequent = np.argsort(-frequency, kind="stable")[:FREQUENT].astype(np.int32)
     return Lexicon(table[:-1], frequent, joint, tgt_vocab)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from transformer_cli.batch import BatchPlan, Sentences
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError
-from transformer_cli.schema import DataConfig
+from transformer_cli.schema.data import DataConfig
 from transformer_cli.untrusted import read_bounded, require_regular
 
 INDEX = "STORE.json"
@@ -51,27 +53,31 @@ class EncodedCorpus:
 
 
 def encode_corpus(
-    text: ParallelText, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, config: DataConfig
+    text: ParallelText,
+    src_tokenizer: Tokenizer,
+    tgt_tokenizer: Tokenizer,
+    config: DataConfig,
+    reasons: Iterable[str] | None = None,
 ) -> EncodedCorpus:
-    """Encode the pairs and apply the filters; pairs in the result and `left_out` sum to all pairs."""
+    """Encode the pairs and exclude some; pairs in the result and `left_out` sum to all pairs.
+
+    Args:
+        config: limits of the number of tokens.
+        reasons: why filters of the text exclude each pair, empty for those to keep; None = no such filters.
+    """
     src, tgt = src_tokenizer.encode(text.src), tgt_tokenizer.encode(text.tgt)
-    left_out = dict.fromkeys(["blank", "too long", "length ratio", "duplicate"], 0)
-    seen: set[tuple[str, str]] = set()
+    left_out: Counter[str] = Counter()
     rows = []
-    for i, (s, t) in enumerate(zip(src, tgt, strict=True)):
-        pair = (text.src[i], text.tgt[i])
+    for i, (s, t, reason) in enumerate(zip(src, tgt, reasons or [""] * len(text), strict=True)):
         # Lines that `str.strip` empties may still have tokens: an ideographic space, a tab.
-        blank = not (pair[0].strip() and pair[1].strip())
-        reason = "blank" if blank else _filter_reason(len(s), len(t), config)
-        if not reason and config.filters.duplicates:
-            reason = "duplicate" if pair in seen else ""
-            seen.add(pair)
+        blank = not (text.src[i].strip() and text.tgt[i].strip())
+        reason = reason or ("blank" if blank else _filter_reason(len(s), len(t), config))
         if reason:
             left_out[reason] += 1
         else:
             rows.append(i)
     used_src, used_tgt = (Sentences.pack([side[i] for i in rows]) for side in (src, tgt))
-    return EncodedCorpus(used_src, used_tgt, np.array(rows, dtype=np.int64), left_out)
+    return EncodedCorpus(used_src, used_tgt, np.array(rows, dtype=np.int64), dict(left_out))
 
 
 def _filter_reason(src: int, tgt: int, config: DataConfig) -> str:

@@ -7,12 +7,15 @@ as line ends become spaces, so that one input line is always one output line.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
+from transformer_cli.data.readers.streams import BUFFER, open_text
 from transformer_cli.errors import DataError
 from transformer_cli.unicode_scripts import HAN, KANA, UNSPACED
 
@@ -22,20 +25,12 @@ Notify = Callable[[str], None]
 BOM = b"\xef\xbb\xbf"
 FORBIDDEN = re.compile("[\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029]")
 """NUL, VT, FF, lone CR, the separators of `str.splitlines`, NEL, and Unicode's line and paragraph separators."""
+MAX_LINE_BYTES = 64 << 20
+"""Size limit of a line; it bounds the memory for a file without line ends."""
 REPORTED_LINES = 5
 """Maximum number of line numbers in a message."""
 OTHER_ENCODING_LINES, OTHER_ENCODING_SHARE = 10, 0.02
 """From this number and this share of lines that are not UTF-8, the file is assumed to have another encoding."""
-BINARY = {
-    b"\x1f\x8b": ("is compressed by gzip", "gunzip -k {0}"),
-    b"PK\x03\x04": ("is a zip archive", "unzip {0}"),
-    b"BZh": ("is compressed by bzip2", "bunzip2 -k {0}"),
-    b"\xfd7zXZ": ("is compressed by xz", "unxz -k {0}"),
-    b"\x28\xb5\x2f\xfd": ("is compressed by zstd", "unzstd {0}"),
-    b"\xff\xfe": ("is in UTF-16", "iconv -f utf-16 -t utf-8 {0} > {0}.utf8"),
-    b"\xfe\xff": ("is in UTF-16", "iconv -f utf-16 -t utf-8 {0} > {0}.utf8"),
-}
-"""First bytes of compressed and UTF-16 files -> (description, command that converts the file to text)."""
 UNSPACED_SHARE = 0.3
 """Share of unspaced characters above which splitting a text at spaces does not give words."""
 HAN_PER_KANA = 20
@@ -51,14 +46,18 @@ class LineReport:
     control: int = 0
     control_lines: list[int] = field(default_factory=list)
     lines: int = 0
-    binary_format: str = ""
-    """Description of a file that is not plain text, with the command that converts it; empty for text."""
+    form: str = ""
+    """How a file that is not plain UTF-8 is read, such as `compressed with gzip`; empty for plain UTF-8."""
 
     @property
     def _encoding_hint(self) -> str:
         if self.bad_utf8 < max(OTHER_ENCODING_LINES, OTHER_ENCODING_SHARE * self.lines):
             return ""
         return "; if it is in Latin-1, convert it first: iconv -f latin1 -t utf-8"
+
+    def note(self, name: str) -> list[str]:
+        """How the file is read, as one note, if it is not plain UTF-8."""
+        return [f"note: {name}: text, {self.form}"] if self.form else []
 
     def messages(self, name: str) -> list[str]:
         """One message for each kind of repair; empty if there was none."""
@@ -110,10 +109,14 @@ def iter_lines(stream: BinaryIO, report: LineReport, *, strict_utf8: bool = Fals
     """The lines of a binary stream, each as soon as its `\\n` is read.
 
     Raises:
-        DataError: with `strict_utf8`, at the first line that is not UTF-8.
+        DataError: a line above `MAX_LINE_BYTES`; with `strict_utf8`, the first line that is not UTF-8.
     """
-    # Iteration over a binary stream splits at \n only.
-    for number, raw in enumerate(stream, start=1):
+    for number in count(1):
+        raw = stream.readline(MAX_LINE_BYTES)  # splits at \n only
+        if not raw:
+            return
+        if len(raw) == MAX_LINE_BYTES:
+            raise DataError(f"line {number} is longer than {MAX_LINE_BYTES >> 20} MiB: this is not a text file")
         line = decode_line(raw.removesuffix(b"\n"), number, report)
         if strict_utf8 and report.bad_utf8:
             raise DataError(
@@ -122,34 +125,23 @@ def iter_lines(stream: BinaryIO, report: LineReport, *, strict_utf8: bool = Fals
         yield line
 
 
-def binary_format(head: bytes, name: str) -> tuple[str, str] | None:
-    """Detect compressed and UTF-16 files by their first bytes: (description, hint), or None for text."""
-    for magic, (description, command) in BINARY.items():
-        if head.startswith(magic) and b"\0" in head:
-            return f"{description}, not plain UTF-8 text", f"convert it first: {command.format(name)}"
-    return None
-
-
-def stream_lines(
-    path: Path, report: LineReport, *, strict_utf8: bool = False, reject_binary: bool = False
-) -> Iterator[str]:
-    """The lines of a file, which may be a pipe, as they are read; `report` is updated.
-
-    Args:
-        strict_utf8: raise an error for a line that is not UTF-8 instead of replacing its bytes.
-        reject_binary: raise an error for a compressed or UTF-16 file instead of setting `binary_format`.
+def iter_text(source: BinaryIO, name: str, report: LineReport, *, strict_utf8: bool = False) -> Iterator[str]:
+    """`iter_lines` of a stream that may be compressed, or in UTF-16 or UTF-32; `report.form` says how it is read.
 
     Raises:
-        DataError: no such file, not readable, or rejected by `strict_utf8` or `reject_binary`.
+        DataError: as `open_text` and `iter_lines`.
     """
+    text = open_text(source, name)
+    report.form = text.form
+    yield from iter_lines(text.stream, report, strict_utf8=strict_utf8)
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file or pipe for reading. Raises: DataError, also for errors inside the context, naming the file."""
     try:
-        with path.open("rb") as stream:
-            if detected := binary_format(stream.peek(), str(path)):
-                description, hint = detected
-                if reject_binary:
-                    raise DataError(description, hint=hint)
-                report.binary_format = f"{description}; {hint}"
-            yield from iter_lines(stream, report, strict_utf8=strict_utf8)
+        with path.open("rb", buffering=BUFFER) as stream:
+            yield stream
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from None
     except FileNotFoundError:
@@ -160,22 +152,30 @@ def stream_lines(
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def read_lines(
-    path: Path, *, strict_utf8: bool = False, reject_binary: bool = False
-) -> tuple[list[str], LineReport]:
+def stream_lines(path: Path, report: LineReport, *, strict_utf8: bool = False) -> Iterator[str]:
+    """The lines of a file, which may be a pipe, as they are read; `report` is updated.
+
+    Args:
+        strict_utf8: raise an error for a line that is not UTF-8 instead of replacing its bytes.
+
+    Raises:
+        DataError: no such file, not readable, not text, or rejected by `strict_utf8`.
+    """
+    with open_file(path) as stream:
+        yield from iter_text(stream, str(path), report, strict_utf8=strict_utf8)
+
+
+def read_lines(path: Path, *, strict_utf8: bool = False) -> tuple[list[str], LineReport]:
     """All lines of a file, and the report of what was repaired. Arguments and errors as in `stream_lines`."""
     report = LineReport()
-    lines = list(stream_lines(path, report, strict_utf8=strict_utf8, reject_binary=reject_binary))
-    return lines, report
+    return list(stream_lines(path, report, strict_utf8=strict_utf8)), report
 
 
 def read_text(path: Path, notify: Notify, *, strict_utf8: bool = False) -> list[str]:
-    """Read all lines of a text file, and report each repair as a warning.
-
-    Raises:
-        DataError: as `read_lines`; a compressed or UTF-16 file is an error.
-    """
-    lines, report = read_lines(path, strict_utf8=strict_utf8, reject_binary=True)
+    """Read all lines of a text file, and report each repair as a warning. Raises: DataError, as `read_lines`."""
+    lines, report = read_lines(path, strict_utf8=strict_utf8)
+    for note in report.note(str(path)):
+        notify(note)
     for message in report.messages(str(path)):
         notify(f"warning: {message}")
     return lines

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from transformer_cli import durable
 from transformer_cli.artifacts.run_directory import hash_text
-from transformer_cli.data.corpus import read_parallel, replace_target
+from transformer_cli.data.corpus import read_corpus, replace_target
+from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.text import Notify, encode_lines
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.deployment.engines import ModelRequest, open_model
@@ -47,7 +48,13 @@ def evaluate_file(hyp: Path, refs: Sequence[Path], tokenize: str | None, notify:
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """Arguments of `evaluate` for a run. `overrides` are decoding options; `output` None chooses a file name."""
+    """Arguments of `evaluate` for a run.
+
+    Attributes:
+        overrides: decoding options.
+        output: None chooses a file name.
+        data: a file with source and reference, which is then also `src`, with no `refs`.
+    """
 
     run: Path
     src: Path
@@ -57,6 +64,7 @@ class EvaluationRequest:
     checkpoint: str = "best"
     device: str = "auto"
     tokenize: str | None = None
+    data: CorpusFiles | None = None
 
 
 def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
@@ -68,7 +76,7 @@ def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
     Raises:
         UserError: files, run or options that cannot be used.
     """
-    sources, references = _read_test_set(request.src, request.refs, notify)
+    sources, references = _read_test_set(request.src, request.refs, notify, request.data)
     model = ModelRequest(
         request.run,
         request.checkpoint,
@@ -131,13 +139,17 @@ def _default_output(directory: Path, stem: str, files: Mapping[str, Any]) -> Pat
     return directory / f"{stem}.txt"
 
 
-def _read_test_set(src: Path, refs: Sequence[Path], notify: Notify) -> tuple[list[str], list[list[str]]]:
+def _read_test_set(
+    src: Path, refs: Sequence[Path], notify: Notify, data: CorpusFiles | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Read the source or the translations (once, so that it may be a pipe) and each reference."""
-    text = read_parallel([src], [refs[0]], allow_blank=True)
+    text = read_corpus(data or CorpusFiles([src], [refs[0]]), allow_blank=True)
     texts = [text, *(replace_target(text, ref) for ref in refs[1:])]
+    for form in dict.fromkeys(form for parallel in texts for form in parallel.forms):
+        notify(form)
     for note in dict.fromkeys(note for parallel in texts for note in parallel.notes):
         notify(f"warning: {note}")
-    for parallel, ref in zip(texts, refs, strict=True):
+    for parallel, ref in zip(texts, refs or [src], strict=True):
         if not any(line.strip() for line in parallel.tgt):
             raise DataError(f"{ref}: no text to compare with (every line is blank)")
     return text.src, [parallel.tgt for parallel in texts]

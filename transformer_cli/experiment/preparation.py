@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
@@ -12,37 +14,34 @@ from transformer_cli.data.corpus import (
     find_copied_pairs,
     find_one_sided_blanks,
     find_shifted_blocks,
-    read_parallel,
+    read_corpus,
 )
+from transformer_cli.data.filters.pipeline import BLANK, VERSION, build_filters, judge
+from transformer_cli.data.filters.profile import CorpusProfile
+from transformer_cli.data.normalization import Normalizer
+from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
 from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.errors import CheckpointError, ConfigError, DataError
+from transformer_cli.errors import CheckpointError, DataError
 from transformer_cli.schema import Config
+from transformer_cli.schema.data import FiltersConfig
 from transformer_cli.training.checkpoint import CheckpointStore
 
 
 def read_texts(
-    src: Sequence[Path],
-    tgt: Sequence[Path],
-    valid_src: Path | None,
-    valid_tgt: Path | None,
-    notify: Notify,
-    *,
-    strict_utf8: bool,
+    files: CorpusFiles, valid_files: CorpusFiles, notify: Notify, *, strict_utf8: bool
 ) -> tuple[ParallelText, ParallelText]:
     """Read the training and the validation text, which is empty without files, and warn about problems.
 
     Raises:
-        UserError: missing, empty or misaligned files, or only one of the two validation files.
+        UserError: missing, empty, unreadable or misaligned files.
     """
-    if (valid_src is None) != (valid_tgt is None):
-        raise ConfigError("--valid-src and --valid-tgt must be given together")
-    text = read_parallel(src, tgt, strict_utf8=strict_utf8)
-    valid = ParallelText([], [])
-    if valid_src is not None and valid_tgt is not None:
-        valid = read_parallel([valid_src], [valid_tgt], strict_utf8=strict_utf8)
+    text = read_corpus(files, strict_utf8=strict_utf8)
+    valid = read_corpus(valid_files, strict_utf8=strict_utf8) if valid_files else ParallelText([], [])
+    for form in [*text.forms, *valid.forms]:
+        notify(form)
     for note in [*text.notes, *valid.notes]:
         notify(f"warning: {note}")
     for name, side in (("training", text), ("validation", valid)):
@@ -50,7 +49,7 @@ def read_texts(
         if lines:
             shown = "; ".join(side.location(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
             notify(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
-        shifted, copies = find_shifted_blocks(side), len(find_copied_pairs(side))
+        shifted, copies = find_shifted_blocks(*side.lengths()), len(find_copied_pairs(side))
         if shifted:
             notify(
                 f"warning: the {name} files seem to be shifted against each other near "
@@ -110,6 +109,53 @@ def prepare_vocabularies(
     return vocabularies
 
 
+@dataclass(frozen=True)
+class TextFilters:
+    """The filters of the training text, which are built when they are needed.
+
+    Attributes:
+        text: the training text, whose profile the filters use.
+        valid: the validation text, for `overlap`.
+    """
+
+    config: FiltersConfig
+    text: ParallelText
+    valid: ParallelText
+
+    @cached_property
+    def profile(self) -> CorpusProfile:
+        return CorpusProfile.draw(self.text.pairs())
+
+    @property
+    def key(self) -> str:
+        """Identifies what the filters depend on, other than the training text and the configuration."""
+        return f"{VERSION} {hash_text(self.valid.src, self.valid.tgt) if self.config.overlap else ''}".strip()
+
+    def reasons(self) -> Iterator[str]:
+        """Why each pair of the training text is excluded; empty for pairs to keep. Raises: ConfigError."""
+        excluded = self.valid.src + self.valid.tgt if self.config.overlap else None
+        judged = judge(self.text.pairs(), build_filters(self.config, self.profile, excluded))
+        return (reason for _, reason in judged)
+
+    def sift_validation(self, held_out: ParallelText, notify: Notify) -> ParallelText:
+        """Held-out pairs without those that the filters exclude, which would be no measure of a translation."""
+        judged = judge(held_out.pairs(), build_filters(self.config, self.profile))
+        reasons = [reason for _, reason in judged]
+        kept = [i for i, reason in enumerate(reasons) if reason in ("", BLANK)]
+        if len(kept) in (0, len(held_out)):
+            return held_out
+        notify(f"validation: {len(held_out) - len(kept):,} of the held-out pairs excluded by the filters")
+        return held_out.select(kept)
+
+
+def normalize_text(text: ParallelText, config: Config) -> ParallelText:
+    """The text after the normalisations of the configuration."""
+    normalizer = Normalizer(config.data.normalization)
+    if normalizer.is_identity:
+        return text
+    return replace(text, src=list(map(normalizer, text.src)), tgt=list(map(normalizer, text.tgt)))
+
+
 def prepare_corpus(
     run: RunDirectory,
     name: str,
@@ -117,8 +163,12 @@ def prepare_corpus(
     vocabularies: Vocabularies,
     config: Config,
     notify: Notify,
+    filters: TextFilters | None = None,
 ) -> EncodedCorpus:
     """Encode a corpus, or load it from the run directory if its inputs have not changed.
+
+    Args:
+        filters: of the text, in addition to the limits of the number of tokens.
 
     Raises:
         DataError: the filters leave no pair.
@@ -127,10 +177,12 @@ def prepare_corpus(
         "text": hash_text(text.src, text.tgt),
         "tokenizer": vocabularies.hash,
         "data": repr(sorted(config.data.model_dump().items())),
+        "filters": filters.key if filters else "",
     }
     corpus = load_corpus(run.data, name, key)
     if corpus is None:
-        corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data)
+        rejected = filters.reasons() if filters else None
+        corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data, rejected)
         save_corpus(corpus, run.data, name, key)
     excluded = {reason: count for reason, count in corpus.left_out.items() if count}
     if excluded:
@@ -139,7 +191,7 @@ def prepare_corpus(
     if not len(corpus):
         raise DataError(
             f"{name}: no pair is left after filtering",
-            hint="raise data.max_length, or check the files",
+            hint="check the files, raise data.max_length, or turn a filter off: --set data.filters.NAME=...",
         )
     return corpus
 

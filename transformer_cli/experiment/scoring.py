@@ -10,7 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from transformer_cli.artifacts.loading import load_model
-from transformer_cli.data.corpus import read_parallel
+from transformer_cli.data.corpus import read_corpus
+from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.scoring import Score, perplexity, score_pairs
 from transformer_cli.errors import ConfigError
@@ -48,15 +49,17 @@ class ScoredText:
 
 
 def score_files(
-    run: Path, src: Path, tgt: Path, batch_tokens: int | None, checkpoint: str, device: str, notify: Notify
+    run: Path, files: CorpusFiles, batch_tokens: int | None, checkpoint: str, device: str, notify: Notify
 ) -> ScoredText:
-    """Score the translations `tgt` of `src` with a run.
+    """Score the pairs of a corpus with a run.
 
     Raises:
         UserError: files, run or options that cannot be used.
     """
     tune_process()
-    text = read_parallel([src], [tgt])
+    text = read_corpus(files)
+    for form in text.forms:
+        notify(form)
     for note in text.notes:
         notify(f"warning: {note}")
     loaded = load_model(run, select_device(device), checkpoint)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from transformer_cli.data.text import LineReport, iter_lines, stream_lines
+from transformer_cli.data.text import LineReport, iter_text, stream_lines
 from transformer_cli.errors import ConfigError
 
 FIRST_CHUNK = 256
@@ -83,7 +83,7 @@ class SourceText:
         # Not sys.stdin: the reading thread holds the lock of its stream, and the interpreter takes the lock of
         # sys.stdin when it exits.
         stdin = open(0, "rb", closefd=False)  # noqa: SIM115
-        return SourceText("stdin", iter_lines(stdin, report, strict_utf8=strict_utf8), report)
+        return SourceText("stdin", iter_text(stdin, "stdin", report, strict_utf8=strict_utf8), report)
 
 
 def read_chunks(lines: Iterator[str], size: int, *, eager: bool) -> Iterator[list[str]]:

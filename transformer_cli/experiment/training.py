@@ -16,11 +16,15 @@ from transformer_cli.batch import TokenBudget
 from transformer_cli.config import flatten_config, load_config
 from transformer_cli.data.batching import BatchStream
 from transformer_cli.data.corpus import ParallelText, hold_out_validation
+from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
+from transformer_cli.errors import ConfigError
 from transformer_cli.experiment.preparation import (
+    TextFilters,
     epoch_corpora,
     has_checkpoints,
+    normalize_text,
     prepare_corpus,
     prepare_vocabularies,
     read_texts,
@@ -47,8 +51,8 @@ class TrainRequest:
     """Arguments of `train`. `settings` are `section.key=value`; `tokenizer` is a trained SentencePiece model."""
 
     run: Path
-    src: Sequence[Path]
-    tgt: Sequence[Path]
+    src: Sequence[Path] = ()
+    tgt: Sequence[Path] = ()
     valid_src: Path | None = None
     valid_tgt: Path | None = None
     config: Path | None = None
@@ -56,6 +60,21 @@ class TrainRequest:
     tokenizer: Path | None = None
     device: str = "auto"
     strict_utf8: bool = False
+    data: Sequence[Path] = ()
+    valid_data: Path | None = None
+    columns: str | None = None
+    data_format: str | None = None
+
+    def corpus(self) -> CorpusFiles:
+        """The files of the training text."""
+        return CorpusFiles(self.src, self.tgt, self.data, self.columns, self.data_format)
+
+    def validation(self) -> CorpusFiles:
+        """The files of the validation text; empty if it is to be held out. Raises: ConfigError."""
+        if (self.valid_src is None) != (self.valid_tgt is None):
+            raise ConfigError("--valid-src and --valid-tgt go together")
+        columns = self.columns if self.valid_data else None
+        return CorpusFiles.of(self.valid_src, self.valid_tgt, self.valid_data, columns, self.data_format)
 
 
 @dataclass(frozen=True)
@@ -102,14 +121,17 @@ def run_training(
     # Report a typo before reading any data.
     check_architecture(load_config(request.config, request.settings).model)
     run.require_run_or_empty()
-    text, valid = read_texts(
-        request.src, request.tgt, request.valid_src, request.valid_tgt, notify, strict_utf8=request.strict_utf8
-    )
+    files, valid_files = request.corpus(), request.validation()
+    text, valid = read_texts(files, valid_files, notify, strict_utf8=request.strict_utf8)
     config = _configure(request, run, text, device, ranks, notify)
-    if request.valid_src is None:
+    text, valid = normalize_text(text, config), normalize_text(valid, config)
+    if not valid_files:
         text, valid = hold_out_validation(text, config.training.seed)
         seed = config.training.seed
         notify(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
+    filters = TextFilters(config.data.filters, text, valid)
+    if not valid_files:
+        valid = filters.sift_validation(valid, notify)
     warn_about_overlap(text, valid, notify)
     with run.locked() if ranks.is_main else contextlib.nullcontext():
         if has_checkpoints(run):
@@ -132,7 +154,8 @@ def run_training(
             # All checks have passed: from here on files in the directory are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
-        train_data = prepare_corpus(run, "train", text, vocabularies, config, notify)
+        train_data = prepare_corpus(run, "train", text, vocabularies, config, notify, filters)
+        del filters  # and the sample of the corpus in it
         valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, notify)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)

@@ -78,8 +78,8 @@ def translate_lines(
         UserError: files, run or options that cannot be used.
     """
     text = SourceText.open(job.input, strict_utf8=job.strict_utf8, shard=job.shard)
-    if text.report.binary_format:  # probably a mistake, but any input gets one output line per line
-        notify(f"warning: {text.name}: {text.report.binary_format}")
+    for note in text.report.note(text.name):
+        notify(note)
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = open_model(job.model, notify).translator
     first, unusual = text.first, {"split": 0, "cut": 0, "failed": 0}

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from transformer_cli.options import Section, key
+from transformer_cli.schema.data import DataConfig
 from transformer_cli.schema.decoding import CONSTRAINTS, REQUIRES, DecodingConfig
 from transformer_cli.schema.types import Count, CountOrZero, Fraction, Seed
 
@@ -23,7 +24,6 @@ __all__ = [
     "Config",
     "DataConfig",
     "DecodingConfig",
-    "FiltersConfig",
     "ModelConfig",
     "OptimConfig",
     "TokenizerConfig",
@@ -41,33 +41,6 @@ class TokenizerConfig(Section):
     character_coverage: float = key(
         0.9995, "Share of the characters of the text that the vocabulary covers.", gt=0.9, le=1.0
     )
-
-
-class FiltersConfig(Section):
-    """Pairs to exclude from training. Pairs with a blank side are always excluded."""
-
-    length_ratio: float = key(
-        9.0, "Maximum ratio of the longer to the shorter side, in tokens; 0 = no limit.", ge=0.0
-    )
-    duplicates: bool = key(False, "Exclude pairs that repeat an earlier pair word for word.")
-
-
-class DataConfig(Section):
-    """Batches and filters of the training data."""
-
-    max_length: int = key(
-        200,
-        "Maximum tokens of a sentence: training excludes longer pairs, translation splits longer lines.",
-        ge=4,
-        le=4096,
-    )
-    batch_tokens: int = key(4096, "Tokens of the longer side of a training batch, padding included.", ge=16)
-    subword_sampling: Fraction = key(
-        0.0,
-        "Sample a new segmentation each epoch, with this alpha (Kudo 2018): 0.2 is strong, 0.5 mild; 0 = off. "
-        "Requires tokenizer.model_type unigram.",
-    )
-    filters: FiltersConfig = FiltersConfig()
 
 
 PRESETS: dict[str, dict[str, Any]] = {

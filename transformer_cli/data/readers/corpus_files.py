@@ -1,0 +1,201 @@
+"""The files of a corpus as one stream of pairs: text files side by side, or files that hold both sides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from transformer_cli.data.readers.forms import FORMS, JSONL, TEXT, TMX, recognise_pairs, refuse_pairs
+from transformer_cli.data.readers.json_lines import read_json_lines
+from transformer_cli.data.readers.languages import suffix_of
+from transformer_cli.data.readers.pairs import Columns, PairReport, Row
+from transformer_cli.data.readers.streams import BUFFER, open_text, strip_compression
+from transformer_cli.data.readers.tables import Table
+from transformer_cli.data.readers.tmx import read_tmx
+from transformer_cli.data.text import LineReport, iter_lines, open_file
+from transformer_cli.errors import ConfigError, DataError
+
+
+class PairSource(Protocol):
+    """A part of a corpus, which can be read several times unless it is a pipe."""
+
+    @property
+    def path(self) -> Path:
+        """The file by which places are named; the source file if there are two."""
+        ...
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All its files."""
+        ...
+
+    def rows(self, report: PairReport) -> Iterator[Row]:
+        """Read the pairs, and update `report`. Raises: DataError."""
+        ...
+
+    def suffixes(self, report: PairReport) -> tuple[str, str]:
+        """Suffixes of the two languages for names of files, given the report of a reading."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """Two text files, of which line N of one is the translation of line N of the other."""
+
+    src: Path
+    tgt: Path
+    strict_utf8: bool = False
+    as_text: bool = False
+    """Whether a file that looks like a table is read as text nevertheless."""
+
+    @property
+    def path(self) -> Path:
+        return self.src
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return self.src, self.tgt
+
+    def rows(self, report: PairReport) -> Iterator[Row]:
+        src_report, tgt_report = LineReport(), LineReport()
+        sides = itertools.zip_longest(self._lines(self.src, src_report), self._lines(self.tgt, tgt_report))
+        number = 0
+        try:
+            for number, (src, tgt) in enumerate(sides, 1):
+                if src is None or tgt is None:
+                    counts = [number - 1 + (1 + sum(1 for _ in sides)) * (side is not None) for side in (src, tgt)]
+                    raise UnequalLengthsError(self.src, self.tgt, counts[0], counts[1])
+                yield Row(number, src, tgt)
+        finally:
+            for path, lines in ((self.src, src_report), (self.tgt, tgt_report)):
+                report.texts.append((str(path), lines))
+
+    def _lines(self, path: Path, report: LineReport) -> Iterator[str]:
+        with open_file(path) as stream:
+            text = open_text(stream, str(path))
+            report.form = text.form
+            if not self.as_text:
+                refuse_pairs(path, text.stream.peek(BUFFER))
+            yield from iter_lines(text.stream, report, strict_utf8=self.strict_utf8)
+
+    def suffixes(self, report: PairReport) -> tuple[str, str]:
+        names = [strip_compression(path).suffix.removeprefix(".") for path in self.paths]
+        return suffix_of(names[0], "src"), suffix_of(names[1], "tgt")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that holds both sides: a table, JSON lines or TMX."""
+
+    path: Path
+    columns: Columns | None = None
+    form: str | None = None
+    strict_utf8: bool = False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    def rows(self, report: PairReport) -> Iterator[Row]:
+        with open_file(self.path) as stream:
+            text = open_text(stream, str(self.path))
+            form = recognise_pairs(self.path, text.stream.peek(BUFFER), self.form)
+            report.compression = text.form
+            if form.name == TMX:
+                encoding = "utf-8" if text.transcoded else None
+                yield from read_tmx(text.stream, self.columns, report, encoding=encoding)
+                return
+            lines = iter_lines(text.stream, report.lines, strict_utf8=self.strict_utf8)
+            reader = read_json_lines if form.name == JSONL else Table(form.dialect) if form.dialect else None
+            assert reader is not None
+            yield from reader(lines, self.columns, report)
+
+    def suffixes(self, report: PairReport) -> tuple[str, str]:
+        return suffix_of(report.names[0], "src"), suffix_of(report.names[1], "tgt")
+
+
+class UnequalLengthsError(DataError):
+    """Two text files with different numbers of lines."""
+
+    def __init__(self, src: Path, tgt: Path, src_lines: int, tgt_lines: int) -> None:
+        super().__init__(f"{src} has {src_lines} lines but {tgt} has {tgt_lines}: they are not aligned")
+        self.src, self.tgt = src, tgt
+
+
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The files of a corpus, as the user names them.
+
+    Attributes:
+        src, tgt: text files, in the same order.
+        data: files that hold both sides.
+        columns: the columns of `data`, such as `en,de` or `1,3`; None = the first two.
+        form: the form of `data`, or `text` for text files that look like a table; None = recognise it.
+    """
+
+    src: Sequence[Path] = ()
+    tgt: Sequence[Path] = ()
+    data: Sequence[Path] = ()
+    columns: str | None = None
+    form: str | None = None
+
+    @staticmethod
+    def of(
+        src: Path | None, tgt: Path | None, data: Path | None, columns: str | None, form: str | None
+    ) -> CorpusFiles:
+        """A corpus of at most one file of each kind."""
+        sides = [[] if path is None else [path] for path in (src, tgt, data)]
+        return CorpusFiles(sides[0], sides[1], sides[2], columns, form)
+
+    def __bool__(self) -> bool:
+        return bool(self.src or self.tgt or self.data)
+
+    @property
+    def paths(self) -> list[Path]:
+        return [*self.src, *self.tgt, *self.data]
+
+    def sources(self, *, strict_utf8: bool = False, as_text: bool = False) -> list[PairSource]:
+        """The parts of the corpus, in order: text files, then data files.
+
+        Raises:
+            ConfigError: no files, or an unknown form or choice of columns.
+            DataError: different numbers of source and target files.
+        """
+        if not self:
+            raise ConfigError("no corpus is given", hint="give text files, or --data FILE with both languages")
+        if self.form is not None and self.form not in FORMS:
+            raise ConfigError(f"--data-format {self.form}: unknown form", hint=f"choose from {', '.join(FORMS)}")
+        if bool(self.src) != bool(self.tgt):
+            raise ConfigError("--src and --tgt go together", hint="a file with both languages: --data FILE")
+        if len(self.src) != len(self.tgt):
+            raise DataError(f"{len(self.src)} source files but {len(self.tgt)} target files")
+        columns = parse_columns(self.columns) if self.columns is not None else None
+        if columns and not self.data:
+            raise ConfigError("--columns is for --data: a text file has no columns")
+        text = as_text or self.form == TEXT
+        pairs: list[PairSource] = [
+            TextPair(s, t, strict_utf8, text) for s, t in zip(self.src, self.tgt, strict=True)
+        ]
+        return pairs + [DataFile(path, columns, self.form, strict_utf8) for path in self.data]
+
+
+def parse_columns(text: str) -> Columns:
+    """Read `SOURCE,TARGET`, names or numbers. Raises: ConfigError."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
+        raise ConfigError(
+            f"--columns {text}: two columns are needed, by name or by number from 1",
+            hint="for example: --columns English,German or --columns 1,3",
+        )
+    return Columns(*parts)
+
+
+def describe(source: PairSource, report: PairReport) -> list[str]:
+    """How a source was read: one note for each file that is not plain UTF-8 text."""
+    if report.form:
+        compression = f", {report.compression}" if report.compression else ""
+        return [f"note: {source.path}: {report.form}{compression}"]
+    return [note for name, lines in report.texts for note in lines.note(name)]
