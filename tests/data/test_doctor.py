@@ -70,6 +70,9 @@ def test_faults_of_whole_files_are_named(tmp_path: Path) -> None:
     table.write_text("".join(f"{s}\t{t}\n" for s, t in pairs))
     kinds = {finding.kind for finding in check(table, table)[0].problems}
     assert {"columns separated by tabs", "source equals target"} <= kinds
+    quoted = write_pairs(tmp_path, "quoted", [(f'"{s}"', f'"{t}"') for s, t in pairs])
+    (finding,) = [f for f in check(*quoted)[0].problems if f.kind == "lines in quotation marks"]
+    assert finding.count == 3000 and finding.mends == "cells"
     (tmp_path / "wide.de").write_bytes("".join(t + "\n" for _, t in pairs).encode("utf-16-be"))
     report, messages = check(src, tmp_path / "wide.de")
     assert not report.findings and "UTF-16 (big endian) without a byte-order mark" in messages[0]
