@@ -85,6 +85,14 @@ def test_faults_of_whole_files_are_named(tmp_path: Path) -> None:
         check(src, table.with_name("short.de") if table.with_name("short.de").write_text("a\n") else src)
 
 
+def test_a_file_without_pairs_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    src, tgt = write_pairs(tmp_path, "train", sample_pairs(300))
+    files = CorpusFiles([tmp_path / "empty", src], [tmp_path / "empty", tgt])
+    report = check_corpus(CorpusStream(files.sources(), print), CONFIG)
+    assert report.pairs == 300 and not report.findings
+
+
 def test_a_clean_corpus_has_no_finding() -> None:
     report, messages = check(ROOT / "data/sample/train.en", ROOT / "data/sample/train.de")
     assert (report.findings, report.notes, messages, report.pairs) == ([], [], [], 20_000)
