@@ -175,7 +175,7 @@ MUTATIONS = [
         "data/filters/alignment.py",
         "zip(parts, reversed(halves), strict=True)",
         "zip(parts, halves, strict=True)",
-        "tests/data/filters/test_alignment.py",
+        "tests/data/filters/test_alignment_filter.py",
     ),
     Mutation(
         "clean writes nothing that it reads",

@@ -70,6 +70,9 @@ def test_faults_of_whole_files_are_named(tmp_path: Path) -> None:
     table.write_text("".join(f"{s}\t{t}\n" for s, t in pairs))
     kinds = {finding.kind for finding in check(table, table)[0].problems}
     assert {"columns separated by tabs", "source equals target"} <= kinds
+    quoted = write_pairs(tmp_path, "quoted", [(f'"{s}"', f'"{t}"') for s, t in pairs])
+    (finding,) = [f for f in check(*quoted)[0].problems if f.kind == "lines in quotation marks"]
+    assert finding.count == 3000 and finding.mends == "cells"
     (tmp_path / "wide.de").write_bytes("".join(t + "\n" for _, t in pairs).encode("utf-16-be"))
     report, messages = check(src, tmp_path / "wide.de")
     assert not report.findings and "UTF-16 (big endian) without a byte-order mark" in messages[0]
@@ -80,6 +83,14 @@ def test_faults_of_whole_files_are_named(tmp_path: Path) -> None:
     assert "no correspondence of words" in {f.kind for f in check(src, tmp_path / "random.de")[0].problems}
     with pytest.raises(DataError, match="not aligned"):
         check(src, table.with_name("short.de") if table.with_name("short.de").write_text("a\n") else src)
+
+
+def test_a_file_without_pairs_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    src, tgt = write_pairs(tmp_path, "train", sample_pairs(300))
+    files = CorpusFiles([tmp_path / "empty", src], [tmp_path / "empty", tgt])
+    report = check_corpus(CorpusStream(files.sources(), print), CONFIG)
+    assert report.pairs == 300 and not report.findings
 
 
 def test_a_clean_corpus_has_no_finding() -> None:

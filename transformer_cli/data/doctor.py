@@ -31,6 +31,10 @@ FAULTY_SHARE = 0.005
 """Share of pairs with any fault, repetitions apart, from which they are a problem together; clean text has less."""
 MONOLINGUAL_COPIES = 0.5
 """Share of copied pairs from which source and target are probably the same file."""
+CERTAIN_PAIRS = 3 * MIN_PAIRS
+"""Pairs of the sample from which a missing correspondence of words is a problem."""
+UNSPACED_ALPHABETS = {"Thai", "Lao", "Khmer", "Burmese"}
+"""Scripts whose words cannot be found, so that a missing correspondence says little."""
 QUANTILES = {"5 %": 0.05, "median": 0.5, "95 %": 0.95, "99 %": 0.99}
 """Columns of the table of lengths."""
 
@@ -47,7 +51,7 @@ class Finding:
         examples: the first affected pairs, shortened.
         advice: what it means and what to do.
         level: `problem` if it would spoil training or a test score, otherwise `note`.
-        mends: arguments of `clean` that mend it; empty if it does so by default.
+        mends: the normalisation that mends it; empty if there is none.
     """
 
     kind: str
@@ -180,7 +184,7 @@ def _flags(filters: Sequence[Filter], pairs: Sequence[Pair]) -> Iterator[list[bo
 def _grade(finding: Finding, pairs: int, excluded: Sequence[str] | None) -> None:
     """Set the level of a finding."""
     total = len(excluded) / 2 if finding.kind == "also in the test set" and excluded else pairs
-    if finding.level == "note" and finding.count >= SERIOUS_SHARE * total:
+    if finding.kind != "no correspondence of words" and finding.count >= SERIOUS_SHARE * total:
         finding.level = "problem"
 
 
@@ -203,13 +207,14 @@ def _whole_corpus(stream: CorpusStream, profile: CorpusProfile, sides: _Sides) -
             "source equals target", "check that source and target are different files", copied, level="problem"
         )
     elif not profile.is_monolingual and len(profile.sample) >= MIN_PAIRS and profile.alignment is None:
+        unspaced = UNSPACED_ALPHABETS & {script for side in profile.scripts for script in side}
+        certain = len(profile.sample) >= CERTAIN_PAIRS and not unspaced
         yield Finding(
             "no correspondence of words",
             "the words of the sides do not explain each other: the files do not belong together, or are too small to "
             "tell",
             sides.pairs,
-            level="note" if any(script in ("Thai", "Lao", "Khmer", "Burmese") for side in profile.scripts for script in side)
-            else "problem",
+            level="problem" if certain else "note",
         )
 
 
@@ -227,7 +232,7 @@ class _Sides:
 
     def add(self, pair: Pair) -> None:
         self.pairs += 1
-        if pair.file == len(self._starts):
+        while pair.file >= len(self._starts):  # a file may have no pair
             self._starts.append(self.pairs - 1)
             self._lines.append(array("i"))
         if len(self.characters[0]) % BLOCK == 0:
@@ -286,6 +291,6 @@ def mending_command(findings: Iterable[Finding], corpus: str, excluded: str) -> 
     found = list(findings)
     if not found:
         return ""
-    steps = ",".join(dict.fromkeys(finding.mends for finding in found if finding.mends and finding.mends[0] != "-"))
+    steps = ",".join(dict.fromkeys(finding.mends for finding in found if finding.mends))
     options = [corpus, f"--normalize {steps}" if steps else "", excluded, "--output cleaned"]
     return " ".join(["transformer-cli clean", *filter(None, options)])

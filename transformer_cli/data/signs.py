@@ -63,6 +63,14 @@ SIGNS = (
         _is_quoted_cell,
         "cells",
     ),
+    Sign(
+        "lines in quotation marks",
+        "so many whole lines in quotation marks are probably cells of CSV: read the table with --data FILE, or remove "
+        "the quotation marks",
+        lambda text: len(text) > 2 and text[0] == text[-1] == '"' and QUOTED_CELL.fullmatch(text) is not None,
+        "cells",
+        min_share=0.3,
+    ),
     Sign("HTML entities", "&amp; and the like would be translated as they are", _has_entity, "entities"),
     Sign(
         "decomposed characters",
