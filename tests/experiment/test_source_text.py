@@ -38,6 +38,16 @@ def test_a_file_is_counted_before_it_is_read(tmp_path: Path) -> None:
         SourceText.open(tmp_path / "text", strict_utf8=True, shard=None)
 
 
+def test_a_table_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_text("a dog\tein Hund\n" * 9)
+    text = SourceText.open(tmp_path / "table.tsv", strict_utf8=False, shard=None)
+    assert text.notes == [
+        f"warning: {tmp_path / 'table.tsv'}: is a table (columns separated by tabs); "
+        "its lines are translated as they are"
+    ]
+    assert list(text.lines) == ["a dog\tein Hund"] * 9
+
+
 def test_a_pipe_is_read_once_and_has_no_shards(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="stream"):

@@ -14,11 +14,9 @@ from transformer_cli.data.corpus_stream import CorpusStream
 from transformer_cli.data.filters.base import Pair
 from transformer_cli.data.filters.pipeline import BATCH, build_filters, judge
 from transformer_cli.data.filters.profile import CorpusProfile
-from transformer_cli.data.readers.corpus_files import CorpusFiles, DataFile
-from transformer_cli.data.readers.forms import recognise_text
+from transformer_cli.data.readers.corpus_files import CorpusFiles, DataFile, read_form
 from transformer_cli.data.readers.pairs import PairReport
-from transformer_cli.data.readers.streams import BUFFER, open_text
-from transformer_cli.data.text import Notify, encode_lines, open_file, read_text
+from transformer_cli.data.text import Notify, encode_lines, read_text
 from transformer_cli.errors import DataError
 from transformer_cli.schema.data import DataConfig
 
@@ -119,9 +117,7 @@ def read_excluded(files: Iterable[Path], notify: Notify) -> Iterator[str]:
         if not path.is_file():  # a pipe, which can be read only once, or missing
             yield from read_text(path, notify)
             continue
-        with open_file(path) as stream:
-            form = recognise_text(path, open_text(stream, str(path)).stream.peek(BUFFER))
-        if form is None:
+        if read_form(path) is None:
             yield from read_text(path, notify)
             continue
         for row in DataFile(path).rows(PairReport()):

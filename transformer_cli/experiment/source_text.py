@@ -6,11 +6,12 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from transformer_cli.data.readers.corpus_files import read_form
 from transformer_cli.data.text import LineReport, iter_text, stream_lines
 from transformer_cli.errors import ConfigError
 
@@ -50,6 +51,7 @@ class SourceText:
         lines: the lines; each is read when it is needed.
         report: what was repaired in the whole text; complete once `lines` is exhausted.
         first: number of the first line in the whole text, from 0.
+        notes: about the form of the file.
         total: number of lines; None for a stream, whose end is unknown.
     """
 
@@ -58,6 +60,7 @@ class SourceText:
     report: LineReport
     first: int = 0
     total: int | None = None
+    notes: Sequence[str] = ()
 
     @staticmethod
     def open(path: Path | None, *, strict_utf8: bool, shard: Shard | None) -> SourceText:
@@ -71,9 +74,13 @@ class SourceText:
         if path is not None and path.is_file():
             for _ in stream_lines(path, report, strict_utf8=strict_utf8):
                 pass
+            form = read_form(path)
+            notes = (
+                [f"warning: {path}: is {form.description}; its lines are translated as they are"] if form else []
+            )
             part = shard.lines(report.lines) if shard else range(report.lines)
             lines = islice(stream_lines(path, LineReport()), part.start, part.stop)
-            return SourceText(str(path), lines, report, part.start, len(part))
+            return SourceText(str(path), lines, report, part.start, len(part), notes)
         if shard is not None:
             raise ConfigError(
                 "--shard needs INPUT to be a file: the number of lines of a stream is not known beforehand"

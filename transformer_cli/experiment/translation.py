@@ -78,7 +78,7 @@ def translate_lines(
         UserError: files, run or options that cannot be used.
     """
     text = SourceText.open(job.input, strict_utf8=job.strict_utf8, shard=job.shard)
-    for note in text.report.note(text.name):
+    for note in [*text.notes, *text.report.note(text.name)]:
         notify(note)
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = open_model(job.model, notify).translator

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from transformer_cli.data.readers.forms import FORMS, JSONL, TEXT, TMX, recognise_pairs, refuse_pairs
+from transformer_cli.data.readers.forms import (FORMS, JSONL, TEXT, TMX, Form, recognise_pairs, recognise_text, refuse_pairs)
 from transformer_cli.data.readers.json_lines import read_json_lines
 from transformer_cli.data.readers.languages import suffix_of
 from transformer_cli.data.readers.pairs import Columns, PairReport, Row
@@ -39,6 +39,12 @@ class PairSource(Protocol):
     def suffixes(self, report: PairReport) -> tuple[str, str]:
         """Suffixes of the two languages for names of files, given the report of a reading."""
         ...
+
+
+def read_form(path: Path) -> Form | None:
+    """The form of a file that is given as plain text and evidently is not; None for text. Raises: DataError."""
+    with open_file(path) as stream:
+        return recognise_text(path, open_text(stream, str(path)).stream.peek(BUFFER))
 
 
 @dataclass(frozen=True)

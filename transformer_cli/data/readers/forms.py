@@ -28,6 +28,11 @@ class Form:
     name: str
     dialect: Dialect | None = None
 
+    @property
+    def description(self) -> str:
+        names = {TSV: "a table (columns separated by tabs)", CSV: "a table (CSV)", JSONL: "JSON lines", TMX: "TMX"}
+        return names.get(self.name, "plain text")
+
 
 def recognise_pairs(path: Path, head: bytes, given: str | None) -> Form:
     """The form of a file of pairs.
@@ -80,9 +85,8 @@ def refuse_pairs(path: Path, head: bytes) -> None:
     """Raises: DataError if a file that is given as plain text is a table, JSON lines or TMX."""
     form = recognise_text(path, head)
     if form is not None:
-        name = {TSV: "a table (columns separated by tabs)", CSV: "a table (CSV)", JSONL: "JSON lines", TMX: "TMX"}
         raise DataError(
-            f"is {name[form.name]}, not plain text",
+            f"is {form.description}, not plain text",
             hint=f"--data {path} reads its columns; --data-format text takes its lines as they are",
         )
 
