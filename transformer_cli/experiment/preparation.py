@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
+from transformer_cli.data.augmentation import AugmentedCorpus
 from transformer_cli.data.batching import EpochCorpora
 from transformer_cli.data.corpus import (
     ParallelText,
@@ -18,10 +19,10 @@ from transformer_cli.data.corpus import (
 )
 from transformer_cli.data.filters.pipeline import BLANK, VERSION, build_filters, judge
 from transformer_cli.data.filters.profile import CorpusProfile
+from transformer_cli.data.noise import KINDS, SourceNoise
 from transformer_cli.data.normalization import Normalizer
 from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
-from transformer_cli.data.subwords import SampledCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import CheckpointError, DataError
@@ -199,9 +200,17 @@ def prepare_corpus(
 def epoch_corpora(
     config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus
 ) -> EpochCorpora:
-    """The corpus of each epoch: always `plain`, or with subword sampling a new segmentation of it."""
-    if not config.data.subword_sampling:
+    """The corpus of each epoch: always `plain`, or with subword sampling or noise a new variant of it."""
+    options = config.data
+    if not options.subword_sampling and not options.noise.share:
         return lambda epoch: plain
-    tokenizers = (vocabularies.src, vocabularies.tgt)
-    alpha, max_length, seed = config.data.subword_sampling, config.data.max_length, config.training.seed
-    return SampledCorpus(text, plain, tokenizers, alpha, max_length, seed)
+    noise = SourceNoise(options.noise.share, [kind for kind in KINDS if getattr(options.noise, kind)])
+    return AugmentedCorpus(
+        text,
+        plain,
+        (vocabularies.src, vocabularies.tgt),
+        options.subword_sampling,
+        options.max_length,
+        config.training.seed,
+        noise if options.noise.share else None,
+    )

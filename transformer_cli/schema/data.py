@@ -95,6 +95,21 @@ class NormalizationConfig(Section):
     spaces: bool = key(False, "Replace every run of white space by one space, and remove invisible characters.")
 
 
+class NoiseConfig(Section):
+    """Random changes of source sentences in training, as users type them; see docs/training.md."""
+
+    share: Fraction = key(0.0, "Share of the source sentences that are changed, anew in each epoch; 0 = off.")
+    case: bool = key(True, "Change sentences to lower case or capitals.")
+    punctuation: bool = key(True, "Leave out the last punctuation mark, or all.")
+    typing: bool = key(True, "Make typing errors: letters exchanged, missing or doubled.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.share and not (self.case or self.punctuation or self.typing):
+            raise ValueError("noise.share needs one of case, punctuation and typing")
+        return self
+
+
 class DataConfig(Section):
     """Batches and filters of the training data."""
 
@@ -110,5 +125,6 @@ class DataConfig(Section):
         "Sample a new segmentation each epoch, with this alpha (Kudo 2018): 0.2 is strong, 0.5 mild; 0 = off. "
         "Requires tokenizer.model_type unigram.",
     )
+    noise: NoiseConfig = NoiseConfig()
     filters: FiltersConfig = FiltersConfig()
     normalization: NormalizationConfig = NormalizationConfig()

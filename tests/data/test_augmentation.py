@@ -3,14 +3,16 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import ROOT, toy_pairs
 
 from transformer_cli.data.corpus import ParallelText
+from transformer_cli.data.noise import SourceNoise
 from transformer_cli.data.store import EncodedCorpus, encode_corpus
-from transformer_cli.data.subwords import SampledCorpus
+from transformer_cli.data.augmentation import AugmentedCorpus
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import ConfigError
 from transformer_cli.schema.data import DataConfig
@@ -20,11 +22,11 @@ PAIRS = toy_pairs(60)
 TEXT = ParallelText([s for s, _ in PAIRS] + [""], [t for _, t in PAIRS] + ["x"])
 
 
-def sampled(model_type: str, alpha: float, max_length: int = 100) -> tuple[SampledCorpus, Tokenizer]:
+def sampled(model_type: str, alpha: float, max_length: int = 100) -> tuple[AugmentedCorpus, Tokenizer]:
     config = TokenizerConfig(vocab_size=350, model_type=model_type)  # type: ignore[arg-type]
     tokenizer, _ = train_tokenizer(TEXT.src + TEXT.tgt, config)
     plain = encode_corpus(TEXT, tokenizer, tokenizer, DataConfig(max_length=max_length))
-    return SampledCorpus(TEXT, plain, (tokenizer, tokenizer), alpha, max_length, seed=1), tokenizer
+    return AugmentedCorpus(TEXT, plain, (tokenizer, tokenizer), alpha, max_length, seed=1), tokenizer
 
 
 def ids(corpus: EncodedCorpus) -> list[list[int]]:
@@ -72,7 +74,7 @@ def test_segmentations_are_sampled_by_probability() -> None:
 CODE = """
 import sys
 sys.path[:0] = ["tests", "tests/data"]
-from test_subwords import digest
+from test_augmentation import digest
 print(digest())
 """
 
@@ -84,3 +86,16 @@ def digest() -> str:
 def test_samples_are_the_same_in_another_process() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.decode().strip() == digest()
+
+
+def test_noise_changes_only_the_source_and_depends_only_on_the_epoch() -> None:
+    corpora, tokenizer = sampled("bpe", 0.0)
+    noisy = replace(corpora, noise=SourceNoise(0.5, ["typing"]))
+    first, second = noisy(0), noisy(1)
+    sources = [tokenizer.decode([c.src[i][:-1] for i in range(len(c))]) for c in (first, second)]
+    for changed in sources:
+        assert 10 < sum(a != b for a, (b, _) in zip(changed, PAIRS, strict=True)) < 50
+    assert sources[0] != sources[1] and ids(noisy(0)) == ids(first)
+    assert all(np.array_equal(first.tgt[i], corpora.plain.tgt[i]) for i in range(len(first)))
+    both = replace(sampled("unigram", 0.2)[0], noise=SourceNoise(0.5, ["case"]))(0)
+    assert ids(both) != ids(sampled("unigram", 0.2)[0](0))
