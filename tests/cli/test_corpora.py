@@ -118,3 +118,34 @@ def test_held_out_pairs_pass_the_filters_and_text_is_normalised(tmp_path: Path) 
     assert "of the held-out pairs excluded by the filters" in messages and "damaged text" in messages
     references = [line for line in messages.split("\n") if line.startswith("    reference")]
     assert references and all("& so." in line and "\x02" not in line for line in references)
+
+
+def test_shares_of_two_corpora_are_reported_and_exact_on_resume(toy: Path, tmp_path: Path) -> None:
+    small_src, small_tgt = write_pairs(tmp_path, "small", toy_pairs(40, seed=7))
+    files = ["--src", toy / "train.en", small_src, "--tgt", toy / "train.de", small_tgt]
+    files += ["--valid-src", toy / "valid.en", "--valid-tgt", toy / "valid.de"]
+    settings = [part for setting in [*TINY_RUN, "training.save_every=1"] for part in ("--set", setting)]
+
+    def train(run: str, steps: int, weights: str = "[1, 1]") -> tuple[int, str]:
+        options = [
+            "--max-steps",
+            steps,
+            "--set",
+            f"data.mixing.weights={weights}",
+            "--set",
+            "data.noise.share=0.5",
+        ]
+        done = cli("train", "--run", tmp_path / run, *files, *settings, *options)
+        return done.returncode, done.stderr.decode()
+
+    code, said = train("whole", 30)
+    assert (
+        code == 0 and "mixing: pairs of an epoch: train.en 170 (50%, has 300), small.en 170 (50%, has 40)" in said
+    )
+    assert train("resumed", 7)[0] == train("resumed", 30)[0] == 0
+    weights = [
+        (tmp_path / run / "checkpoints/last/model.safetensors").read_bytes() for run in ("whole", "resumed")
+    ]
+    assert weights[0] == weights[1]
+    code, said = train("wrong", 3, "[1, 1, 1]")
+    assert code == 2 and "has 3 numbers, the corpus has 2 files" in said

@@ -47,6 +47,10 @@ class EncodedCorpus:
     def __len__(self) -> int:
         return len(self.src)
 
+    def select(self, rows: NDArray[np.int64]) -> EncodedCorpus:
+        """The pairs `rows`, in this order; a row may occur several times."""
+        return EncodedCorpus(self.src.select(rows), self.tgt.select(rows), self.lines[rows], self.left_out)
+
     def batch_plan(self, rows: NDArray[np.int64], *, packed: bool = False) -> BatchPlan:
         """The plan of a batch with these pairs."""
         return BatchPlan(self.src, self.tgt, rows, packed)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
 from transformer_cli.data.augmentation import AugmentedCorpus
 from transformer_cli.data.batching import EpochCorpora
@@ -19,6 +21,7 @@ from transformer_cli.data.corpus import (
 )
 from transformer_cli.data.filters.pipeline import BLANK, VERSION, build_filters, judge
 from transformer_cli.data.filters.profile import CorpusProfile
+from transformer_cli.data.mixing import MixedCorpora, files_of_pairs, pairs_per_file
 from transformer_cli.data.noise import KINDS, SourceNoise
 from transformer_cli.data.normalization import Normalizer
 from transformer_cli.data.readers.corpus_files import CorpusFiles
@@ -27,7 +30,7 @@ from transformer_cli.data.text import Notify
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import CheckpointError, DataError
 from transformer_cli.schema import Config
-from transformer_cli.schema.data import FiltersConfig
+from transformer_cli.schema.data import FiltersConfig, MixingConfig
 from transformer_cli.training.checkpoint import CheckpointStore
 
 
@@ -198,9 +201,25 @@ def prepare_corpus(
 
 
 def epoch_corpora(
+    config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus, notify: Notify
+) -> EpochCorpora:
+    """The corpus of each epoch: always `plain`, or a new variant of it (subword sampling, noise), mixed."""
+    corpora = _augmented_corpora(config, vocabularies, text, plain)
+    if config.data.mixing == MixingConfig():
+        return corpora
+    files = files_of_pairs(text, plain.lines)
+    counts = pairs_per_file(config.data.mixing, text, files)
+    shares = ", ".join(
+        f"{file.path.name} {count:,} ({count / len(plain):.0%}, has {size:,})"
+        for file, count, size in zip(text.files, counts, np.bincount(files, minlength=len(counts)), strict=True)
+    )
+    notify(f"mixing: pairs of an epoch: {shares}")
+    return MixedCorpora(corpora, files, counts, config.training.seed)
+
+
+def _augmented_corpora(
     config: Config, vocabularies: Vocabularies, text: ParallelText, plain: EncodedCorpus
 ) -> EpochCorpora:
-    """The corpus of each epoch: always `plain`, or with subword sampling or noise a new variant of it."""
     options = config.data
     if not options.subword_sampling and not options.noise.share:
         return lambda epoch: plain

@@ -168,7 +168,7 @@ def run_training(
         if newest is not None:
             _resume(store, newest, state, notify)
         _report_setup(config, model, train_data, device, notify)
-        corpora = epoch_corpora(config, vocabularies, text, train_data)
+        corpora = epoch_corpora(config, vocabularies, text, train_data, notify)
         update, budget = _choose_update(state, config, device, notify)
         seed, position = config.training.seed, state.progress.position
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from transformer_cli.options import Section, key
 from transformer_cli.schema.types import CountOrZero, Fraction
@@ -110,6 +110,30 @@ class NoiseConfig(Section):
         return self
 
 
+class MixingConfig(Section):
+    """Shares of several corpora in an epoch: of the --src files, then the --data files, in their order."""
+
+    weights: Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], Field(strict=False)] | None = key(
+        None,
+        "Relative share of each file among the pairs of an epoch, such as [1, 3]; null = by size.",
+        values="numbers of at least 0",
+    )
+    temperature: float = key(
+        1.0,
+        "Shares are proportional to size ** (1 / temperature): 1 = by size, 5 = almost equal.",
+        ge=1.0,
+        le=100.0,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weights is not None and not sum(self.weights) > 0:
+            raise ValueError("mixing.weights needs a number above 0")
+        if self.weights is not None and self.temperature != 1.0:
+            raise ValueError("mixing.weights cannot be combined with mixing.temperature: both set the shares")
+        return self
+
+
 class DataConfig(Section):
     """Batches and filters of the training data."""
 
@@ -125,6 +149,7 @@ class DataConfig(Section):
         "Sample a new segmentation each epoch, with this alpha (Kudo 2018): 0.2 is strong, 0.5 mild; 0 = off. "
         "Requires tokenizer.model_type unigram.",
     )
+    mixing: MixingConfig = MixingConfig()
     noise: NoiseConfig = NoiseConfig()
     filters: FiltersConfig = FiltersConfig()
     normalization: NormalizationConfig = NormalizationConfig()
