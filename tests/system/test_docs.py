@@ -74,7 +74,7 @@ def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-euc", command], cwd=desk, capture_output=True, text=True, env=environment)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+@pytest.mark.parametrize("page", [*(page for page in PAGES if commands(page)), "docs/python.md"])
 def test_every_command_of_a_page_works(page: str, desk: Path) -> None:
     trained = desk / "runs/mine"
     if page in FRESH:
@@ -89,6 +89,7 @@ def test_every_command_of_a_page_works(page: str, desk: Path) -> None:
             shutil.rmtree(trained, ignore_errors=True)
             (desk / "aside").rename(trained)
     for program in blocks(page, "python"):
+        program = program.replace('"training.max_minutes": 30', f'"training.max_steps": {BUDGET}')
         done = subprocess.run([sys.executable, "-c", program], cwd=desk, capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout.strip(), done.stderr
 

@@ -9,8 +9,9 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from transformer_cli import __version__, durable
 from transformer_cli.artifacts.model_source import ModelSource, open_model_source
@@ -28,6 +29,9 @@ from transformer_cli.errors import ConfigError, DataError, DiskError, UserError
 from transformer_cli.locking import file_lock
 from transformer_cli.schema import DecodingConfig
 from transformer_cli.untrusted import read_bounded
+
+if TYPE_CHECKING:
+    from transformer_cli.artifacts.loading import LoadedModel
 
 NOTES = "transformer_cli.json"
 """Metadata file of an export: decoding options, tokenizer files, hashes, result of the parity check."""
@@ -93,54 +97,77 @@ def open_model(request: ModelRequest, notify: Notify) -> OpenModel:
     Raises:
         UserError: a model or options that cannot be used, also with the engine that was chosen.
     """
-    source = open_model_source(request.run, request.checkpoint)
-    options = resolve_options(source.config.decoding, request.overrides, request.request)
-    if options.engine == "torch":
-        return _open_with_torch(source, request)
-    try:
-        return _open_with_ctranslate2(source, options, request, notify)
-    except UserError as error:
-        if options.engine == "ctranslate2" or isinstance(error, DataError):
-            raise
-        notify(f"note: decoding.engine auto: torch is used, because {error.what}")
-        return _open_with_torch(source, request)
+    model = Model(request.run, request.checkpoint, request.ensemble, request.device, notify)
+    engine, translator = model.translator(request.overrides, request.request, has_prefixes=request.has_prefixes)
+    return OpenModel(translator, engine, model.source.checkpoint, model.source.evaluation)
 
 
-def _open_with_torch(source: ModelSource, request: ModelRequest) -> OpenModel:
-    from transformer_cli.artifacts.loading import load_ensemble
-    from transformer_cli.runtime import select_device, tune_process
+class Model:
+    """A verified model. The weights are loaded when an engine needs them, and kept.
 
-    tune_process()
-    loaded = load_ensemble(source, request.run, request.ensemble, select_device(request.device))
-    translator = loaded.translator(request.overrides, request.request)
-    return OpenModel(translator, "torch", source.checkpoint, source.evaluation)
+    Attributes:
+        source: the stored model.
+    """
+
+    def __init__(
+        self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Callable[[str], object]
+    ) -> None:
+        """Arguments as in `ModelRequest`. Raises: CheckpointError."""
+        self.run, self.ensemble, self.device, self.notify = run, ensemble, device, notify
+        self.source = open_model_source(run, checkpoint)
+        self._exported: dict[tuple[str, int], CTranslate2Model] = {}
+
+    def translator(
+        self, overrides: Mapping[str, Any], request: TranslationRequest, *, has_prefixes: bool = False
+    ) -> tuple[str, LineTranslator]:
+        """The engine that `decoding.engine` names, and a translator.
+
+        Raises:
+            UserError: options that cannot be used, also with the engine that was chosen.
+        """
+        options = resolve_options(self.source.config.decoding, overrides, request)
+        if options.engine != "torch":
+            try:
+                return "ctranslate2", self._ctranslate2(options, request, has_prefixes)
+            except UserError as error:
+                if options.engine == "ctranslate2" or isinstance(error, DataError):
+                    raise
+                self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
+        return "torch", self._loaded.translator(overrides, request)
+
+    @cached_property
+    def _loaded(self) -> LoadedModel:
+        """The model, or the ensemble, in torch."""
+        from transformer_cli.artifacts.loading import load_ensemble
+        from transformer_cli.runtime import select_device, tune_process
+
+        tune_process()
+        return load_ensemble(self.source, self.run, self.ensemble, select_device(self.device))
+
+    def _ctranslate2(
+        self, options: DecodingConfig, request: TranslationRequest, has_prefixes: bool
+    ) -> CTranslate2Translator:
+        """Raises: ConfigError: it is missing or cannot do what is asked; UserError: the export fails."""
+        ctranslate2, source = import_ctranslate2(), self.source
+        unsupported = unsupported_options(options, request)
+        unsupported += ["--ensemble"] if self.ensemble else []
+        unsupported += ["--prefix"] if has_prefixes else []
+        unsupported += [f"--device {self.device}"] if self.device not in ("auto", "cpu") else []
+        if unsupported:
+            raise ConfigError(
+                f"the engine ctranslate2 does not support {', '.join(unsupported)}", hint="use --engine torch"
+            )
+        if options.engine == "auto" and self.device == "auto" and ctranslate2.get_cuda_device_count():
+            raise ConfigError("there is a GPU")
+        check_supported(source.config.model)
+        key = COMPUTE_TYPES[options.precision], options.threads
+        if key not in self._exported:
+            files = exported_files(source, key[0], self.notify)
+            self._exported[key] = CTranslate2Model(files, source.vocabularies, *key)
+        return CTranslate2Translator(self._exported[key], source.vocabularies, source.config, options, request)
 
 
-def _open_with_ctranslate2(
-    source: ModelSource, options: DecodingConfig, request: ModelRequest, notify: Notify
-) -> OpenModel:
-    """Raises: ConfigError if CTranslate2 is missing or cannot do what is asked; UserError if the export fails."""
-    ctranslate2 = import_ctranslate2()
-    unsupported = unsupported_options(options, request.request)
-    unsupported += ["--ensemble"] if request.ensemble else []
-    unsupported += ["--prefix"] if request.has_prefixes else []
-    if request.device not in ("auto", "cpu"):
-        unsupported.append(f"--device {request.device}")
-    if unsupported:
-        raise ConfigError(
-            f"the engine ctranslate2 does not support {', '.join(unsupported)}", hint="use --engine torch"
-        )
-    if options.engine == "auto" and request.device == "auto" and ctranslate2.get_cuda_device_count():
-        raise ConfigError("there is a GPU")
-    check_supported(source.config.model)
-    compute_type = COMPUTE_TYPES[options.precision]
-    files = exported_files(source, compute_type, notify)
-    model = CTranslate2Model(files, source.vocabularies, compute_type, options.threads)
-    translator = CTranslate2Translator(model, source.vocabularies, source.config, options, request.request)
-    return OpenModel(translator, "ctranslate2", source.checkpoint, source.evaluation)
-
-
-def exported_files(source: ModelSource, quantization: str, notify: Notify) -> dict[str, bytes]:
+def exported_files(source: ModelSource, quantization: str, notify: Callable[[str], object]) -> dict[str, bytes]:
     """The files of the model's CTranslate2 export, verified. It is written to `source.engines` when it is missing.
 
     Raises:
