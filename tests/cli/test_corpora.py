@@ -91,7 +91,7 @@ def test_train_excludes_what_clean_removes_and_prints_the_counts(toy: Path, tmp_
     done = cli(*command, *valid)
     assert done.returncode == 0, done.stderr.decode()
     (line,) = [line for line in done.stderr.decode().split("\n") if line.startswith("train: ")]
-    assert line.startswith("train: 295 of 300 pairs used; left out: ")
+    assert line.startswith("train: 295 of 300 pairs used; excluded: ")
     for reason in ("header row", "sides swapped", "placeholder mismatch", "damaged text", "untranslated"):
         assert f"1 {reason}" in line
     done = cli(*command, *valid, "--max-steps", 2)

@@ -72,7 +72,7 @@ class TrainRequest:
     def validation(self) -> CorpusFiles:
         """The files of the validation text; empty if it is to be held out. Raises: ConfigError."""
         if (self.valid_src is None) != (self.valid_tgt is None):
-            raise ConfigError("--valid-src and --valid-tgt go together")
+            raise ConfigError("--valid-src and --valid-tgt must be given together")
         columns = self.columns if self.valid_data else None
         return CorpusFiles.of(self.valid_src, self.valid_tgt, self.valid_data, columns, self.data_format)
 

@@ -175,7 +175,7 @@ class CorpusFiles:
         if self.form is not None and self.form not in FORMS:
             raise ConfigError(f"--data-format {self.form}: unknown form", hint=f"choose from {', '.join(FORMS)}")
         if bool(self.src) != bool(self.tgt):
-            raise ConfigError("--src and --tgt go together", hint="a file with both languages: --data FILE")
+            raise ConfigError("--src and --tgt must be given together", hint="a file with both languages: --data FILE")
         if len(self.src) != len(self.tgt):
             raise DataError(f"{len(self.src)} source files but {len(self.tgt)} target files")
         columns = parse_columns(self.columns) if self.columns is not None else None
