@@ -64,7 +64,7 @@ def test_mistakes_are_named_with_their_remedy(tables: Path, toy_run: Path, toy: 
         (2, "no corpus is given", ["train", "--run", tmp_path / "run"]),
         (2, "no corpus is given", ["score", toy_run]),
         (2, "no corpus is given", ["tokenizer", "train", "--output", tmp_path / "a.model"]),
-        (2, "go together", ["train", "--src", test, "--run", tmp_path / "run"]),
+        (2, "must be given together", ["train", "--src", test, "--run", tmp_path / "run"]),
         (2, "unknown form", ["score", toy_run, "--data", table, "--data-format", "xlsx"]),
         (2, "two columns", ["score", toy_run, "--data", table, "--columns", "en"]),
         (2, "excludes --src", ["evaluate", toy_run, "--data", table, "--src", test]),

@@ -72,7 +72,7 @@ def test_suffixes_name_the_languages(files: Path) -> None:
 def test_contradictory_options_are_refused(files: Path) -> None:
     for corpus, words in (
         (CorpusFiles(), "no corpus"),
-        (CorpusFiles([files / "my.en"]), "go together"),
+        (CorpusFiles([files / "my.en"]), "must be given together"),
         (CorpusFiles(data=[files / "my.tsv"], form="xlsx"), "unknown form"),
         (CorpusFiles(data=[files / "my.tsv"], columns="1"), "two columns are needed"),
         (CorpusFiles([files / "my.en"], [files / "my.de"], columns="1,2"), "--columns is for --data"),
