@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from transformer_cli import __version__, durable
 from transformer_cli.artifacts.model_source import ModelSource, open_model_source
@@ -28,6 +28,9 @@ from transformer_cli.errors import ConfigError, DataError, DiskError, UserError
 from transformer_cli.locking import file_lock
 from transformer_cli.schema import DecodingConfig
 from transformer_cli.untrusted import read_bounded
+
+if TYPE_CHECKING:
+    from transformer_cli.artifacts.loading import LoadedModel
 
 NOTES = "transformer_cli.json"
 """Metadata file of an export: decoding options, tokenizer files, hashes, result of the parity check."""
@@ -112,8 +115,22 @@ def _open_with_torch(source: ModelSource, request: ModelRequest) -> OpenModel:
 
     tune_process()
     loaded = load_ensemble(source, request.run, request.ensemble, select_device(request.device))
-    translator = loaded.translator(request.overrides, request.request)
+    translator = torch_translator(loaded, request.overrides, request.request)
     return OpenModel(translator, "torch", source.checkpoint, source.evaluation)
+
+
+def torch_translator(
+    loaded: LoadedModel, overrides: Mapping[str, Any], request: TranslationRequest
+) -> LineTranslator:
+    """A translator of the engine torch, which protects items if the options say so. Raises: ConfigError."""
+    translator = loaded.translator(overrides, request)
+    if not translator.options.protect:
+        return translator
+    from transformer_cli.decoding.search.ensemble import Ensemble
+    from transformer_cli.deployment.protection.translator import ProtectedTranslator
+
+    model = translator.model
+    return ProtectedTranslator(translator, model.models[0] if isinstance(model, Ensemble) else model)
 
 
 def _open_with_ctranslate2(
