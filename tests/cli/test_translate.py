@@ -92,6 +92,18 @@ def test_prefix_terms_and_avoid(toy_run: Path, tmp_path: Path) -> None:
     assert both[0].startswith("Jetzt") and "das Kind das Kind" in both[0] and both[3].startswith("Heute findet")
 
 
+def test_protect(toy_run: Path) -> None:
+    items = ["https://x.org/a?b=1", "{name}", "1,234.5", "%s", "me@foo.org"]
+    text = "".join(f"The cat sees {item} the house <b>today</b>.\n\n" for item in items).encode()
+    lines = stdout_lines("translate", toy_run, "--protect", "--beam", 2, stdin=text)
+    assert len(lines) == 2 * len(items) and not any(lines[1::2])
+    for item, line in zip(items, lines[::2], strict=True):
+        assert line.count(item) == line.count("<b>") == line.count("</b>") == 1
+    assert stdout_lines("translate", toy_run, "--protect") == stdout_lines("translate", toy_run)
+    (first, *_) = objects("translate", toy_run, "--protect")
+    assert list(first) == ["source", "translation", "score", "token_log_probs", "status", "seconds"]
+
+
 def test_required_terms_are_whole_words(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "terms").write_text("house\tJetz\nhorse\tHund\nchild\tHund\n")  # tokens that begin longer words
     for options in ([], ["--no-repeat-ngram", 1]):

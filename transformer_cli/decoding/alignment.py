@@ -113,6 +113,20 @@ def cross_attention(
     return [np.roll(m, 1, axis=0) if selects_next else m for m in unpadded]
 
 
+def generation_attention(model: nn.Module, source: TokenIds, target: TokenIds) -> NDArray[np.float32]:
+    """Attention at the positions that generate the target tokens: `[T, S]`, over heads and the last two layers.
+
+    Raises:
+        ConfigError: the model has no attention from target to source.
+    """
+    maps = attention_maps(model, [source], [target])
+    layers = [weights for name, weights in maps.items() if name.endswith(CROSS_ATTENTION)]
+    if not layers:
+        raise ConfigError("this model has no attention from target to source, so it cannot align words")
+    mean = torch.stack([layer[0].mean(dim=0) for layer in layers[-2:]]).mean(dim=0)  # [T + 1, S + 1]
+    return mean[: len(target), : len(source)].float().cpu().numpy()
+
+
 def coverage_score(weights: NDArray[np.float32]) -> float:
     """Σ over source tokens of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14).
 

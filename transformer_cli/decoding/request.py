@@ -75,6 +75,10 @@ def _check_request(options: DecodingConfig, request: TranslationRequest) -> None
         )
     if request.terms and options.diversity_groups > 1:
         raise ConfigError("--terms cannot be combined with --diversity-groups: both partition the beam")
+    if request.align and options.protect:
+        raise ConfigError(
+            "--alignments cannot be combined with --protect, which inserts words that are not aligned"
+        )
     name = "mbr_samples" if options.mbr_samples else "beam"
     maximum = getattr(options, name)
     if request.n_best > maximum and not (options.sample and not options.mbr_samples):

@@ -33,6 +33,7 @@ class Translation:
         alternatives: the n best translations with distinct texts, best first, starting with this
             one.
         links: word alignment (source word, target word) if requested.
+        segments: (source, translation) of each segment.
         seconds: time of the batches that were searched together with this line, divided by their
             sentences.
     """
@@ -44,6 +45,7 @@ class Translation:
     alternatives: list[Alternative] = field(default_factory=list)
     links: list[tuple[int, int]] = field(default_factory=list)
     seconds: float = 0.0
+    segments: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def join_segments(segments: Sequence[SegmentTranslation], n_best: int, tokenizer
         else [Alternative(text, score)],
         offset_links([s.links for s in segments], [s.segment.text for s in segments], [s.text for s in segments]),
         sum(s.result.seconds for s in segments),
+        [(s.segment.text, s.text) for s in segments],
     )
 
 

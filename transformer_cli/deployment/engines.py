@@ -133,7 +133,7 @@ class Model:
                 if options.engine == "ctranslate2" or isinstance(error, DataError):
                     raise
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
-        return "torch", self._loaded.translator(overrides, request)
+        return "torch", torch_translator(self._loaded, overrides, request)
 
     @cached_property
     def _loaded(self) -> LoadedModel:
@@ -165,6 +165,20 @@ class Model:
             files = exported_files(source, key[0], self.notify)
             self._exported[key] = CTranslate2Model(files, source.vocabularies, *key)
         return CTranslate2Translator(self._exported[key], source.vocabularies, source.config, options, request)
+
+
+def torch_translator(
+    loaded: LoadedModel, overrides: Mapping[str, Any], request: TranslationRequest
+) -> LineTranslator:
+    """A translator of the engine torch, which protects items if the options say so. Raises: ConfigError."""
+    translator = loaded.translator(overrides, request)
+    if not translator.options.protect:
+        return translator
+    from transformer_cli.decoding.search.ensemble import Ensemble
+    from transformer_cli.deployment.protection.translator import ProtectedTranslator
+
+    model = translator.model
+    return ProtectedTranslator(translator, model.models[0] if isinstance(model, Ensemble) else model)
 
 
 def exported_files(source: ModelSource, quantization: str, notify: Callable[[str], object]) -> dict[str, bytes]:

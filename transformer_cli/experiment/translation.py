@@ -14,7 +14,7 @@ from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.data.text import Notify, read_text
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Translation
-from transformer_cli.deployment.engines import ModelRequest, open_model
+from transformer_cli.deployment.engines import ModelRequest, open_model, torch_translator
 from transformer_cli.errors import ConfigError, DataError, UserError
 from transformer_cli.experiment.source_text import Shard, SourceText, read_chunks
 
@@ -150,7 +150,7 @@ def measure_invariance(job: TranslationJob, notify: Notify) -> None:
             with tqdm(
                 desc=f"{precision}, {batch_tokens} tokens", total=len(batch), disable=None, leave=False
             ) as bar:
-                return [t.text for t in loaded.translator(options, request).translate(batch, bar.update)]
+                return [t.text for t in torch_translator(loaded, options, request).translate(batch, bar.update)]
 
         for result in check_invariance(translate, lines, average_length):
             difference = "" if result.first is None else f"; line {numbers[result.first]} differs"

@@ -51,6 +51,11 @@ class DecodingConfig(Section):
         ge=1.0,
         le=100.0,
     )
+    protect: bool = key(
+        False,
+        "Keep URLs, e-mail addresses, numbers, {placeholders}, %s and <tags> exactly as they are in the source.",
+        panel=CONSTRAINTS,
+    )
     diversity_groups: Count = key(
         1, "Diverse beam search: groups of beams that avoid each other's tokens; 1 = off.", panel=SEARCH
     )
