@@ -71,9 +71,8 @@ class CTranslate2Model:
             UserError: CTranslate2 is not installed, or cannot load the model.
         """
         ctranslate2 = import_ctranslate2()
-        ctranslate2.set_log_level(
-            logging.ERROR
-        )  # its warning about the compute type, which `check_parity` reports
+        # Not its warning about the compute type, which `check_parity` reports.
+        ctranslate2.set_log_level(logging.ERROR)
         self.src_tokens = vocabularies.src.vocabulary
         self.tgt_tokens = vocabularies.tgt.vocabulary
         self.tgt_ids = {token: i for i, token in enumerate(self.tgt_tokens)}
@@ -185,7 +184,7 @@ class CTranslate2Translator:
         first: int = 0,
     ) -> list[Translation]:
         """The translation of each line, in order. Arguments as in `Translator`; `prefixes` must be empty."""
-        assert not prefixes, "open_translator refuses prefixes for this engine"
+        assert not prefixes, "engines.Model refuses prefixes for this engine"
         src, tgt = self.vocabularies.src, self.vocabularies.tgt
         max_tokens = self.config.data.max_length - 1
         parts = [
