@@ -18,8 +18,11 @@ import pytest
 from conftest import TINY_RUN, toy_pairs, write_pairs
 
 from transformer_cli.artifacts.run_directory import RunDirectory
+from transformer_cli.data import encoding, fingerprint, parallel, survey
 from transformer_cli.data.batching import BatchStream
+from transformer_cli.data.corpus import read_corpus
 from transformer_cli.data.store import load_corpus
+from transformer_cli.experiment import texts
 from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.training.loop import StopRequest
 
@@ -106,7 +109,7 @@ def digest(*values: Any) -> str:
 
 
 def train_and_digest(
-    directory: Path, run: RunDirectory, scenario: str, monkeypatch: pytest.MonkeyPatch, steps: int = 40
+    directory: Path, run: RunDirectory, scenario: str, monkeypatch: pytest.MonkeyPatch, *more: str, steps: int = 40
 ) -> dict[str, Any]:
     """Digests of everything that a short training reads and writes, except for weights."""
     files, settings = SCENARIOS[scenario]
@@ -129,7 +132,7 @@ def train_and_digest(
     monkeypatch.setattr(BatchStream, "__next__", record)
     messages: list[str] = []
     limits = [f"training.max_steps={steps}", "training.validate_every=20", "training.save_every=20"]
-    request = TrainRequest(run.path, settings=[*TINY_RUN, "tokenizer.vocab_size=230", *limits, *settings], **named)
+    request = TrainRequest(run.path, settings=[*TINY_RUN, "tokenizer.vocab_size=230", *limits, *settings, *more], **named)
     run_training(request, messages.append, StopRequest())
     manifest = json.loads((run.checkpoints / "last" / "MANIFEST.json").read_text())
     found: dict[str, Any] = {"batches": batches.hexdigest()[:32], "identity": identity_of(manifest)}
@@ -169,3 +172,33 @@ def test_prepared_data_is_the_same_as_ever(
 ) -> None:
     found = train_and_digest(corpora, RunDirectory(tmp_path / "run"), scenario, monkeypatch)
     assert found == EXPECTED[scenario]
+
+
+def test_prepared_data_does_not_depend_on_processes(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "MIN_TASKS", 1)
+    monkeypatch.setattr(parallel, "available_cores", lambda: 3)
+    monkeypatch.setattr(encoding, "PART", 1024)
+    monkeypatch.setattr(survey, "PART", 400)
+    scenario = "all filters, held out"
+    found = train_and_digest(corpora, RunDirectory(tmp_path / "run"), scenario, monkeypatch)
+    assert found == EXPECTED[scenario]
+
+
+@pytest.mark.parametrize("scenario", ["held out", "mixed", "noise"])
+def test_a_second_start_goes_on_as_the_first_would_have(
+    scenario: str, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text is remembered, and read again only if an epoch needs it."""
+    monkeypatch.setattr(fingerprint, "SETTLED_SECONDS", -60.0)
+    whole, halves = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "halves")
+    constant = "optim.schedule=constant"  # others depend on the number of steps
+    train_and_digest(corpora, whole, scenario, monkeypatch, constant)
+    train_and_digest(corpora, halves, scenario, monkeypatch, constant, steps=20)
+    readings = []
+    monkeypatch.setattr(texts, "read_corpus", lambda *args, **kw: readings.append(args) or read_corpus(*args, **kw))
+    train_and_digest(corpora, halves, scenario, monkeypatch, constant)
+    assert len(readings) == (scenario == "noise")
+    weights = [(run.checkpoints / "last" / "model.safetensors").read_bytes() for run in (whole, halves)]
+    assert weights[0] == weights[1]

@@ -152,4 +152,4 @@ def _read_test_set(
     for parallel, ref in zip(texts, refs or [src], strict=True):
         if not any(line.strip() for line in parallel.tgt):
             raise DataError(f"{ref}: no text to compare with (every line is blank)")
-    return text.src, [parallel.tgt for parallel in texts]
+    return list(text.src), [list(parallel.tgt) for parallel in texts]

@@ -6,11 +6,9 @@ Zhang 2019). With little time, a smaller model is also better because it trains 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from transformer_cli.unicode_scripts import UNSPACED
 
 WORDS_PER_TOKEN = 0.75
 CHARACTERS_PER_TOKEN = 1.5
@@ -63,11 +61,16 @@ _GPU = [
 ]
 
 
-def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe:
-    """Choose the recipe for a corpus with these target lines; `ranks` is the number of devices."""
-    pairs = len(tgt)
+def choose_recipe(pairs: int, words: int, characters: int, *, on_gpu: bool, ranks: int = 1) -> Recipe:
+    """Choose the recipe for a corpus.
+
+    Args:
+        words, characters: of the target: words between spaces, and characters of scripts without spaces.
+        ranks: number of devices.
+    """
+    tokens = words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN
     row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.max_pairs)
-    steps_per_epoch = max(1, round(_estimate_tokens(tgt) / row.batch_tokens / ranks))
+    steps_per_epoch = max(1, round(tokens / row.batch_tokens / ranks))
     steps = max(200, row.epochs * steps_per_epoch)
     validate_every = max(50, steps // 12)
     values: dict[str, dict[str, Any]] = {
@@ -102,11 +105,3 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
     }
     return Recipe(values, reasons)
 
-
-def _estimate_tokens(lines: Sequence[str]) -> float:
-    """Estimate the number of subword tokens of a text."""
-    words = characters = 0
-    for line in lines:
-        rest, unspaced = UNSPACED.subn(" ", line)
-        words, characters = words + len(rest.split()), characters + unspaced
-    return words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN
