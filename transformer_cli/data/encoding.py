@@ -57,7 +57,9 @@ def encode_text(
     judge = Judge(filters)
 
     def encode(start: int, src: Sequence[str], tgt: Sequence[str]) -> _Part:
-        reasons = [BLANK if not (s.strip() and t.strip()) else "" for s, t in zip(src, tgt, strict=True)]
+        reasons = [""] * len(src)
+        if not (all(map(str.strip, src)) and all(map(str.strip, tgt))):
+            reasons = [BLANK if not (s.strip() and t.strip()) else "" for s, t in zip(src, tgt, strict=True)]
         judgements = []
         if filters:
             pairs = list(text.pairs_of(start, src, tgt))
@@ -65,11 +67,11 @@ def encode_text(
             judged = [reason for one in judgements for reason in one.reasons]
             reasons = [first or second for first, second in zip(judged, reasons, strict=True)]
         rows = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
-        src_side = src_tokenizer.encode_flat([src[i] for i in rows])
-        tgt_side = tgt_tokenizer.encode_flat([tgt[i] for i in rows])
+        src_side = src_tokenizer.encode_flat([src[i] for i in rows.tolist()])
+        tgt_side = tgt_tokenizer.encode_flat([tgt[i] for i in rows.tolist()])
         kept = np.ones(len(rows), dtype=bool)
-        for i, (s, t) in enumerate(zip(src_side[1].tolist(), tgt_side[1].tolist(), strict=True)):
-            if reason := length_reason(s, t, config):
+        for i in np.flatnonzero(_may_exceed(src_side[1], tgt_side[1], config)).tolist():
+            if reason := length_reason(int(src_side[1][i]), int(tgt_side[1][i]), config):
                 reasons[rows[i]] = reason
                 kept[i] = False
         return _Part(judgements, reasons, rows[kept], _finish(src_side, kept), _finish(tgt_side, kept))
@@ -81,12 +83,21 @@ def encode_text(
         if filters:
             compared = [reason for one in part.judgements for reason in judge.compare(one)]
             reasons = [first or second for first, second in zip(compared, reasons, strict=True)]
-        kept = np.array([not reasons[row] for row in part.rows.tolist()], dtype=bool)
+        kept = np.ones(len(part.rows), dtype=bool)
+        if filters:
+            kept = np.array([not reasons[row] for row in part.rows.tolist()], dtype=bool)
         src, tgt = _select(part.src, kept), _select(part.tgt, kept)
         writer.add(*src, *tgt, start + part.rows[kept])
-        left_out.update(reason for reason in reasons if reason)
+        left_out.update(filter(None, reasons))
         start += len(reasons)
     return dict(left_out)
+
+
+def _may_exceed(src: NDArray[np.int32], tgt: NDArray[np.int32], config: DataConfig) -> NDArray[np.bool_]:
+    """Which of the pairs of these lengths `length_reason` must look at: a superset of those that it excludes."""
+    longer, shorter = np.maximum(src, tgt), np.minimum(src, tgt)
+    ratio = config.filters.length_ratio
+    return (shorter == 0) | (longer >= config.max_length) | (longer > (ratio or np.inf) * shorter)
 
 
 def _finish(side: Side, kept: NDArray[np.bool_]) -> Side:
