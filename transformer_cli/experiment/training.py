@@ -169,7 +169,7 @@ def run_training(
             _resume(store, newest, state, notify)
         _report_setup(config, model, train_data, device, notify)
         corpora = epoch_corpora(config, vocabularies, text, train_data, notify)
-        update, budget = _choose_update(state, config, device, notify)
+        update, budget = _choose_update(state, config, train_data, device, notify)
         seed, position = config.training.seed, state.progress.position
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, notify)
@@ -257,12 +257,12 @@ def _report_setup(
 
 
 def _choose_update(
-    state: TrainState, config: Config, device: torch.device, notify: Notify
+    state: TrainState, config: Config, corpus: EncodedCorpus, device: torch.device, notify: Notify
 ) -> tuple[Update, TokenBudget | None]:
     """Choose static updates (CUDA graphs, with the budget of their packed batches) if supported, or eager ones."""
     eager, reason = EagerUpdate(state, config, notify), static_unsupported_reason(state, config)
     if not reason:
-        budget = token_budget(config)
+        budget = token_budget(config, corpus.src, corpus.tgt)
         return StaticUpdate(eager, budget, notify), budget
     if device.type == "cuda" or config.training.compile:
         compile_note = ", and training.compile has no effect" if config.training.compile else ""
