@@ -569,3 +569,17 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_a_run_starts_from_another_one(toy: Path, run: Path, tmp_path: Path) -> None:
+    before = tree(run)
+    files = train_arguments(toy, tmp_path / "adapted", "--from", run, "--max-steps", 3)
+    words = [word for word in files if word not in SETTINGS]
+    done = cli(*words)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"starting from {run}" in done.stderr.decode() and "step 0: loss" in done.stderr.decode()
+    assert tree(run) == before
+    done = cli(*train_arguments(toy, tmp_path / "other", "--from", tmp_path / "missing"))
+    assert done.returncode == 4 and b"missing" in done.stderr and not (tmp_path / "other").exists()
+    done = cli(*words, "--set", "model.norm=post")
+    assert done.returncode == 2 and b"another architecture: model.norm 'pre'" in done.stderr

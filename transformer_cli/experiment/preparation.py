@@ -81,9 +81,18 @@ def has_checkpoints(run: RunDirectory) -> bool:
 
 
 def prepare_vocabularies(
-    run: RunDirectory, config: Config, text: ParallelText, given: Path | None, notify: Notify
+    run: RunDirectory,
+    config: Config,
+    text: ParallelText,
+    given: Path | None,
+    initial: Vocabularies | None,
+    notify: Notify,
 ) -> Vocabularies:
-    """Load the vocabularies of a run with checkpoints; otherwise train them, or copy `given`, and save them.
+    """Load the vocabularies of a run with checkpoints; otherwise copy `given` or `initial`, or train them.
+
+    Args:
+        given: a tokenizer file; None for none.
+        initial: the vocabularies of the model that the run starts from.
 
     Raises:
         CheckpointError: a damaged tokenizer, or `given` differs from the one the run was started with.
@@ -101,6 +110,8 @@ def prepare_vocabularies(
     if given is not None:
         tokenizer = Tokenizer.load(given)
         vocabularies = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
+    elif initial is not None:
+        vocabularies = initial
     else:
         notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} tokens)")
         sides = [text.src + text.tgt] if c.joint else [text.src, text.tgt]

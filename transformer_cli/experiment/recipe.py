@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformer_cli.schema import Config
 from transformer_cli.unicode_scripts import UNSPACED
 
 WORDS_PER_TOKEN = 0.75
@@ -101,6 +102,38 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
         "data.batch_tokens": "enough updates per epoch",
         "training.max_steps": f"about {row.epochs} epochs",
         "training.tune_length_penalty": "the best one depends on the corpus and on the training (docs/log.md)",
+    }
+    return Recipe(values, reasons)
+
+
+FINE_TUNING_LR = 0.3
+"""Peak learning rate of fine-tuning, relative to that of the first training."""
+FINE_TUNING_EPOCHS = 4
+FINE_TUNING_MIN_STEPS = 100
+
+
+def choose_fine_tuning(config: Config, tgt: Sequence[str], *, ranks: int = 1) -> Recipe:
+    """The configuration to continue a model with `config` on a corpus with these target lines.
+
+    Architecture, vocabulary, data and search are those of the model. The corpora that were mixed are not.
+    """
+    steps_per_epoch = max(1, round(_estimate_tokens(tgt) / config.data.batch_tokens / ranks))
+    steps = max(FINE_TUNING_MIN_STEPS, FINE_TUNING_EPOCHS * steps_per_epoch)
+    values: dict[str, dict[str, Any]] = config.model_dump()
+    del values["data"]["mixing"]
+    lr = config.optim.lr * FINE_TUNING_LR
+    values["optim"] |= {"lr": lr, "schedule": "linear", "warmup_steps": max(10, steps // 20)}
+    values["training"] |= {
+        "max_steps": steps,
+        "max_minutes": None,
+        "validate_every": max(20, steps // 8),
+        "save_every": max(20, steps // 8),
+        "log_every": min(50, max(5, steps // 50)),
+        "tune_length_penalty": True,
+    }
+    reasons = {
+        "optim.lr": f"{FINE_TUNING_LR:g} of that of the first training, so that little is forgotten",
+        "training.max_steps": f"about {FINE_TUNING_EPOCHS} epochs, at least {FINE_TUNING_MIN_STEPS} updates",
     }
     return Recipe(values, reasons)
 

@@ -13,13 +13,14 @@ import torch
 from transformer_cli import durable
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture, hash_text
 from transformer_cli.batch import TokenBudget
-from transformer_cli.config import flatten_config, load_config
+from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream
 from transformer_cli.data.corpus import ParallelText, hold_out_validation
 from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.errors import ConfigError
+from transformer_cli.experiment.configuration import choose_config
 from transformer_cli.experiment.length_penalty import tune_length_penalty
 from transformer_cli.experiment.preparation import (
     TextFilters,
@@ -31,7 +32,7 @@ from transformer_cli.experiment.preparation import (
     read_texts,
     warn_about_overlap,
 )
-from transformer_cli.experiment.recipe import choose_recipe
+from transformer_cli.experiment.starting_model import open_starting_model
 from transformer_cli.experiment.validation import Validator
 from transformer_cli.manifest import check_identity, read_manifest
 from transformer_cli.models.registry import build_model, check_architecture
@@ -49,7 +50,13 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Arguments of `train`. `settings` are `section.key=value`; `tokenizer` is a trained SentencePiece model."""
+    """Arguments of `train`.
+
+    Attributes:
+        settings: `section.key=value`.
+        tokenizer: a trained SentencePiece model.
+        starting_model: run directory or bundle whose weights the run starts from.
+    """
 
     run: Path
     src: Sequence[Path] = ()
@@ -65,6 +72,7 @@ class TrainRequest:
     valid_data: Path | None = None
     columns: str | None = None
     data_format: str | None = None
+    starting_model: Path | None = None
 
     def corpus(self) -> CorpusFiles:
         """The files of the training text."""
@@ -122,9 +130,19 @@ def run_training(
     # Report a typo before reading any data.
     check_architecture(load_config(request.config, request.settings).model)
     run.require_run_or_empty()
+    start_from = open_starting_model(request.starting_model, run)
     files, valid_files = request.corpus(), request.validation()
     text, valid = read_texts(files, valid_files, notify, strict_utf8=request.strict_utf8)
-    config = _configure(request, run, text, device, ranks, notify)
+    config = choose_config(
+        request.config,
+        request.settings,
+        run,
+        text,
+        start_from,
+        notify,
+        on_gpu=device.type != "cpu",
+        ranks=ranks.size,
+    )
     text, valid = normalize_text(text, config), normalize_text(valid, config)
     if not valid_files:
         text, valid = hold_out_validation(text, config.training.seed)
@@ -140,7 +158,8 @@ def run_training(
         elif ranks.is_main:
             run.write_config(config)  # without a checkpoint, all keys may still change
         if ranks.is_main:
-            vocabularies = prepare_vocabularies(run, config, text, request.tokenizer, notify)
+            initial = start_from.vocabularies if start_from else None
+            vocabularies = prepare_vocabularies(run, config, text, request.tokenizer, initial, notify)
         else:
             vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         identity = {
@@ -155,11 +174,15 @@ def run_training(
             # All checks have passed: from here on files in the directory are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
+            if start_from is not None:
+                start_from.record(run)
         train_data = prepare_corpus(run, "train", text, vocabularies, config, notify, filters)
         del filters  # and the sample of the corpus in it
         valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, notify)
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
+        if start_from is not None and newest is None:
+            start_from.copy_weights(model, vocabularies, notify)
         state = TrainState(model, config.optim, config.training, ranks)
         if ranks.is_main:
             _set_aside_damaged(store, newest)
@@ -180,7 +203,8 @@ def run_training(
         _dry_run(update, stream, text, train_data, notify)
         ready()
         start = state.progress.step
-        reason = Trainer(state, config, stream, update, validator, store, log, stop, notify).run()
+        trainer = Trainer(state, config, stream, update, validator, store, log, stop, notify)
+        reason = trainer.run(validate_first=start_from is not None and newest is None)
         if ranks.is_main and config.training.tune_length_penalty and not stop.signal:
             tune_length_penalty(run, config, valid, device, notify, lambda: stop.signal > 0)
         ranks.barrier()
@@ -191,29 +215,6 @@ def run_training(
 
 def _discard(message: str) -> None:
     """Ignore a message that the main process also reports."""
-
-
-def _configure(
-    request: TrainRequest,
-    run: RunDirectory,
-    text: ParallelText,
-    device: torch.device,
-    ranks: Ranks,
-    notify: Notify,
-) -> Config:
-    """The configuration: from the file, from the run that is resumed, or from the recipe."""
-    if request.config is not None:
-        return load_config(request.config, request.settings)
-    if has_checkpoints(run):
-        return load_config(run.config, request.settings)  # keeps the recipe that the run was started with
-    recipe = choose_recipe(text.tgt, on_gpu=device.type != "cpu", ranks=ranks.size)
-    if any(setting.startswith("decoding.length_penalty") for setting in request.settings):
-        recipe.values["training"]["tune_length_penalty"] = False
-    config = load_config(None, request.settings, base=recipe.values)
-    notify(f"no configuration given; recipe for {len(text):,} pairs:")
-    for line in recipe.describe(flatten_config(config)):
-        notify(f"  {line}")
-    return config
 
 
 def _newest_checkpoint(store: CheckpointStore, notify: Notify) -> Path | None:
