@@ -48,6 +48,8 @@ def test_remove_items(line: str, expected: str) -> None:
         "<b>{x}</b> and (%s)",
         "In 1998 the 3 men, at 10:30, slept.",
         "他有3只狗。",
+        'A man said <b>"stop!"</b> and left.',
+        "<b>Stop!</b> The <i>(big)</i>, old dog.",
     ],
 )
 def test_an_aligned_copy_gets_its_items_back_at_their_places(line: str) -> None:
@@ -83,6 +85,13 @@ def test_items_follow_their_words() -> None:
     links = [(0, 2), (1, 3), (2, 1), (3, 4), (4, 0)]
     align = _by_words(source.text, target, links)
     assert insert_items(target, source, align) == "<b>Heute</b> sieht die Katze 3 Hunde."
+
+
+def test_a_pair_of_tags_has_the_punctuation_that_it_has_in_the_source() -> None:
+    line = 'He said <b>"stop!"</b>, and left'
+    source = remove_items(line, find_items(line))
+    align = _by_words(source.text, 'Er ging, und "halt!", sagte er', [(0, 5), (1, 4), (2, 3), (3, 2), (4, 1)])
+    assert insert_items('Er ging, und "halt!", sagte er', source, align) == 'Er ging, und <b>"halt!"</b>, sagte er'
 
 
 def test_overlapping_pairs_of_tags_are_nested() -> None:

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from typing import Protocol
 
-from transformer_cli.deployment.protection.items import SENTENCE_PUNCTUATION, Item, other_items, tag_name
+from transformer_cli.deployment.protection.items import SENTENCE_PUNCTUATION, Item, other_items
 from transformer_cli.unicode_scripts import UNSPACED
 
 Span = tuple[int, int]
 Aligner = Callable[[int, int], "Span | None"]
 """Place in the translation of a part of the source, given by its start and end."""
+
+
+class SpanAlignment(Protocol):
+    """The alignment of two texts; see `decoding.token_alignment.TokenAlignment`."""
+
+    def target_of(self, start: int, end: int) -> Span | None:
+        """The part of the translation that belongs to this part of the source."""
+        ...
+
 
 MIN_SIMILARITY = 0.6
 """Similarity from which an item of a translation is taken for an altered item of the source."""
@@ -48,21 +58,38 @@ class Shortened:
     anchors: list[Anchor]
 
 
+def join_alignments(parts: Sequence[tuple[Span, int, SpanAlignment]]) -> Aligner:
+    """The alignment of a text and its translation, from those of their parts.
+
+    Args:
+        parts: (place in the text, start in the translation, alignment) of each part, in order.
+    """
+
+    def align(start: int, end: int) -> Span | None:
+        spans = [
+            (span[0] + offset, span[1] + offset)
+            for (a, b), offset, alignment in parts
+            if a < end and start < b and (span := alignment.target_of(start - a, end - a))
+        ]
+        return (spans[0][0], spans[-1][1]) if spans else None
+
+    return align
+
+
 def remove_items(line: str, items: Sequence[Item]) -> Shortened:
     """The line without these items, and without the space that would be left over."""
     text, position, anchors = "", 0, []
     for item in items:
         text += line[position : item.start]
         position = item.end
-        is_inline = item.is_opening or item.is_closing
-        if not is_inline and not text.strip() and line[position : position + 1] in LEADING:
+        if not item.is_inline and not text.strip() and line[position : position + 1] in LEADING:
             position += 1
         removed, following = line[item.start : position], line[position : position + 1]
-        if not is_inline and text[-1:].isspace() and (not following or following in CLOSING):
+        if not item.is_inline and text[-1:].isspace() and (not following or following in CLOSING):
             text = text.rstrip()
         if (not text or text[-1].isspace()) and following.isspace():
             position += 1
-        elif not is_inline and text[-1:].isalnum() and following.isalnum():
+        elif not item.is_inline and text[-1:].isalnum() and following.isalnum():
             text += "" if UNSPACED.match(following) else " "
         anchors.append(Anchor(item, len(text), removed))
     return Shortened(text + line[position:], _merge_empty_pairs(line, anchors))
@@ -79,7 +106,8 @@ def _merge_empty_pairs(line: str, anchors: list[Anchor]) -> list[Anchor]:
             index = pairs[0][1]
             start, end = anchor.item.start, anchors[index].item.end
             pairs = [pair for pair in pairs if pair[0] > index]
-            anchor = Anchor(Item("pair", start, end, line[start:end], ()), anchor.offset, line[start:end])
+            item = replace(anchor.item, kind="pair", end=end, text=line[start:end], required=())
+            anchor = Anchor(item, anchor.offset, item.text)
         merged.append(anchor)
         index += 1
     return merged
@@ -133,7 +161,7 @@ def insert_items(text: str, source: Shortened, align: Aligner, fixed: Sequence[S
         result += text[position:offset]
         position = offset
         following = text[offset : offset + 1]
-        if not (anchor.item.is_opening or anchor.item.is_closing):
+        if not anchor.item.is_inline:
             result += " " if result and not result[-1].isspace() and _separates(result[-1], after=True) else ""
             result += anchor.text
             result += " " if following and not following.isspace() and _separates(following, after=False) else ""
@@ -170,12 +198,25 @@ def _place(anchor: Anchor, source: str, text: str, align: Aligner) -> int:
         return 0
     if not after:
         return _cores(text, 0, len(text))[-1][1] if _cores(text, 0, len(text)) else len(text)
-    is_phrase_end = anchor.item.is_closing or not source[anchor.offset :].lstrip()[:1].isalnum()
+    gap = source[before[1] : anchor.offset]
+    touches = anchor.item.is_inline and not anchor.item.is_opening and not any(map(str.isspace, gap))
+    is_phrase_end = touches or anchor.item.is_closing or not source[anchor.offset :].lstrip()[:1].isalnum()
     for word, side in [(before, 1), (after, 0)] if is_phrase_end else [(after, 0), (before, 1)]:
         span = align(*word)
         if span is not None:
-            return _word_at(text, span)[side]
+            return _skip(text, _word_at(text, span)[side], len(gap) if touches and side else 0)
     return len(text)
+
+
+def _skip(text: str, offset: int, count: int) -> int:
+    """The offset after at most `count` marks of punctuation; before them, if `count` is negative."""
+    step = -1 if count < 0 else 1
+    for _ in range(abs(count)):
+        mark = text[offset - 1 : offset] if count < 0 else text[offset : offset + 1]
+        if not mark or mark.isalnum() or mark.isspace():
+            break
+        offset += step
+    return offset
 
 
 def _pair_spans(
@@ -189,6 +230,8 @@ def _pair_spans(
         span = align(words[0][0], words[-1][1]) if words else None
         if span is not None:
             place = _word_at(text, (span[0], span[0]))[0], _word_at(text, (span[1], span[1]))[1]
+            punctuation = source.text[start : words[0][0]].lstrip(), source.text[words[-1][1] : end].rstrip()
+            place = _skip(text, place[0], -len(punctuation[0])), _skip(text, place[1], len(punctuation[1]))
         else:
             place = (_place(source.anchors[opening], source.text, text, align),) * 2
         for other in spans:
@@ -204,12 +247,10 @@ def _tag_pairs(anchors: Sequence[Anchor]) -> list[tuple[int, int]]:
     for index, anchor in enumerate(anchors):
         if anchor.item.is_opening:
             stack.append(index)
-        elif anchor.item.is_closing:
-            names = [tag_name(anchors[i].item) for i in stack]
-            if tag_name(anchor.item) in names:
-                while (opening := stack.pop()) >= 0 and tag_name(anchors[opening].item) != tag_name(anchor.item):
-                    pass
-                pairs.append((opening, index))
+        elif anchor.item.is_closing and anchor.item.name in [anchors[i].item.name for i in stack]:
+            while (opening := stack.pop()) >= 0 and anchors[opening].item.name != anchor.item.name:
+                pass
+            pairs.append((opening, index))
     return sorted(pairs)
 
 
