@@ -58,6 +58,20 @@ class Shortened:
     anchors: list[Anchor]
 
 
+def locate_parts(
+    source: str, text: str, parts: Sequence[tuple[str, str]]
+) -> list[tuple[Span, Span, tuple[str, str]]]:
+    """Places of the parts of a source and of their translations in `text`, with both texts, stripped."""
+    places = []
+    position, target_position = 0, 0
+    for src, tgt in ((a.strip(), b.strip()) for a, b in parts):
+        start = max(source.find(src, position), position)
+        target_start = max(text.find(tgt, target_position), target_position)
+        position, target_position = start + len(src), target_start + len(tgt)
+        places.append(((start, position), (target_start, target_position), (src, tgt)))
+    return places
+
+
 def join_alignments(parts: Sequence[tuple[Span, int, SpanAlignment]]) -> Aligner:
     """The alignment of a text and its translation, from those of their parts.
 

@@ -20,11 +20,10 @@ from transformer_cli.deployment.protection.items import Item, find_items, missin
 from transformer_cli.deployment.protection.placement import (
     Aligner,
     Shortened,
-    Span,
-    SpanAlignment,
     append_items,
     insert_items,
     join_alignments,
+    locate_parts,
     remove_items,
     restore_altered,
 )
@@ -103,16 +102,13 @@ class ProtectedTranslator:
 
     def _aligner(self, source: str, text: str, segments: Sequence[tuple[str, str]]) -> Aligner:
         """The alignment of a line and its translation, from those of its segments."""
-        aligned: list[tuple[Span, int, SpanAlignment]] = []
-        position, target_position = 0, 0
         t = self.translator
-        for src, tgt in segments:
-            start = max(source.find(src.strip(), position), position)
-            target_start = max(text.find(tgt.strip(), target_position), target_position)
-            alignment = align_tokens(self.aligner, t.src_tokenizer, t.tgt_tokenizer, src.strip(), tgt.strip())
-            position, target_position = start + len(src.strip()), target_start + len(tgt.strip())
-            aligned.append(((start, position), target_start, alignment))
-        return join_alignments(aligned)
+        return join_alignments(
+            [
+                (place, start, align_tokens(self.aligner, t.src_tokenizer, t.tgt_tokenizer, *texts))
+                for place, (start, _), texts in locate_parts(source, text, segments)
+            ]
+        )
 
     def _complete(self, translation: Translation, line: str, items: Sequence[Item], prefix: str) -> Translation:
         """The translation with what is still missing: at the end of its text, and aligned in alternatives."""

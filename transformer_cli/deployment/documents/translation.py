@@ -1,0 +1,186 @@
+"""Translates the segments of a document: sentence by sentence, with the markup at the words that it belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from transformer_cli.decoding.translation import Translation
+from transformer_cli.deployment.documents.base import CODE, Segment, find_codes, peel
+from transformer_cli.deployment.engines import LineTranslator
+from transformer_cli.deployment.protection.placement import (
+    Span,
+    SpanAlignment,
+    insert_items,
+    join_alignments,
+    locate_parts,
+    remove_items,
+)
+from transformer_cli.unicode_scripts import UNSPACED
+
+CHUNK = 2048
+"""Sentences that are translated at a time."""
+MAX_CHARACTERS = 100_000
+"""Characters of a segment with markup; a larger one, which no writer makes, is left as it is."""
+FLOW = re.compile(r"[ \t\n\r\f]+")
+UNPRINTABLE = re.compile(f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]|{CODE.pattern}")
+"""What a translation must not bring into a document: no XML may have it."""
+UNSPACED_END = re.compile("[\u3001-\u303f\uff01-\uff5e]$")
+"""Punctuation after which no space follows."""
+
+Progress = Callable[[int, int], object]
+"""Receives the number of newly finished sentences, and the number of all of them."""
+AlignTexts = Callable[[str, str], SpanAlignment]
+"""The alignment of a source with its translation."""
+
+
+@dataclass
+class SegmentTranslator:
+    """Translates segments with a model.
+
+    Attributes:
+        translator: translates lines.
+        align: aligns a sentence with its translation; called only for sentences with markup in them.
+        split: splits a text into sentences, which joined are the text.
+        counts: how many segments were `too large`, and how many sentences `split`, `cut` or `failed`.
+    """
+
+    translator: LineTranslator
+    align: AlignTexts
+    split: Callable[[str], list[str]]
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def translate(self, segments: Sequence[Segment], progress: Progress = lambda done, total: None) -> list[str]:
+        """The translation of each segment, with the same codes. What has no letters stays as it is."""
+        texts = [_SegmentText.of(segment, self.split) for segment in segments]
+        sentences = list(dict.fromkeys(sentence for text in texts for sentence in text.sentences))
+        translations: dict[str, Translation] = {}
+        for start in range(0, len(sentences), CHUNK):
+            chunk = sentences[start : start + CHUNK]
+            results = self.translator.translate(chunk, lambda done: progress(done, len(sentences)), first=start)
+            translations.update(zip(chunk, map(self._checked, chunk, results), strict=True))
+        self.counts["too large"] += sum(text.is_too_large for text in texts)
+        return [text.render(translations, self.align) for text in texts]
+
+    def _checked(self, source: str, translation: Translation) -> Translation:
+        """The translation without characters that no document may have; the source if nothing is left."""
+        if translation.status in ("split", "cut", "failed"):
+            self.counts[translation.status] += 1
+        text = UNPRINTABLE.sub(" ", translation.text).strip()
+        return Translation(text or source, translation.score, translation.status, segments=translation.segments)
+
+
+@dataclass(frozen=True)
+class _SegmentText:
+    """The text of a segment, prepared.
+
+    Attributes:
+        source: the coded text.
+        before, core, after: its three parts; only `core` is translated. If it flows, its spaces are single.
+        parts: the sentences of the core without codes, each with the spaces after it.
+    """
+
+    source: str
+    before: str = ""
+    core: str = ""
+    after: str = ""
+    parts: Sequence[str] = ()
+    is_too_large: bool = False
+
+    @staticmethod
+    def of(segment: Segment, split: Callable[[str], list[str]]) -> _SegmentText:
+        if len(segment.text) > MAX_CHARACTERS and CODE.search(segment.text):
+            return _SegmentText(segment.text, is_too_large=True)
+        before, core, after = peel(segment.text)
+        if segment.flows:
+            core = FLOW.sub(" ", core)
+        plain = remove_items(core, find_codes(core)).text
+        return _SegmentText(segment.text, before, core, after, split(plain))
+
+    @property
+    def sentences(self) -> Iterator[str]:
+        """What is given to the model."""
+        return (part.strip() for part in self.parts if _has_letters(part))
+
+    def render(self, translations: dict[str, Translation], align: AlignTexts) -> str:
+        """The coded translation."""
+        if not any(map(_has_letters, self.parts)):
+            return self.source
+        text = ""
+        places: list[tuple[Span, int, SpanAlignment]] = []
+        position = 0
+        for part in self.parts:
+            sentence = part.strip()
+            if _has_letters(sentence):
+                start = position + part.index(sentence)
+                text = _with_space(text) + part[: part.index(sentence)]
+                places += _aligned(sentence, translations[sentence], start, len(text), align)
+                text += translations[sentence].text + part[part.index(sentence) + len(sentence) :]
+            else:
+                places.append(((position, position + len(part)), len(text), _Copy(part)))
+                text += part
+            position += len(part)
+        if text == "".join(self.parts):
+            return self.source
+        codes = find_codes(self.core)
+        if codes:
+            text = insert_items(text, remove_items(self.core, codes), join_alignments(places))
+        return self.before + text + self.after
+
+
+def _has_letters(text: str) -> bool:
+    return any(map(str.isalpha, text))
+
+
+def _with_space(text: str) -> str:
+    """A text that goes on with another sentence: with a space at its end if the script has spaces there."""
+    ended = text[:-1] if text.endswith(" ") else text
+    if UNSPACED_END.search(ended):
+        return ended
+    return text + " " if text and not text[-1].isspace() and not UNSPACED.match(text[-1]) else text
+
+
+def _aligned(
+    sentence: str, translation: Translation, offset: int, target_offset: int, align: AlignTexts
+) -> list[tuple[Span, int, SpanAlignment]]:
+    """The alignments of a sentence, or of the segments that it was translated in."""
+    if len(translation.segments) < 2:
+        whole = (offset, offset + len(sentence)), target_offset
+        return [(*whole, _Lazy(align, sentence, translation.text))]
+    return [
+        ((offset + start, offset + end), target_offset + target_start, _Lazy(align, *texts))
+        for (start, end), (target_start, _), texts in locate_parts(
+            sentence, translation.text, translation.segments
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """The alignment of a text with itself."""
+
+    text: str
+
+    def target_of(self, start: int, end: int) -> Span | None:
+        return max(start, 0), min(end, len(self.text))
+
+
+@dataclass
+class _Lazy:
+    """An alignment that is computed when it is needed."""
+
+    compute: AlignTexts
+    source: str
+    target: str
+
+    @cached_property
+    def alignment(self) -> SpanAlignment:
+        if self.source == self.target:
+            return _Copy(self.source)
+        return self.compute(self.source, self.target)
+
+    def target_of(self, start: int, end: int) -> Span | None:
+        return self.alignment.target_of(start, end)
