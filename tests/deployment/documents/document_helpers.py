@@ -58,6 +58,16 @@ class Identity:
         return start, end
 
 
+class Unaligned:
+    """The alignment of texts that have nothing in common."""
+
+    def __init__(self, source: str, target: str) -> None:
+        pass
+
+    def target_of(self, start: int, end: int) -> None:
+        return None
+
+
 def reverse_words(line: str) -> str:
     """The words in reversed order; the full stop stays at the end."""
     return " ".join(reversed(line.rstrip(".").split())) + "." * line.endswith(".")

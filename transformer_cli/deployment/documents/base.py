@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from transformer_cli.deployment.protection.items import Item
+from transformer_cli.errors import DataError
 
 MAX_BYTES = 64 << 20
 """Maximum size of a document, and of a part of a compressed one; the markup takes several times as much memory."""
@@ -88,7 +89,7 @@ class CodedText:
         return len(self.values) >= MAX_CODES
 
     def add(self, text: str) -> None:
-        """Append text. A character that looks like a code becomes a mark."""
+        """Append text. A character that looks like a code becomes a mark. Raises: DataError: too many of them."""
         position = 0
         for match in CODE.finditer(text):
             self._parts.append(text[position : match.start()])
@@ -113,6 +114,8 @@ class CodedText:
         return self._code("object", value)
 
     def _code(self, kind: str, value: Any) -> int:
+        if FIRST_CODE + len(KINDS) * (len(self.values) + 1) > LAST_CODE:
+            raise DataError(f"has more than {len(self.values):,} tags in one paragraph")
         self.values.append(value)
         self._parts.append(_character(len(self.values) - 1, kind))
         return len(self.values) - 1

@@ -1,8 +1,8 @@
 """Splits HTML into tags, text and the rest, without losing a character.
 
 Parsers of HTML repair a document and write another one; here it is edited in place. The boundaries of tags and
-text are those of the HTML standard (section 13.2.5), and are found in linear time; the standard library's HTMLParser
-takes quadratic time with hostile text in older versions of Python.
+text are those of the HTML standard (section 13.2.5), and are found in linear time. The standard library's
+HTMLParser takes quadratic time with hostile text in older versions of Python.
 """
 
 from __future__ import annotations

@@ -107,24 +107,22 @@ class _SegmentText:
 
     def render(self, translations: dict[str, Translation], align: AlignTexts) -> str:
         """The coded translation."""
-        if not any(map(_has_letters, self.parts)):
+        if all(translations[sentence].text == sentence for sentence in self.sentences):
             return self.source
         text = ""
         places: list[tuple[Span, int, SpanAlignment]] = []
-        position = 0
+        position, previous = 0, ""
         for part in self.parts:
             sentence = part.strip()
             if _has_letters(sentence):
                 start = position + part.index(sentence)
-                text = _with_space(text) + part[: part.index(sentence)]
+                text = _with_space(text, previous) + part[: part.index(sentence)]
                 places += _aligned(sentence, translations[sentence], start, len(text), align)
                 text += translations[sentence].text + part[part.index(sentence) + len(sentence) :]
             else:
                 places.append(((position, position + len(part)), len(text), _Copy(part)))
                 text += part
-            position += len(part)
-        if text == "".join(self.parts):
-            return self.source
+            position, previous = position + len(part), part
         codes = find_codes(self.core)
         if codes:
             text = insert_items(text, remove_items(self.core, codes), join_alignments(places))
@@ -135,12 +133,12 @@ def _has_letters(text: str) -> bool:
     return any(map(str.isalpha, text))
 
 
-def _with_space(text: str) -> str:
-    """A text that goes on with another sentence: with a space at its end if the script has spaces there."""
-    ended = text[:-1] if text.endswith(" ") else text
-    if UNSPACED_END.search(ended):
-        return ended
-    return text + " " if text and not text[-1].isspace() and not UNSPACED.match(text[-1]) else text
+def _with_space(text: str, source: str) -> str:
+    """The translation of `source`, before another sentence: with a space after it if its script has one there."""
+    if text.endswith(" ") and not text.endswith("  ") and UNSPACED_END.search(text[:-1]):
+        return text[:-1]
+    is_unspaced = not UNSPACED_END.search(text) and UNSPACED_END.search(source)
+    return text + " " if is_unspaced and not UNSPACED.search(text[-1:]) else text
 
 
 def _aligned(

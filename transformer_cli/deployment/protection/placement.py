@@ -209,7 +209,7 @@ def _place(anchor: Anchor, source: str, text: str, align: Aligner) -> int:
     """
     before, after = _core_before(source, anchor.offset), _core_after(source, anchor.offset)
     if not before:
-        return 0
+        return anchor.offset if text.startswith(source[: anchor.offset]) else 0
     if not after:
         return _cores(text, 0, len(text))[-1][1] if _cores(text, 0, len(text)) else len(text)
     gap = source[before[1] : anchor.offset]
