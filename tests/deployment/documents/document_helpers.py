@@ -45,6 +45,7 @@ class Reversal:
 
     def target_of(self, start: int, end: int) -> tuple[int, int] | None:
         words = [i for i, (a, b) in enumerate(reversed(self.source)) if a < end and start < b]
+        words = [min(i, len(self.target) - 1) for i in words]
         return (self.target[words[0]][0], self.target[words[-1]][1]) if words else None
 
 

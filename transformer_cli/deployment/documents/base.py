@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from transformer_cli.deployment.protection.items import Item
+from transformer_cli.deployment.protection.placement import separates
 from transformer_cli.errors import DataError
 
 MAX_BYTES = 64 << 20
@@ -46,7 +47,6 @@ class Document(Protocol):
     Attributes:
         segments: its text, in order.
         language: that of the text by what the document says; empty if it does not say.
-        needs_protection: whether placeholders in the text must be kept for the document to work.
         notes: for the user, about text that is not translated.
     """
 
@@ -54,8 +54,6 @@ class Document(Protocol):
     def segments(self) -> Sequence[Segment]: ...
     @property
     def language(self) -> str: ...
-    @property
-    def needs_protection(self) -> bool: ...
     @property
     def notes(self) -> Sequence[str]: ...
 
@@ -152,7 +150,7 @@ class Code(Item):
 
     Attributes:
         index: of its markup; a pair has two codes of the same index.
-        touches: there is no space on one of its sides.
+        touches: it is a part of a word or of its punctuation: no spaces separate it.
     """
 
     index: int = 0
@@ -168,7 +166,7 @@ class Code(Item):
 
     @property
     def is_inline(self) -> bool:
-        return self.is_opening or self.is_closing or (self.touches and self.kind != "object")
+        return self.is_opening or self.is_closing or self.touches
 
     @property
     def name(self) -> str:
@@ -181,9 +179,12 @@ def find_codes(text: str) -> list[Code]:
     for match in re.finditer(f"(?:{CODE.pattern})+", text):
         before = text[max(0, match.start() - 1) : match.start()]
         after = text[match.end() : match.end() + 1]
-        touches = bool(before.strip() or after.strip()) and not (before.isspace() and after.isspace())
+        spaced = (not before or before.isspace()) and (not after or after.isspace())
+        joined = before and separates(before, after=True) and not before.isspace()
+        joined = joined or (after and separates(after, after=False) and not after.isspace())
         for place, character in enumerate(match[0], match.start()):
             index, kind = divmod(ord(character) - FIRST_CODE, len(KINDS))
+            touches = bool(joined) if KINDS[kind] == "object" else not spaced
             codes.append(Code(KINDS[kind], place, place + 1, character, (), index, touches))
     return codes
 

@@ -39,7 +39,6 @@ def looks_like_html(data: bytes) -> bool:
 class HtmlDocument:
     """An HTML document or fragment; see `base.Document`."""
 
-    needs_protection = False
     notes: Sequence[str] = ()
 
     def __init__(self, data: bytes) -> None:

@@ -35,7 +35,6 @@ class SubtitlesDocument:
     """Subtitles; see `base.Document`. A segment is what one person says in one subtitle."""
 
     language = ""
-    needs_protection = False
     notes: Sequence[str] = ()
 
     def __init__(self, data: bytes) -> None:

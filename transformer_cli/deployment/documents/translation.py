@@ -11,14 +11,8 @@ from functools import cached_property
 from transformer_cli.decoding.translation import Translation
 from transformer_cli.deployment.documents.base import CODE, Segment, find_codes, peel
 from transformer_cli.deployment.engines import LineTranslator
-from transformer_cli.deployment.protection.placement import (
-    Span,
-    SpanAlignment,
-    insert_items,
-    join_alignments,
-    locate_parts,
-    remove_items,
-)
+from transformer_cli.deployment.protection.alignment import Span, SpanAlignment, join_alignments, locate_parts
+from transformer_cli.deployment.protection.placement import insert_items, remove_items
 from transformer_cli.unicode_scripts import UNSPACED
 
 CHUNK = 2048

@@ -7,26 +7,13 @@ Hanneman and Dinu 2020, section 3.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from typing import Protocol
 
+from transformer_cli.deployment.protection.alignment import Aligner, Span
 from transformer_cli.deployment.protection.items import SENTENCE_PUNCTUATION, Item, other_items
 from transformer_cli.unicode_scripts import UNSPACED
-
-Span = tuple[int, int]
-Aligner = Callable[[int, int], "Span | None"]
-"""Place in the translation of a part of the source, given by its start and end."""
-
-
-class SpanAlignment(Protocol):
-    """The alignment of two texts; see `decoding.token_alignment.TokenAlignment`."""
-
-    def target_of(self, start: int, end: int) -> Span | None:
-        """The part of the translation that belongs to this part of the source."""
-        ...
-
 
 MIN_SIMILARITY = 0.6
 """Similarity from which an item of a translation is taken for an altered item of the source."""
@@ -56,38 +43,6 @@ class Shortened:
 
     text: str
     anchors: list[Anchor]
-
-
-def locate_parts(
-    source: str, text: str, parts: Sequence[tuple[str, str]]
-) -> list[tuple[Span, Span, tuple[str, str]]]:
-    """Places of the parts of a source and of their translations in `text`, with both texts, stripped."""
-    places = []
-    position, target_position = 0, 0
-    for src, tgt in ((a.strip(), b.strip()) for a, b in parts):
-        start = max(source.find(src, position), position)
-        target_start = max(text.find(tgt, target_position), target_position)
-        position, target_position = start + len(src), target_start + len(tgt)
-        places.append(((start, position), (target_start, target_position), (src, tgt)))
-    return places
-
-
-def join_alignments(parts: Sequence[tuple[Span, int, SpanAlignment]]) -> Aligner:
-    """The alignment of a text and its translation, from those of their parts.
-
-    Args:
-        parts: (place in the text, start in the translation, alignment) of each part, in order.
-    """
-
-    def align(start: int, end: int) -> Span | None:
-        spans = [
-            (span[0] + offset, span[1] + offset)
-            for (a, b), offset, alignment in parts
-            if a < end and start < b and (span := alignment.target_of(start - a, end - a))
-        ]
-        return (spans[0][0], spans[-1][1]) if spans else None
-
-    return align
 
 
 def remove_items(line: str, items: Sequence[Item]) -> Shortened:
@@ -152,36 +107,52 @@ def insert_items(text: str, source: Shortened, align: Aligner, fixed: Sequence[S
         align: of the shortened line and `text`.
         fixed: parts of `text` that nothing is inserted into.
     """
-    insertions: list[
-        tuple[int, int, int, int]
-    ] = []  # (offset, rank and order at this offset, index of the anchor)
-    pairs = _tag_pairs(source.anchors)
-    spans = _pair_spans(source, pairs, text, align)
-    for order, ((opening, closing), span) in enumerate(zip(pairs, spans, strict=True)):
-        start, end = (_outside(offset, fixed) for offset in span)
-        if start == end:  # words without alignment
-            insertions += [(start, ITEMS, opening, opening), (start, ITEMS, closing, closing)]
-            continue
-        size = (end - start) * len(source.anchors)
-        insertions.append((start, OPENING, order - size, opening))
-        insertions.append((end, CLOSING_TAGS, size - order, closing))
-    unpaired = set(range(len(source.anchors))) - {index for pair in pairs for index in pair}
-    for index in unpaired:
-        offset = _outside(_place(source.anchors[index], source.text, text, align), fixed)
-        insertions.append((offset, ITEMS, index, index))
-    result, position = "", 0
-    for offset, _, _, index in sorted(insertions):
+    result, position, opened = "", 0, ""
+    for offset, _, _, index in sorted(_insertions(text, source, align, fixed)):
         anchor = source.anchors[index]
         result += text[position:offset]
         position = offset
         following = text[offset : offset + 1]
         if not anchor.item.is_inline:
-            result += " " if result and not result[-1].isspace() and _separates(result[-1], after=True) else ""
+            is_first = not result or result[-1].isspace() or (result.endswith(opened) and bool(opened))
+            result += " " if not is_first and separates(result[-1], after=True) else ""
             result += anchor.text
-            result += " " if following and not following.isspace() and _separates(following, after=False) else ""
+            result += " " if following and not following.isspace() and separates(following, after=False) else ""
         else:
             result += anchor.text
+        opened = anchor.text if anchor.item.is_opening else ""
     return result + text[position:]
+
+
+def _insertions(
+    text: str, source: Shortened, align: Aligner, fixed: Sequence[Span]
+) -> list[tuple[int, int, float, int]]:
+    """(offset, rank and order at this offset, index of the anchor) of each anchor."""
+    insertions: list[tuple[int, int, float, int]] = []
+    pairs = _tag_pairs(source.anchors)
+    places: list[tuple[int, int, int, int, int]] = []
+    for (opening, closing), span in zip(pairs, _pair_spans(source, pairs, text, align), strict=True):
+        start, end = (_outside(offset, fixed) for offset in span)
+        order = len(places) - (end - start) * len(source.anchors)  # the longer pair is the outer one
+        places.append((opening, closing, start, end, order))
+        if start == end:  # words without alignment
+            insertions += [(start, ITEMS, opening, opening), (start, ITEMS, closing, closing)]
+        else:
+            insertions += [(start, OPENING, order, opening), (end, CLOSING_TAGS, -order, closing)]
+    paired = {index for pair in pairs for index in pair}
+    for index, anchor in enumerate(source.anchors):
+        if index in paired:
+            continue
+        offset = _outside(_place(anchor, source.text, text, align), fixed)
+        rank, key = ITEMS, float(index)
+        around = [place for place in places if place[0] < index < place[1]]
+        if around:  # an item between tags remains between them
+            _, _, start, end, order = max(around)
+            offset = min(max(offset, start), end)
+            if start < end and offset in (start, end):
+                rank, key = (OPENING, order + 0.5) if offset == start else (CLOSING_TAGS, -order - 0.5)
+        insertions.append((offset, rank, key, index))
+    return insertions
 
 
 def append_items(text: str, items: Sequence[Item]) -> str:
@@ -195,7 +166,7 @@ def _similarity(a: str, b: str) -> float:
     return SequenceMatcher(None, a.lower(), b.lower(), autojunk=False).ratio()
 
 
-def _separates(neighbour: str, *, after: bool) -> bool:
+def separates(neighbour: str, *, after: bool) -> bool:
     """Whether a space belongs between an item and its neighbour."""
     if UNSPACED.match(neighbour):
         return False

@@ -16,14 +16,12 @@ from torch import nn
 from transformer_cli.decoding.token_alignment import align_tokens
 from transformer_cli.decoding.translation import Alternative, Translation
 from transformer_cli.decoding.translator import Translator
+from transformer_cli.deployment.protection.alignment import Aligner, join_alignments, locate_parts
 from transformer_cli.deployment.protection.items import Item, find_items, missing_items
 from transformer_cli.deployment.protection.placement import (
-    Aligner,
     Shortened,
     append_items,
     insert_items,
-    join_alignments,
-    locate_parts,
     remove_items,
     restore_altered,
 )
