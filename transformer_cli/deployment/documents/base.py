@@ -7,6 +7,7 @@ its translation another one with the same codes at their new places.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -117,6 +118,26 @@ class CodedText:
         self.values.append(value)
         self._parts.append(_character(len(self.values) - 1, kind))
         return len(self.values) - 1
+
+
+def pair_tags(tags: Sequence[tuple[str, bool]]) -> dict[int, int]:
+    """The pairs among tags (name, whether it is closing): index of the opening tag -> that of the closing one.
+
+    They are nested. A tag without a partner is in none.
+    """
+    pairs: dict[int, int] = {}
+    stack: list[int] = []
+    opened: Counter[str] = Counter()
+    for index, (name, is_closing) in enumerate(tags):
+        if not is_closing:
+            stack.append(index)
+            opened[name] += 1
+        elif opened[name]:
+            while tags[opening := stack.pop()][0] != name:
+                opened[tags[opening][0]] -= 1
+            opened[name] -= 1
+            pairs[opening] = index
+    return pairs
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from transformer_cli.data.filters.content import PLACEHOLDER, TAG
-from transformer_cli.deployment.documents.base import CodedText, Segment, pieces
+from transformer_cli.deployment.documents.base import CodedText, Segment, pair_tags, pieces
 from transformer_cli.deployment.documents.encoding import decode
 from transformer_cli.errors import ConfigError, DataError
 
@@ -166,28 +166,28 @@ def _is_open(entry: Any, retranslate: bool) -> bool:
 
 def _code(text: str, flags: frozenset[str]) -> CodedText:
     """The text of an entry, with its placeholders and tags as codes."""
-    coded, opened = CodedText(), list[tuple[str, int]]()
+    coded = CodedText()
     directive = PRINTF.pattern if flags & FORMATS else r"(?!)"
     pattern = re.compile(f"(?P<tag>{TAG.pattern})|(?P<printf>{directive})|(?P<other>{PLACEHOLDER.pattern})")
+    matches = list(pattern.finditer(text))
+    tags = [match for match in matches if match["tag"]]
+    pairs = {tags[o]: tags[c] for o, c in pair_tags([(t[2], t[0].startswith("</")) for t in tags]).items()}
+    indices: dict[re.Match[str], int] = {}
     position = number = 0
-    for match in pattern.finditer(text):
+    for match in matches:
         coded.add(text[position : match.start()])
         position = match.end()
-        found = match[0]
-        if found == "%%":
-            coded.mark((found, ""))
-        elif not match["tag"]:
-            takes_next = NUMBERED.match(found) is not None
-            number += takes_next
-            coded.object(_Directive(found, number) if takes_next else (found, ""))
-        elif found.startswith("</") and opened and opened[-1][0] == match[2]:
-            index = opened.pop()[1]
-            coded.values[index] = (coded.values[index][0], found)
-            coded.close(index)
-        elif not found.startswith("</") and f"</{match[2]}>" in text[position:]:
-            opened.append((match[2], coded.open((found, ""))))
+        if match in pairs:
+            indices[pairs[match]] = coded.open((match[0], pairs[match][0]))
+        elif match in indices:
+            coded.close(indices[match])
+        elif match["tag"] or match[0] == "%%":
+            coded.mark((match[0], ""))
+        elif NUMBERED.match(match[0]):
+            number += 1
+            coded.object(_Directive(match[0], number))
         else:
-            coded.mark((found, ""))
+            coded.object((match[0], ""))
     coded.add(text[position:])
     return coded
 

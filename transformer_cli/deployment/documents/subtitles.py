@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape, unescape
 
-from transformer_cli.deployment.documents.base import CodedText, Segment, pieces
+from transformer_cli.deployment.documents.base import CodedText, Segment, pair_tags, pieces
 from transformer_cli.deployment.documents.encoding import decode
 from transformer_cli.errors import DataError
 from transformer_cli.unicode_scripts import UNSPACED
@@ -100,23 +100,24 @@ class _Text:
     def __init__(self, lines: Sequence[str], first: int, last: int, is_vtt: bool) -> None:
         self.first, self.last, self._is_vtt = first, last, is_vtt
         self.count = (last - first) // 2 + 1
-        coded, opened = CodedText(), list[tuple[str, int]]()
         text, position = "\n".join(lines[first : last + 1 : 2]), 0
         if self.count > MAX_LINES or len(text) > MAX_CHARACTERS:
             raise DataError(
                 f"line {first // 2 + 1}: a subtitle of more than {MAX_LINES} lines or {MAX_CHARACTERS:,} letters",
                 hint="is there a blank line, a number and a line with times before each subtitle?",
             )
-        for tag in TAG.finditer(text):
+        coded, tags = CodedText(), list(TAG.finditer(text))
+        named = [tag for tag in tags if tag["name"]]
+        found = pair_tags([(tag["name"].lower(), bool(tag["closing"])) for tag in named])
+        pairs = {named[opening]: named[closing] for opening, closing in found.items()}
+        indices: dict[re.Match[str], int] = {}
+        for tag in tags:
             coded.add(self._decode(text[position : tag.start()]))
             position = tag.end()
-            name = (tag["name"] or "").lower()
-            if tag["closing"] and opened and opened[-1][0] == name:
-                index = opened.pop()[1]
-                coded.values[index] = (coded.values[index][0], tag[0])
-                coded.close(index)
-            elif name and not tag["closing"] and f"</{name}" in text[position:].lower():
-                opened.append((name, coded.open((tag[0], ""))))
+            if tag in pairs:
+                indices[pairs[tag]] = coded.open((tag[0], pairs[tag][0]))
+            elif tag in indices:
+                coded.close(indices[tag])
             else:
                 coded.mark((tag[0], ""))
         coded.add(self._decode(text[position:]))
