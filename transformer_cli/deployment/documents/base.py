@@ -10,13 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 from transformer_cli.deployment.protection.items import Item
 from transformer_cli.deployment.protection.placement import separates
 from transformer_cli.errors import DataError
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 32 << 20
 """Maximum size of a document, and of a part of a compressed one; the markup takes several times as much memory."""
 FIRST_CODE, LAST_CODE = 0x100000, 0x10FFFD
 """Codes are characters of a private use area: four for each markup, by `KINDS`."""
@@ -170,11 +171,11 @@ class Code(Item):
     """A code in a text.
 
     Attributes:
-        index: of its markup; a pair has two codes of the same index.
+        index: of its markup if it is one of a pair; the two have the same.
         touches: it is a part of a word or of its punctuation: no spaces separate it.
     """
 
-    index: int = 0
+    index: int = -1
     touches: bool = False
 
     @property
@@ -195,19 +196,26 @@ class Code(Item):
 
 
 def find_codes(text: str) -> list[Code]:
-    """The codes of a text, from left to right."""
-    codes = []
+    """The codes of a text, from left to right. Marks and objects next to each other are one."""
+    codes: list[Code] = []
     for match in re.finditer(f"(?:{CODE.pattern})+", text):
-        before = text[max(0, match.start() - 1) : match.start()]
-        after = text[match.end() : match.end() + 1]
+        before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
         spaced = (not before or before.isspace()) and (not after or after.isspace())
         joined = before and separates(before, after=True) and not before.isspace()
         joined = joined or (after and separates(after, after=False) and not after.isspace())
-        for place, character in enumerate(match[0], match.start()):
-            index, kind = divmod(ord(character) - FIRST_CODE, len(KINDS))
-            touches = bool(joined) if KINDS[kind] == "object" else not spaced
-            codes.append(Code(KINDS[kind], place, place + 1, character, (), index, touches))
+        for (index, pair), group in groupby(enumerate(match[0], match.start()), _group):
+            places, characters = zip(*group, strict=True)
+            kinds = [KINDS[(ord(character) - FIRST_CODE) % len(KINDS)] for character in characters]
+            kind = pair or ("object" if "object" in kinds else "mark")
+            touches = bool(joined) if kind == "object" else not spaced
+            codes.append(Code(kind, places[0], places[-1] + 1, "".join(characters), (), index, touches))
     return codes
+
+
+def _group(code: tuple[int, str]) -> tuple[int, str]:
+    """Index and kind of a code of a pair; the same for all others."""
+    index, kind = divmod(ord(code[1]) - FIRST_CODE, len(KINDS))
+    return (index, KINDS[kind]) if KINDS[kind] in ("opening", "closing") else (-1, "")
 
 
 def peel(text: str) -> tuple[str, str, str]:
@@ -221,7 +229,8 @@ def peel(text: str) -> tuple[str, str, str]:
     start, end = visible[0], visible[-1] + 1
     places: dict[int, list[int]] = {}
     for code in find_codes(text):
-        places.setdefault(code.index, []).append(code.start)
+        if code.index >= 0:
+            places.setdefault(code.index, []).append(code.start)
     pairs = [(found[0], found[-1]) for found in places.values() if len(found) > 1]
     grows = True
     while grows:
