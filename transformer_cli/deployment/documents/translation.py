@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+from transformer_cli.data.text import Notify
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Translation
 from transformer_cli.deployment.documents.base import CODE, Segment, find_codes, peel
-from transformer_cli.deployment.engines import LineTranslator
+from transformer_cli.deployment.documents.formats import DocumentFormat, read_document
+from transformer_cli.deployment.engines import LineTranslator, Model
 from transformer_cli.deployment.protection.alignment import Span, SpanAlignment, join_alignments, locate_parts
 from transformer_cli.deployment.protection.placement import insert_items, remove_items
+from transformer_cli.deployment.sentences import DEFAULT_LANGUAGE, split_sentences
+from transformer_cli.errors import DataError
 from transformer_cli.unicode_scripts import UNSPACED
 
 CHUNK = 2048
@@ -27,8 +34,70 @@ UNSPACED_END = re.compile("[\u3001-\u303f\uff01-\uff5e]$")
 
 Progress = Callable[[int, int], object]
 """Receives the number of newly finished sentences, and the number of all of them."""
+NOTES = {
+    "too large": ("warning", "paragraphs are too large and were not translated"),
+    "split": ("note", "sentences were too long for the model and were split into segments"),
+    "cut": ("warning", "sentences are too long for the model (data.max_length) and were split in the middle"),
+    "failed": ("warning", "sentences have no valid translation: --avoid forbids too much"),
+    "empty": ("warning", "sentences were not translated, because the model generated nothing"),
+}
+"""What is reported, by the names of `SegmentTranslator.counts`."""
 AlignTexts = Callable[[str, str], SpanAlignment]
 """The alignment of a source with its translation."""
+
+
+@dataclass(frozen=True)
+class DocumentJob:
+    """A document to translate.
+
+    Attributes:
+        path: the file.
+        form: its format.
+        retranslate: replace also finished translations in it.
+        source_language, target_language: their codes; empty: as the document says.
+    """
+
+    path: Path
+    form: DocumentFormat
+    retranslate: bool = False
+    source_language: str = ""
+    target_language: str = ""
+
+
+def translate_document(
+    job: DocumentJob,
+    model: Model,
+    overrides: Mapping[str, Any],
+    request: TranslationRequest,
+    notify: Notify,
+    progress: Progress = lambda done, total: None,
+) -> bytes:
+    """The translated document.
+
+    Args:
+        overrides, request: as in `Model.translator`.
+
+    Raises:
+        UserError: a document, model or options that cannot be used.
+    """
+    document = read_document(job.path, job.form, retranslate=job.retranslate)
+    language = job.source_language or document.language or DEFAULT_LANGUAGE
+    split_sentences("", language)  # raises before the model is loaded
+    _, translator = model.translator(overrides, request)
+    segments = SegmentTranslator(translator, model.align, lambda text: split_sentences(text, language))
+    texts = segments.translate(document.segments, progress)
+    try:
+        content = document.render(texts, job.target_language)
+    except DataError as error:
+        raise DataError(f"{job.path}: {error.what}", hint=error.hint) from None
+    for note in document.notes:
+        notify(f"note: {job.path}: {note}")
+    if job.form.states_language and document.language and not job.target_language:
+        notify(f"note: {job.path}: still says that its language is {document.language}; see --target-lang")
+    for name, what in NOTES.items():
+        if segments.counts[name]:
+            notify(f"{what[0]}: {job.path}: {segments.counts[name]} {what[1]}")
+    return content
 
 
 @dataclass
@@ -39,7 +108,7 @@ class SegmentTranslator:
         translator: translates lines.
         align: aligns a sentence with its translation; called only for sentences with markup in them.
         split: splits a text into sentences, which joined are the text.
-        counts: how many segments were `too large`, and how many sentences `split`, `cut` or `failed`.
+        counts: how many segments were `too large`, and how many sentences `split`, `cut`, `failed` or `empty`.
     """
 
     translator: LineTranslator
@@ -64,6 +133,7 @@ class SegmentTranslator:
         if translation.status in ("split", "cut", "failed"):
             self.counts[translation.status] += 1
         text = UNPRINTABLE.sub(" ", translation.text).strip()
+        self.counts["empty"] += not text
         return Translation(text or source, translation.score, translation.status, segments=translation.segments)
 
 
