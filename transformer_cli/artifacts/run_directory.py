@@ -26,6 +26,7 @@ CHANGEABLE_KEYS = (
     "training.patience",
     "training.log_every",
     "training.compile",
+    "training.tune_length_penalty",
     "decoding.",
 )
 """Key prefixes that may change when a run is resumed; all other keys define the run."""

@@ -85,6 +85,7 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
             "validate_every": validate_every,
             "save_every": validate_every,
             "log_every": min(50, max(5, steps // 50)),
+            "tune_length_penalty": True,
         },
     }
     device = "a GPU" if on_gpu else "a CPU"
@@ -99,6 +100,7 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
         "optim.lr": "for a model of this width, with linear decay to the last step",
         "data.batch_tokens": "enough updates per epoch",
         "training.max_steps": f"about {row.epochs} epochs",
+        "training.tune_length_penalty": "the best one depends on the corpus and on the training (docs/log.md)",
     }
     return Recipe(values, reasons)
 

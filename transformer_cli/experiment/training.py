@@ -20,6 +20,7 @@ from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.errors import ConfigError
+from transformer_cli.experiment.length_penalty import tune_length_penalty
 from transformer_cli.experiment.preparation import (
     TextFilters,
     epoch_corpora,
@@ -169,7 +170,7 @@ def run_training(
             _resume(store, newest, state, notify)
         _report_setup(config, model, train_data, device, notify)
         corpora = epoch_corpora(config, vocabularies, text, train_data, notify)
-        update, budget = _choose_update(state, config, device, notify)
+        update, budget = _choose_update(state, config, train_data, device, notify)
         seed, position = config.training.seed, state.progress.position
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, notify)
@@ -180,6 +181,9 @@ def run_training(
         ready()
         start = state.progress.step
         reason = Trainer(state, config, stream, update, validator, store, log, stop, notify).run()
+        if ranks.is_main and config.training.tune_length_penalty and not stop.signal:
+            tune_length_penalty(run, config, valid, device, notify, lambda: stop.signal > 0)
+        ranks.barrier()
     ranks.close()
     interrupted = reason == f"signal {stop.signal}"  # a signal during the last validation stopped nothing
     return TrainingOutcome(reason, state.progress.step - start, interrupted, state.progress, run, ranks.is_main)
@@ -203,6 +207,8 @@ def _configure(
     if has_checkpoints(run):
         return load_config(run.config, request.settings)  # keeps the recipe that the run was started with
     recipe = choose_recipe(text.tgt, on_gpu=device.type != "cpu", ranks=ranks.size)
+    if any(setting.startswith("decoding.length_penalty") for setting in request.settings):
+        recipe.values["training"]["tune_length_penalty"] = False
     config = load_config(None, request.settings, base=recipe.values)
     notify(f"no configuration given; recipe for {len(text):,} pairs:")
     for line in recipe.describe(flatten_config(config)):
@@ -257,12 +263,12 @@ def _report_setup(
 
 
 def _choose_update(
-    state: TrainState, config: Config, device: torch.device, notify: Notify
+    state: TrainState, config: Config, corpus: EncodedCorpus, device: torch.device, notify: Notify
 ) -> tuple[Update, TokenBudget | None]:
     """Choose static updates (CUDA graphs, with the budget of their packed batches) if supported, or eager ones."""
     eager, reason = EagerUpdate(state, config, notify), static_unsupported_reason(state, config)
     if not reason:
-        budget = token_budget(config)
+        budget = token_budget(config, corpus.src, corpus.tgt)
         return StaticUpdate(eager, budget, notify), budget
     if device.type == "cuda" or config.training.compile:
         compile_note = ", and training.compile has no effect" if config.training.compile else ""
