@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformer_cli import durable
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Alternative, Translation
+from transformer_cli.deployment.documents.formats import find_format
+from transformer_cli.deployment.documents.translation import DocumentJob, translate_document
 from transformer_cli.deployment.engines import LineTranslator, Model
-from transformer_cli.errors import UserError
+from transformer_cli.errors import DataError, UserError
 from transformer_cli.schema import Config
 
 if TYPE_CHECKING:
@@ -107,6 +110,47 @@ class Translator:
             _, self._translators[key] = self._model.translator(options, request, has_prefixes=bool(prefixes))
         text = [" ".join(line.splitlines()) for line in lines]
         return self._translators[key].translate(text, progress, prefixes=prefixes)
+
+    def translate_document(
+        self,
+        path: StrPath,
+        output: StrPath,
+        *,
+        document_format: str | None = None,
+        source_language: str = "",
+        target_language: str = "",
+        retranslate: bool = False,
+        terms: Iterable[tuple[str, str]] = (),
+        avoid: Iterable[str] = (),
+        progress: Callable[[int, int], object] = lambda done, total: None,
+        **options: Any,
+    ) -> None:
+        """Translate a document, which keeps its structure: .srt, .vtt, .po, .html, .docx or XLIFF.
+
+        Args:
+            path: the document.
+            output: the translated document, another file; it is written when it is complete.
+            document_format: `srt`, `po`, `html`, `docx` or `xliff`; by default recognised by name and content.
+            source_language: code of its language, for splitting it into sentences; by default what it says.
+            target_language: code of the language that the translation says it is in.
+            retranslate: replace also finished translations in a PO or XLIFF document.
+            terms, avoid, options: as in `translate`.
+            progress: called with the numbers of newly finished sentences and of all sentences.
+
+        Raises:
+            UserError: as in `translate`, or a document that cannot be read, with its place and a remedy.
+        """
+        path, output = Path(path), Path(output)
+        durable.check_writable(output, path)
+        form = find_format(path, document_format)
+        if form is None:
+            raise DataError(
+                f"{path}: is not a document with a structure", hint="use Translator.translate for lines"
+            )
+        request = TranslationRequest(scored=False, terms=tuple(terms), avoid=tuple(avoid))
+        job = DocumentJob(path, form, retranslate, source_language, target_language)
+        notify = self._model.notify
+        durable.write_output(output, translate_document(job, self._model, options, request, notify, progress))
 
 
 def train(

@@ -91,6 +91,13 @@ Settings = Annotated[
     value("--set", "KEY=VALUE", "Set a configuration key, such as data.filters.numbers=false; repeatable."),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
+Input = Annotated[
+    Path | None,
+    typer.Argument(metavar="INPUT", help="Text, one sentence per line, or a document. Default: stdin (-)."),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. Default: stdout (-).")
+]
 Checkpoint = Annotated[
     str, value("--checkpoint", "NAME", "best (default), last, average, or the directory name of a step.", MODEL)
 ]
@@ -170,6 +177,28 @@ Avoid = Annotated[
         "Phrases, one per line, that no translation contains as words or at the beginning of a word.",
         CONSTRAINTS,
     ),
+]
+DocumentFormat = Annotated[
+    str | None,
+    value(
+        "--document-format",
+        "text|srt|po|html|docx|xliff",
+        "Form of INPUT; documents keep their structure, text is translated line by line. Default: recognised by "
+        "name and content.",
+        INPUT,
+    ),
+]
+SourceLang = Annotated[
+    str,
+    value("--source-lang", "CODE", "Language of a document, for splitting it into sentences.", INPUT),
+]
+TargetLang = Annotated[
+    str,
+    value("--target-lang", "CODE", "Language that the translated document says it is in, such as de.", OUTPUT),
+]
+Retranslate = Annotated[
+    bool,
+    switch("--retranslate", "Replace also finished translations in a PO or XLIFF document.", INPUT),
 ]
 CheckInvariance = Annotated[
     bool,

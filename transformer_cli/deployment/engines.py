@@ -25,6 +25,7 @@ from transformer_cli.deployment.ctranslate2_engine import (
     unsupported_options,
 )
 from transformer_cli.deployment.ctranslate2_support import check_supported, import_ctranslate2
+from transformer_cli.deployment.protection.alignment import SpanAlignment
 from transformer_cli.errors import ConfigError, DataError, DiskError, UserError
 from transformer_cli.locking import file_lock
 from transformer_cli.schema import DecodingConfig
@@ -134,6 +135,19 @@ class Model:
                     raise
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
         return "torch", torch_translator(self._loaded, overrides, request)
+
+    def align(self, source: str, target: str) -> SpanAlignment:
+        """The alignment of a source and its translation, by the attention of the model, or of an ensemble's first.
+
+        Neither may be longer than the model accepts. Raises: ConfigError: the model has no attention.
+        """
+        from transformer_cli.decoding.search.ensemble import Ensemble
+        from transformer_cli.decoding.token_alignment import align_tokens
+
+        model: Any = self._loaded.model
+        model = model.models[0] if isinstance(model, Ensemble) else model
+        vocabularies = self._loaded.vocabularies
+        return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
 
     @cached_property
     def _loaded(self) -> LoadedModel:
