@@ -83,9 +83,7 @@ def by_frequency(
             words = _words(line)
             said.update(place(counts.get(word, 0)) for word in words.elements())
             matched.update(place(counts.get(word, 0)) for word in (words & reference).elements())
-        found.append(
-            Counter({name: 200 * matched[name] / (sizes[name] + said[name]) for name in sizes})
-        )
+        found.append(Counter({name: 200 * matched[name] / (sizes[name] + said[name]) for name in sizes}))
     return [
         Bucket(name, sizes[name], [float(f1[name]) for f1 in found]) for name in _names(FREQUENCIES) if sizes[name]
     ]
