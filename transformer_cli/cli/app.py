@@ -19,6 +19,7 @@ from transformer_cli.cli import (
     average,
     check,
     clean,
+    compare,
     config,
     evaluate,
     export,
@@ -62,6 +63,7 @@ _add(average.average, TRAIN, average.EXAMPLES)
 _add(config.config, TRAIN, config.EXAMPLES)
 _add(translate.translate, USE, translate.EXAMPLES)
 _add(evaluate.evaluate, USE, evaluate.EXAMPLES)
+_add(compare.compare, USE, compare.EXAMPLES)
 _add(score.score, USE, score.EXAMPLES)
 _add(inspect.inspect, USE, inspect.EXAMPLES)
 _add(export.export, DEPLOY, export.EXAMPLES)
