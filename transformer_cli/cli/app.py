@@ -24,6 +24,7 @@ from transformer_cli.cli import (
     export,
     inspect,
     score,
+    serve,
     tokenizer,
     train,
     translate,
@@ -65,6 +66,8 @@ _add(evaluate.evaluate, USE, evaluate.EXAMPLES)
 _add(score.score, USE, score.EXAMPLES)
 _add(inspect.inspect, USE, inspect.EXAMPLES)
 _add(export.export, DEPLOY, export.EXAMPLES)
+_add(serve.serve, DEPLOY, serve.EXAMPLES)
+_add(serve.demo, DEPLOY, serve.DEMO_EXAMPLES)
 
 
 def _print_version(requested: bool) -> None:

@@ -133,11 +133,11 @@ class Model:
                 if options.engine == "ctranslate2" or isinstance(error, DataError):
                     raise
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
-        return "torch", torch_translator(self._loaded, overrides, request)
+        return "torch", torch_translator(self.loaded, overrides, request)
 
     @cached_property
-    def _loaded(self) -> LoadedModel:
-        """The model, or the ensemble, in torch."""
+    def loaded(self) -> LoadedModel:
+        """The model, or the ensemble, in torch; loaded on first use. Raises: CheckpointError."""
         from transformer_cli.artifacts.loading import load_ensemble
         from transformer_cli.runtime import select_device, tune_process
 
