@@ -58,8 +58,9 @@ def page(browser: Any, server: PageServer) -> Iterator[Any]:
 
 
 def write(page: Any, text: str) -> None:
-    """Write a text and wait for its translation."""
+    """Write a text and wait for its translation, which Ctrl+Enter requests without waiting for more typing."""
     page.fill("#source", text)
+    page.press("#source", "Control+Enter")
     page.wait_for_function("() => shown.q === source.value && shown.sentences.length")
 
 
@@ -266,10 +267,10 @@ def test_keyboard_only(page: Any, server: PageServer) -> None:
         page.keyboard.press("Tab")
     expect(page.locator("#kinds input:checked")).to_be_focused()
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#map-title")).to_have_text("Decoder self-attention, layer 1, head 1")
+    expect(page.locator("#map-title")).to_have_text("Decoder self-attention, layer 3, head 3")
     page.keyboard.press("Tab")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
     expect(page.locator("#map-title")).to_have_text("Decoder self-attention, layer 2, head 2")
     page.keyboard.press("Tab")
     expect(page.locator("#map")).to_be_focused()
@@ -407,6 +408,7 @@ def test_other_refusals(page: Any, server: PageServer) -> None:
             (status, {"error": "why"}) if path == "/translate" else None
         )
         page.fill("#source", f"A dog {status}.")
+        page.press("#source", "Control+Enter")
         expect(page.locator("#message")).to_contain_text(lead)
         expect(page.locator("#message")).to_contain_text(": why.")
     server.plan = lambda path, body: None
