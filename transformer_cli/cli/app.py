@@ -25,6 +25,7 @@ from transformer_cli.cli import (
     export,
     inspect,
     score,
+    serve,
     tokenizer,
     train,
     translate,
@@ -67,6 +68,8 @@ _add(compare.compare, USE, compare.EXAMPLES)
 _add(score.score, USE, score.EXAMPLES)
 _add(inspect.inspect, USE, inspect.EXAMPLES)
 _add(export.export, DEPLOY, export.EXAMPLES)
+_add(serve.serve, DEPLOY, serve.EXAMPLES)
+_add(serve.demo, DEPLOY, serve.DEMO_EXAMPLES)
 
 
 def _print_version(requested: bool) -> None:

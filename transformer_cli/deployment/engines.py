@@ -134,7 +134,7 @@ class Model:
                 if options.engine == "ctranslate2" or isinstance(error, DataError):
                     raise
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
-        return "torch", torch_translator(self._loaded, overrides, request)
+        return "torch", torch_translator(self.loaded, overrides, request)
 
     def align(self, source: str, target: str) -> SpanAlignment:
         """The alignment of a source and its translation, by the attention of the model, or of an ensemble's first.
@@ -150,8 +150,8 @@ class Model:
         return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
 
     @cached_property
-    def _loaded(self) -> LoadedModel:
-        """The model, or the ensemble, in torch."""
+    def loaded(self) -> LoadedModel:
+        """The model, or the ensemble, in torch; loaded on first use. Raises: CheckpointError."""
         from transformer_cli.artifacts.loading import load_ensemble
         from transformer_cli.runtime import select_device, tune_process
 
