@@ -110,9 +110,7 @@ class Model:
         source: the stored model.
     """
 
-    def __init__(
-        self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Callable[[str], object]
-    ) -> None:
+    def __init__(self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Notify) -> None:
         """Arguments as in `ModelRequest`. Raises: CheckpointError."""
         self.run, self.ensemble, self.device, self.notify = run, ensemble, device, notify
         self.source = open_model_source(run, checkpoint)
@@ -144,9 +142,9 @@ class Model:
         from transformer_cli.decoding.search.ensemble import Ensemble
         from transformer_cli.decoding.token_alignment import align_tokens
 
-        model: Any = self._loaded.model
+        model: Any = self.loaded.model
         model = model.models[0] if isinstance(model, Ensemble) else model
-        vocabularies = self._loaded.vocabularies
+        vocabularies = self.loaded.vocabularies
         return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
 
     @cached_property

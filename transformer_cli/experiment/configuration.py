@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.config import flatten_config, load_config
-from transformer_cli.data.corpus import ParallelText
+from transformer_cli.data.survey import Survey
 from transformer_cli.data.text import Notify
 from transformer_cli.experiment.preparation import has_checkpoints
 from transformer_cli.experiment.recipe import choose_recipe
@@ -19,7 +19,7 @@ def choose_config(
     path: Path | None,
     settings: Sequence[str],
     run: RunDirectory,
-    text: ParallelText,
+    survey: Survey,
     start_from: StartingModel | None,
     notify: Notify,
     *,
@@ -31,7 +31,7 @@ def choose_config(
     Args:
         path: a configuration file; None takes that of a run with checkpoints, or a recipe.
         settings: `section.key=value`, which override it.
-        text: the training text.
+        survey: of the training text.
         start_from: the model that the run starts from.
         ranks: number of devices.
 
@@ -43,7 +43,7 @@ def choose_config(
     elif has_checkpoints(run):
         config = load_config(run.config, settings)  # keeps the recipe that the run was started with
     else:
-        config = _config_of_recipe(settings, text, start_from, notify, on_gpu, ranks)
+        config = _config_of_recipe(settings, survey, start_from, notify, on_gpu, ranks)
     if start_from is not None:
         start_from.require_same_architecture(config)
     return config
@@ -51,20 +51,20 @@ def choose_config(
 
 def _config_of_recipe(
     settings: Sequence[str],
-    text: ParallelText,
+    survey: Survey,
     start_from: StartingModel | None,
     notify: Notify,
     on_gpu: bool,
     ranks: int,
 ) -> Config:
     if start_from is not None:
-        recipe = start_from.recipe(text.tgt, ranks)
+        recipe = start_from.recipe(survey.words, survey.characters, ranks)
     else:
-        recipe = choose_recipe(text.tgt, on_gpu=on_gpu, ranks=ranks)
+        recipe = choose_recipe(survey.pairs, survey.words, survey.characters, on_gpu=on_gpu, ranks=ranks)
     if any(setting.startswith("decoding.length_penalty") for setting in settings):
         recipe.values["training"]["tune_length_penalty"] = False
     config = load_config(None, settings, base=recipe.values)
-    notify(f"no configuration given; recipe for {len(text):,} pairs:")
+    notify(f"no configuration given; recipe for {survey.pairs:,} pairs:")
     for line in recipe.describe(flatten_config(config)):
         notify(f"  {line}")
     return config

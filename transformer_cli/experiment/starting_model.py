@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,16 @@ class StartingModel:
     def vocabularies(self) -> Vocabularies:
         return self.loaded.vocabularies
 
-    def recipe(self, tgt: Sequence[str], ranks: int) -> Recipe:
-        """The configuration for a corpus with these target lines; see `choose_fine_tuning`."""
-        return choose_fine_tuning(self.loaded.config, tgt, ranks=ranks)
+    @property
+    def values(self) -> dict[str, dict[str, Any]]:
+        """The configuration of the model, by section; the corpora that were mixed are not part of it."""
+        values: dict[str, dict[str, Any]] = self.loaded.config.model_dump()
+        del values["data"]["mixing"]
+        return values
+
+    def recipe(self, words: int, characters: int, ranks: int) -> Recipe:
+        """The configuration for a corpus whose target has this size; see `choose_fine_tuning`."""
+        return choose_fine_tuning(self.values, words, characters, ranks=ranks)
 
     def require_same_architecture(self, config: Config) -> None:
         """Raises: ConfigError if a weight would have another meaning in a model with this configuration."""

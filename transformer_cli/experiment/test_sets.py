@@ -51,7 +51,7 @@ class TestSet:
         for parallel, ref in zip(texts, refs, strict=True):
             if not any(line.strip() for line in parallel.tgt):
                 raise DataError(f"{ref}: no text to compare with (every line is blank)")
-        return TestText(self, text.src, [parallel.tgt for parallel in texts])
+        return TestText(self, list(text.src), [list(parallel.tgt) for parallel in texts])
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from transformer_cli import durable
-from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture, hash_text
+from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture
 from transformer_cli.batch import TokenBudget
 from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream
-from transformer_cli.data.corpus import ParallelText, hold_out_validation
+from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
@@ -23,16 +23,13 @@ from transformer_cli.errors import ConfigError
 from transformer_cli.experiment.configuration import choose_config
 from transformer_cli.experiment.length_penalty import tune_length_penalty
 from transformer_cli.experiment.preparation import (
-    TextFilters,
     epoch_corpora,
     has_checkpoints,
-    normalize_text,
     prepare_corpus,
     prepare_vocabularies,
-    read_texts,
-    warn_about_overlap,
 )
 from transformer_cli.experiment.starting_model import open_starting_model
+from transformer_cli.experiment.texts import TextRequest, prepare_texts
 from transformer_cli.experiment.validation import Validator
 from transformer_cli.manifest import check_identity, read_manifest
 from transformer_cli.models.registry import build_model, check_architecture
@@ -131,27 +128,26 @@ def run_training(
     check_architecture(load_config(request.config, request.settings).model)
     run.require_run_or_empty()
     start_from = open_starting_model(request.starting_model, run)
-    files, valid_files = request.corpus(), request.validation()
-    text, valid = read_texts(files, valid_files, notify, strict_utf8=request.strict_utf8)
+    # The recipe, which depends on the text, sets nothing that the text depends on.
+    base = request.config or (run.config if has_checkpoints(run) else None)
+    values = start_from.values if start_from is not None and base is None else None
+    options = load_config(base, request.settings, values)
+    files = request.corpus(), request.validation()
+    texts = prepare_texts(TextRequest(*files, options, request.strict_utf8, _nearest(run.path)), run.data)
+    for note in texts.reading_notes:
+        notify(note)
     config = choose_config(
         request.config,
         request.settings,
         run,
-        text,
+        texts.survey,
         start_from,
         notify,
         on_gpu=device.type != "cpu",
         ranks=ranks.size,
     )
-    text, valid = normalize_text(text, config), normalize_text(valid, config)
-    if not valid_files:
-        text, valid = hold_out_validation(text, config.training.seed)
-        seed = config.training.seed
-        notify(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
-    filters = TextFilters(config.data.filters, text, valid)
-    if not valid_files:
-        valid = filters.sift_validation(valid, notify)
-    warn_about_overlap(text, valid, notify)
+    for note in texts.split_notes:
+        notify(note)
     with run.locked() if ranks.is_main else contextlib.nullcontext():
         if has_checkpoints(run):
             run.require_same_config(config)
@@ -159,14 +155,14 @@ def run_training(
             run.write_config(config)  # without a checkpoint, all keys may still change
         if ranks.is_main:
             initial = start_from.vocabularies if start_from else None
-            vocabularies = prepare_vocabularies(run, config, text, request.tokenizer, initial, notify)
+            vocabularies = prepare_vocabularies(run, config, texts, request.tokenizer, initial, notify)
         else:
             vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         identity = {
             "tokenizer": vocabularies.hash,
             "model": hash_architecture(config),
-            "training text": hash_text(text.src, text.tgt),
-            "validation text": hash_text(valid.src, valid.tgt),
+            "training text": texts.hashes[0],
+            "validation text": texts.hashes[1],
         }
         store = CheckpointStore(run.checkpoints, identity)
         newest = _newest_checkpoint(store, notify)
@@ -176,9 +172,11 @@ def run_training(
             run.write_config(config)
             if start_from is not None:
                 start_from.record(run)
-        train_data = prepare_corpus(run, "train", text, vocabularies, config, notify, filters)
-        del filters  # and the sample of the corpus in it
-        valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, notify)
+            texts.remember(run.data)
+        text, valid = texts.train, texts.valid
+        train_data = prepare_corpus(run, "train", text, texts.hashes[0], vocabularies, config, notify, texts)
+        valid_data = prepare_corpus(run, "valid", valid, texts.hashes[1], vocabularies, config, notify)
+        del texts  # and the sample of the corpus in its filters
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
         if start_from is not None and newest is None:
@@ -211,6 +209,13 @@ def run_training(
     ranks.close()
     interrupted = reason == f"signal {stop.signal}"  # a signal during the last validation stopped nothing
     return TrainingOutcome(reason, state.progress.step - start, interrupted, state.progress, run, ranks.is_main)
+
+
+def _nearest(path: Path) -> Path:
+    """The nearest directory that exists: the path itself, or one above it."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def _discard(message: str) -> None:

@@ -103,7 +103,10 @@ class ServedModel:
             attention = attend_sentence(self.model.loaded.model, src, tgt, *token_bytes)
         except UserError as error:
             raise RequestError(422, error.what) from None
-        maps = {kind: [layer.astype(float).round(4).tolist() for layer in layers] for kind, layers in attention.maps.items()}
+        maps = {
+            kind: [layer.astype(float).round(4).tolist() for layer in layers]
+            for kind, layers in attention.maps.items()
+        }
         return {
             "source_tokens": [*(vocabularies.src.vocabulary[i] for i in src), "</s>"],
             "target_tokens": ["<s>", *(vocabularies.tgt.vocabulary[i] for i in tgt)],
