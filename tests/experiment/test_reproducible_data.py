@@ -160,12 +160,13 @@ def identity_of(manifest: dict[str, Any]) -> str:
 
 
 def about_data(messages: Iterable[str], directory: str) -> list[str]:
-    """The messages before training, without figures of the machine."""
+    """The messages before training, without figures of the machine and without what is done after training."""
     kept = []
     for message in messages:
         if message.startswith(("transformer -> ", "step ")):
             break
-        if not message.startswith(("note: updates run", "largest batch")):
+        others = ("note: updates run", "largest batch", "  training.tune_length_penalty ")
+        if not message.startswith(others):
             kept.append(message.replace(directory, ""))
     return kept
 
