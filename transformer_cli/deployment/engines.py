@@ -110,9 +110,7 @@ class Model:
         source: the stored model.
     """
 
-    def __init__(
-        self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Callable[[str], object]
-    ) -> None:
+    def __init__(self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Notify) -> None:
         """Arguments as in `ModelRequest`. Raises: CheckpointError."""
         self.run, self.ensemble, self.device, self.notify = run, ensemble, device, notify
         self.source = open_model_source(run, checkpoint)
