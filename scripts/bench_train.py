@@ -134,7 +134,7 @@ def measure(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 def prepare_corpus(src: Path, tgt: Path, config: Config) -> tuple[Tokenizer, EncodedCorpus]:
     """Read the corpus, train a joint tokenizer on it, and encode it."""
     text = read_parallel([src], [tgt])
-    tokenizer, _ = train_tokenizer(text.src + text.tgt, config.tokenizer)
+    tokenizer, _ = train_tokenizer([*text.src, *text.tgt], config.tokenizer)
     return tokenizer, encode_corpus(text, tokenizer, tokenizer, config.data)
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     text = read_parallel([args.hyp], [args.ref])
     metric = BLEU(tokenize="none", force=True)
-    hypotheses, references = (moses_tokenize(lines, args.language) for lines in (text.src, text.tgt))
+    hypotheses, references = (moses_tokenize(lines, args.language) for lines in (list(text.src), list(text.tgt)))
     result = metric.corpus_score(hypotheses, [references])
     print(f"{result.score:.2f}  lowercased, Moses-normalized and -tokenized; {metric.get_signature()}")
 

@@ -164,6 +164,7 @@ def train(
     config: StrPath | None = None,
     settings: Mapping[str, Any] | None = None,
     tokenizer: StrPath | None = None,
+    starting_model: StrPath | None = None,
     device: str = "auto",
     notify: Notify = _ignore,
 ) -> TrainingOutcome:
@@ -177,6 +178,7 @@ def train(
         config: YAML configuration; by default a recipe by corpus size.
         settings: configuration keys and values, such as `{"training.max_minutes": 30}`.
         tokenizer: a trained SentencePiece model.
+        starting_model: a run directory or bundle whose weights the run starts from, as with `--from`.
         device: as in `Translator.load`.
         notify: receives notes, warnings and results.
 
@@ -199,6 +201,7 @@ def train(
         data=_paths(data),
         valid_data=_path(valid_data),
         columns=columns,
+        starting_model=_path(starting_model),
     )
     return run_training(request, notify, StopRequest())
 

@@ -34,10 +34,13 @@ class Sentences:
         lengths: number of tokens of each sentence, including EOS.
     """
 
-    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+    def __init__(
+        self, tokens: NDArray[Any], offsets: NDArray[np.int64], lengths: NDArray[np.int32] | None = None
+    ) -> None:
+        """`lengths`: if they are known already."""
         self.tokens = tokens
         self.offsets = offsets
-        self.lengths: TokenIds = np.diff(offsets)
+        self.lengths: NDArray[np.int32] = np.diff(offsets).astype(np.int32) if lengths is None else lengths
 
     @staticmethod
     def pack(sentences: Sequence[TokenIds]) -> Sentences:
@@ -56,7 +59,7 @@ class Sentences:
     def select(self, rows: TokenIds) -> Sentences:
         """Copy the sentences `rows`, in this order."""
         lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         indices = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Sentences(np.asarray(self.tokens[indices]), offsets)
 

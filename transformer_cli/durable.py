@@ -50,7 +50,7 @@ def write_bytes(path: Path, content: bytes, ops: FileOps = OPS) -> None:
     """
     # The process id keeps concurrent writers of the same file apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    with _as_disk_error(path, len(content)):
+    with as_disk_error(path, len(content)):
         try:
             _write_synced(temporary, content, ops)
             _copy_mode(temporary, path)
@@ -138,7 +138,7 @@ class OutputFile:
 
     def write(self, content: bytes) -> None:
         """Append `content`. Raises: DiskError."""
-        with _as_disk_error(self.path, self._written + len(content)):
+        with as_disk_error(self.path, self._written + len(content)):
             self._stream = self._stream or self._open()
             rest = memoryview(content)
             while rest:
@@ -149,7 +149,7 @@ class OutputFile:
         """Complete the file, which may be empty, and give it its name. Raises: DiskError."""
         self.write(b"")
         if self.regular:
-            with _as_disk_error(self.path, self._written):
+            with as_disk_error(self.path, self._written):
                 _sync(self.partial, OPS)
                 OPS.replace(self.partial, self.target)
                 sync_directory(self.target.parent)
@@ -206,7 +206,7 @@ def write_directory(path: Path, ops: FileOps = OPS) -> Iterator[Callable[[str, b
     with _temporary_directory(path, ops) as temporary:
 
         def write(name: str, content: bytes) -> None:
-            with _as_disk_error(path / name, len(content)):
+            with as_disk_error(path / name, len(content)):
                 _write_synced(temporary / name, content, ops)
 
         yield write
@@ -229,7 +229,7 @@ def staged_directory(path: Path, ops: FileOps = OPS) -> Iterator[Path]:
 def _temporary_directory(path: Path, ops: FileOps) -> Iterator[Path]:
     """Create a temporary directory; rename it to `path` on success, delete it on any exception."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    with _as_disk_error(path, 0):
+    with as_disk_error(path, 0):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -245,7 +245,7 @@ def _temporary_directory(path: Path, ops: FileOps) -> Iterator[Path]:
 def set_symlink(link: Path, target: str, ops: FileOps = OPS) -> None:
     """Atomically point the symlink `link` at `target`, a name in the same directory. Raises: DiskError."""
     temporary = link.with_name(f".{link.name}{TEMPORARY}")
-    with _as_disk_error(link, 0):
+    with as_disk_error(link, 0):
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
         ops.replace(temporary, link)
@@ -254,7 +254,7 @@ def set_symlink(link: Path, target: str, ops: FileOps = OPS) -> None:
 
 def make_directory(path: Path) -> None:
     """Create a directory and its parents. Raises: DiskError."""
-    with _as_disk_error(path, 0):
+    with as_disk_error(path, 0):
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -314,7 +314,8 @@ def _write_synced(path: Path, content: bytes, ops: FileOps) -> None:
 
 
 @contextlib.contextmanager
-def _as_disk_error(path: Path, size: int) -> Iterator[None]:
+def as_disk_error(path: Path, size: int) -> Iterator[None]:
+    """Turn an OSError of writing `size` bytes to `path` into a DiskError."""
     try:
         yield
     except OSError as error:

@@ -8,6 +8,8 @@ import pytest
 
 from transformer_cli.artifacts.run_directory import RunDirectory, hash_architecture
 from transformer_cli.config import load_config
+from transformer_cli.data.corpus import ParallelText
+from transformer_cli.data.survey import survey_text
 from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.experiment.recipe import choose_recipe
 
@@ -71,7 +73,7 @@ def test_empty_directories_are_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pairs", [10, 4_999, 30_000, 200_000, 1_100_000])
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_every_recipe_is_a_valid_config_with_reasons(pairs: int, on_gpu: bool) -> None:
-    recipe = choose_recipe(["Wort " * 12] * pairs, on_gpu=on_gpu)
+    recipe = choose_recipe(pairs, 12 * pairs, 0, on_gpu=on_gpu)
     config = load_config(None, base=recipe.values)
     assert config.optim.warmup_steps < config.training.max_steps
     assert len(recipe.reasons) >= 5
@@ -80,7 +82,9 @@ def test_every_recipe_is_a_valid_config_with_reasons(pairs: int, on_gpu: bool) -
 def test_languages_without_spaces_get_a_similar_number_of_updates() -> None:
     """Split at spaces, a Chinese sentence would be one word, and the run ten times too short."""
     texts = ["Heute ist das Wetter sehr schön und alle gehen nach draußen."], ["今天天气很好,所有人都出去玩。"]
-    steps = [choose_recipe(text * 30_000, on_gpu=False).values["training"]["max_steps"] for text in texts]
+    surveys = [survey_text(ParallelText(text * 30_000, text * 30_000)) for text in texts]
+    recipes = [choose_recipe(s.pairs, s.words, s.characters, on_gpu=False) for s in surveys]
+    steps = [recipe.values["training"]["max_steps"] for recipe in recipes]
     assert 0.4 < steps[1] / steps[0] < 1.6
 
 

@@ -65,6 +65,31 @@ def test_epoch_has_every_pair_once_within_the_budget(budget: int) -> None:
         assert len(rows) == 1 or longest[rows].max() * len(rows) <= budget
 
 
+@pytest.mark.parametrize("pairs", [1, 2, 300])
+@pytest.mark.parametrize("budget", [1, 30, 100, 5000])
+def test_plans_equal_those_of_plain_loops(pairs: int, budget: int) -> None:
+    """The order and the borders of batches are part of what a run is; a resumed one must find the same."""
+    corpus = random_corpus(pairs, seed=budget)
+    lengths = corpus.src.lengths, corpus.tgt.lengths
+    rng = np.random.default_rng([5, 2])
+    order = rng.permutation(pairs)
+    src, tgt = (side[order] for side in lengths)
+    order = order[np.lexsort((np.where(tgt % 2, src, -src), tgt))]
+    plan = [order[start:end] for start, end in split_by_budget(np.maximum(*lengths)[order].tolist(), budget)]
+    plan = [plan[i] for i in rng.permutation(len(plan))]
+    found = plan_epoch(corpus, budget, seed=5, epoch=2)
+    assert [rows.tolist() for rows in found] == [rows.tolist() for rows in plan]
+    packed, sums = [[]], np.zeros(2)
+    for row in np.random.default_rng([5, 2]).permutation(pairs).tolist():
+        sums += [side[row] for side in lengths]
+        if packed[-1] and (sums.max() > budget or len(packed[-1]) >= 7):
+            packed.append([])
+            sums = np.array([side[row] for side in lengths], dtype=float)
+        packed[-1].append(row)
+    found = plan_packed_epoch(corpus, TokenBudget(budget, 7, 100), seed=5, epoch=2)
+    assert [rows.tolist() for rows in found] == packed
+
+
 @pytest.mark.parametrize("tokens", [60, 200, 1000])
 def test_packed_batches_have_every_pair_once_and_fit_the_budget(tokens: int) -> None:
     corpus = random_corpus(300)
@@ -151,6 +176,7 @@ def test_store_is_loaded_only_for_the_same_inputs(tmp_path: Path) -> None:
     assert isinstance(loaded.src.tokens, np.memmap)
     assert load_corpus(tmp_path, "train", {"text": "2"}) is None
     assert load_corpus(tmp_path, "valid", {"text": "1"}) is None
+    assert loaded.src.lengths.tolist() == np.diff(corpus.src.offsets).tolist()
     (tmp_path / "train.src.tokens.npy").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="damaged"):
         load_corpus(tmp_path, "train", {"text": "1"})

@@ -9,12 +9,12 @@ from conftest import toy_pairs, write_pairs
 
 from transformer_cli.data.corpus import (
     ParallelText,
-    find_shifted_blocks,
     first_suspicious_line,
-    hold_out_validation,
     read_parallel,
 )
+from transformer_cli.data.held_out import hold_out_validation
 from transformer_cli.data.store import encode_corpus
+from transformer_cli.data.survey import find_shifted_blocks
 from transformer_cli.data.tokenizer import train_tokenizer
 from transformer_cli.errors import DataError
 from transformer_cli.schema.data import DataConfig
@@ -87,7 +87,7 @@ def test_shifted_files_are_detected() -> None:
     tgt = ["y " * max(1, n + rng.integers(-2, 3)) for n in lengths]
 
     def shifts(src: list[str], tgt: list[str]) -> list[int]:
-        return find_shifted_blocks(*ParallelText(src, tgt).lengths())
+        return find_shifted_blocks(list(map(len, src)), list(map(len, tgt)))
 
     assert shifts(src, tgt) == []
     shifted = shifts(src[:800] + src[801:], tgt[:-1])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformer_cli import durable
 from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, flatten_config, parse_config
+from transformer_cli.data.line_file import chunks
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.locking import file_lock
@@ -202,18 +204,23 @@ class Vocabularies:
             durable.write_bytes(path, tokenizer.model)
 
 
-def hash_architecture(config: Config) -> str:
-    """Hash of all keys under `model`, without those that only other architectures read."""
+def architecture_keys(config: Config) -> dict[str, Any]:
+    """The keys under `model` and their values, without those that only other architectures read."""
     architectures = (config.model.encoder, config.model.decoder)
     unused = {key for kind, keys in ARCHITECTURE_KEYS.items() if kind not in architectures for key in keys}
-    return durable.sha256(repr(sorted(config.model.model_dump(exclude=unused).items())).encode())
+    return config.model.model_dump(exclude=unused)
 
 
-def hash_text(*sides: list[str]) -> str:
+def hash_architecture(config: Config) -> str:
+    """Hash of `architecture_keys`."""
+    return durable.sha256(repr(sorted(architecture_keys(config).items())).encode())
+
+
+def hash_text(*sides: Sequence[str]) -> str:
     """SHA-256 of the lines of a text."""
     digest = hashlib.sha256()
     for side in sides:
-        for line in side:
-            digest.update(line.encode("utf-8", errors="replace") + b"\n")
+        for (lines,) in chunks(side):
+            digest.update(("\n".join(lines) + "\n").encode("utf-8", errors="replace"))
         digest.update(b"\0")
     return digest.hexdigest()

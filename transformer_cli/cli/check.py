@@ -62,7 +62,7 @@ def check(
     exit_on_signal(signal.SIGINT)
     other = read_parallel([against_src], [against_tgt]) if against_src and against_tgt else None
     stream = CorpusStream(sources, notify)
-    report = check_corpus(stream, config.filters, other.src + other.tgt if other else None)
+    report = check_corpus(stream, config.filters, [*other.src, *other.tgt] if other else None)
     named = {"--src": src, "--tgt": tgt, "--data": data, "--columns": columns, "--data-format": data_format}
     corpus = " ".join(f"{option} {_words(value)}" for option, value in named.items() if value)
     excluded = f"--exclude {_words([against_src, against_tgt])}" if against_src and against_tgt else ""

@@ -220,16 +220,17 @@ def examples(*commands: str) -> str:
 
 
 def schema_options(
-    section: type[Section], *names: str, defaults: bool = True
+    section: type[Section], *names: str, defaults: bool = True, parameter: str = "overrides"
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: give a command an option for each of these keys of a section.
 
     Name, type, range and help text of the options come from the declarations in `schema`. The command receives
-    the values given by the user as its parameter `overrides`, a dictionary by key; on the help screen the options
+    the values given by the user as one of its parameters, a dictionary by key; on the help screen the options
     appear in the place of that parameter.
 
     Args:
         defaults: show the defaults of the schema; False where the command has its own.
+        parameter: the name of that parameter.
     """
     options = [option for option in options_of(section) if option.name in names]
     assert {option.name for option in options} == set(names), "a key that the section does not have"
@@ -237,16 +238,17 @@ def schema_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
-        for parameter in signature.parameters.values():
-            if parameter.name == "overrides":
+        for declared in signature.parameters.values():
+            if declared.name == parameter:
                 parameters += [_parameter(option, show_default=defaults) for option in options]
             else:
-                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+                parameters.append(declared.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @functools.wraps(command)
         def with_overrides(**arguments: Any) -> None:
             given = {name: arguments.pop(name) for name in names}
-            command(**arguments, overrides={name: value for name, value in given.items() if value is not None})
+            arguments[parameter] = {name: value for name, value in given.items() if value is not None}
+            command(**arguments)
 
         with_overrides.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         with_overrides.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -257,7 +259,8 @@ def schema_options(
 
 def _parameter(option: Option, *, show_default: bool) -> inspect.Parameter:
     """A keyword parameter as Typer reads it; None = not given."""
-    facts = [f"default {option.default_text}"] if show_default and option.type is not bool else []
+    has_default = show_default and option.type is not bool and option.default is not None
+    facts = [f"default {option.default_text}"] if has_default else []
     if option.range and not option.choices:
         facts.append(option.range)
     required = " or ".join(f"--{name.replace('_', '-')}" for name in REQUIRES.get(option.name, ()))

@@ -58,7 +58,7 @@ def train(
         text = read_corpus(CorpusFiles(data=data or (), columns=columns, form=data_format))
         for message in [*text.forms, *(f"warning: {note}" for note in text.notes)]:
             notify(message)
-        lines += text.src + text.tgt
+        lines += [*text.src, *text.tgt]
     model, notes = train_tokenizer(lines, config)
     for note in notes:
         notify(f"note: {note}")

@@ -18,6 +18,8 @@ Rows = NDArray[np.int64]
 EpochCorpora = Callable[[int], EncodedCorpus]
 """Maps an epoch to its corpus."""
 START = DataPosition()
+PART = 1 << 18
+"""Pairs whose lengths are looked up at a time."""
 
 
 def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
@@ -28,13 +30,45 @@ def plan_epoch(corpus: EncodedCorpus, batch_tokens: int, seed: int, epoch: int) 
     by itself.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(corpus))
-    src, tgt = corpus.src.lengths[order], corpus.tgt.lengths[order]
-    # Source lengths alternately rise and fall, so that they also match across a change of the target length.
-    order = order[np.lexsort((np.where(tgt % 2, src, -src), tgt))]
-    batches = split_by_budget(np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order].tolist(), batch_tokens)
-    plan = [order[start:end] for start, end in batches]
+    order = _sort_by_lengths(corpus, rng.permutation(len(corpus)))
+    lengths = np.maximum(corpus.src.lengths, corpus.tgt.lengths)[order]
+    ends = _split_by_budget(lengths, batch_tokens)
+    plan = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return [plan[i] for i in rng.permutation(len(plan))]
+
+
+def _sort_by_lengths(corpus: EncodedCorpus, order: Rows) -> Rows:
+    """Rows in `order`, sorted by target and source length; those of equal lengths stay in their order."""
+    count = len(order)
+    src_bits, tgt_bits, row_bits = (
+        int(n).bit_length() for n in (corpus.src.lengths.max(), corpus.tgt.lengths.max(), count)
+    )
+    # One integer for each pair, which is sorted in place: (target length, source length, position in `order`).
+    assert src_bits + tgt_bits + row_bits < 63
+    keys = np.arange(count)
+    for start in range(0, count, PART):
+        rows = order[start : start + PART]
+        src, tgt = corpus.src.lengths[rows].astype(np.int64), corpus.tgt.lengths[rows].astype(np.int64)
+        # Source lengths alternately rise and fall, so that they also match across a change of the target length.
+        src = np.where(tgt % 2, src, (1 << src_bits) - 1 - src)
+        keys[start : start + PART] |= (tgt << src_bits | src) << row_bits
+    keys.sort()
+    keys &= (1 << row_bits) - 1
+    for start in range(0, count, PART):
+        keys[start : start + PART] = order[keys[start : start + PART]]
+    return keys
+
+
+def _split_by_budget(lengths: NDArray[np.int32], budget: int) -> list[int]:
+    """The ends of the ranges of `split_by_budget`."""
+    ends, start, count = [], 0, len(lengths)
+    while start < count:
+        # More sentences of the first one's length do not fit, and a longer one only takes more.
+        window = lengths[start : start + max(1, budget // int(lengths[start]))]
+        padded = np.maximum.accumulate(window) * np.arange(1, len(window) + 1)
+        start += max(1, int(np.searchsorted(padded, budget, side="right")))
+        ends.append(start)
+    return ends
 
 
 def plan_packed_epoch(corpus: EncodedCorpus, budget: TokenBudget, seed: int, epoch: int) -> list[Rows]:
@@ -44,14 +78,14 @@ def plan_packed_epoch(corpus: EncodedCorpus, budget: TokenBudget, seed: int, epo
     the corpus. Every pair is in exactly one batch.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(corpus))
-    src, tgt = corpus.src.lengths[order].tolist(), corpus.tgt.lengths[order].tolist()
-    ends, start, src_sum, tgt_sum = [], 0, 0, 0
-    for i, (s, t) in enumerate(zip(src, tgt, strict=True)):
-        src_sum, tgt_sum = src_sum + s, tgt_sum + t
-        if i > start and (max(src_sum, tgt_sum) > budget.tokens or i - start >= budget.sentences):
-            ends.append(i)
-            start, src_sum, tgt_sum = i, s, t
-    return [rows for rows in np.split(order, ends) if len(rows)]
+    ends, start = [], 0
+    while start < len(order):
+        # A sentence has at least one token, so that no more pairs fit than there are tokens.
+        rows = order[start : start + min(budget.sentences, budget.tokens)]
+        sums = [np.cumsum(side.lengths[rows]) for side in (corpus.src, corpus.tgt)]
+        start += max(1, int(np.searchsorted(np.maximum(*sums), budget.tokens, side="right")))
+        ends.append(start)
+    return [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class BatchStream:

@@ -1,28 +1,60 @@
-"""Parallel text in memory: reading aligned files, signs of misalignment, and holding out a validation set."""
+"""Parallel text: reading aligned files, in memory or into a temporary file, and signs of misalignment."""
 
 from __future__ import annotations
 
 import contextlib
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transformer_cli.data.filters.base import Pair
+from transformer_cli.data.line_file import CHUNK, LineFile, RemainingLines, RemainingRows, chunks
+from transformer_cli.data.parallel import ordered_map
 from transformer_cli.data.readers.corpus_files import CorpusFiles, UnequalLengthsError, describe
 from transformer_cli.data.readers.pairs import PairReport
 from transformer_cli.data.text import read_lines
 from transformer_cli.errors import DataError
 
-HELD_OUT_PAIRS = 1000
-HELD_OUT_SHARE = 0.05
-"""Without validation files, this number of pairs, at most this share, is held out of the training text."""
-BLOCK, MIN_BLOCK = 400, 200
-"""Lines per block whose lengths are compared, and the smallest block that gives a reliable correlation."""
+Result = TypeVar("Result")
+
+
+class LineNumbers(Sequence[int]):
+    """The number, from 1, of the line of each pair of a file: runs of consecutive lines, 16 bytes a run."""
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = (), count: int = 0) -> None:
+        """`runs`: the first row (from 0) and the first line of each run."""
+        self._rows, self._lines = array("q"), array("q")
+        for row, line in runs:
+            self._rows.append(row)
+            self._lines.append(line)
+        self._count = count
+        self._next = self[count - 1] + 1 if count else 0
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        return list(zip(self._rows, self._lines, strict=True))
+
+    def append(self, line: int) -> None:
+        if line != self._next:
+            self._rows.append(self._count)
+            self._lines.append(line)
+        self._next = line + 1
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        row = range(self._count)[index]
+        run = bisect_right(self._rows, row) - 1
+        return self._lines[run] + row - self._rows[run]
 
 
 @dataclass(frozen=True)
@@ -36,7 +68,7 @@ class TextFile:
 
 @dataclass(frozen=True)
 class ParallelText:
-    """Aligned lines.
+    """Aligned lines, in memory or in a `LineFile`.
 
     Attributes:
         src, tgt: the lines of both sides.
@@ -46,8 +78,8 @@ class ParallelText:
         forms: how the files were read, for files that are not plain text.
     """
 
-    src: list[str]
-    tgt: list[str]
+    src: Sequence[str]
+    tgt: Sequence[str]
     notes: list[str] = field(default_factory=list)
     files: list[TextFile] = field(default_factory=list)
     rows: Sequence[int] | None = None
@@ -57,25 +89,60 @@ class ParallelText:
         return len(self.src)
 
     def select(self, rows: Sequence[int]) -> ParallelText:
-        """These pairs, in this order."""
+        """Copy these pairs, in this order."""
         file_rows = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
         return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms)
 
+    def without(self, rows: Iterable[int]) -> ParallelText:
+        """All pairs but these, in order and without copying them. Only of a text with all pairs of its files."""
+        assert self.rows is None
+        left = RemainingRows(len(self), rows)
+        src, tgt = RemainingLines(self.src, left), RemainingLines(self.tgt, left)
+        return ParallelText(src, tgt, self.notes, self.files, left, self.forms)
+
+    def file_rows(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of these pairs in the concatenated files."""
+        if self.rows is None:
+            return indices
+        if isinstance(self.rows, RemainingRows):
+            return self.rows.take(indices)
+        return np.asarray(self.rows, dtype=np.int64)[indices]
+
     def pairs(self) -> Iterator[Pair]:
         """The pairs for filters. Of the numbers of lines, only line 1 of each file is told from the others."""
+        for start, (src, tgt) in zip(range(0, len(self), CHUNK), chunks(self.src, self.tgt), strict=True):
+            yield from self.pairs_of(start, src, tgt)
+
+    def pairs_of(self, start: int, src: Sequence[str], tgt: Sequence[str]) -> Iterator[Pair]:
+        """The pairs from `start` on, whose lines are given."""
+        stop = start + len(src)
+        rows = range(start, stop) if self.rows is None else self.rows[start:stop]
+        for row, src_line, tgt_line in zip(rows, src, tgt, strict=True):
+            yield Pair(1 if row in self._first_rows else row + 2, src_line, tgt_line)
+
+    @cached_property
+    def _first_rows(self) -> set[int]:
+        """Rows of the pairs on line 1 of a file."""
         starts, row = set(), 0
         for file in self.files:
             if file.pairs and file.lines[0] == 1:
                 starts.add(row)
             row += file.pairs
-        rows = range(len(self)) if self.rows is None else self.rows
-        for row, src, tgt in zip(rows, self.src, self.tgt, strict=True):
-            yield Pair(1 if row in starts else row + 2, src, tgt)
+        return starts
 
-    def lengths(self) -> tuple[list[int], list[int]]:
-        """Characters of each line of source and target."""
-        return list(map(len, self.src)), list(map(len, self.tgt))
+    def map_parts(
+        self, function: Callable[[int, Sequence[str], Sequence[str]], Result], size: int = CHUNK
+    ) -> Iterator[Result]:
+        """`function(row of the first pair, source lines, target lines)` for parts of `size` pairs, in order.
+
+        Many parts are processed in parallel; see `ordered_map`.
+        """
+
+        def process(start: int) -> Result:
+            return function(start, self.src[start : start + size], self.tgt[start : start + size])
+
+        return (result for _, result in ordered_map(process, range(0, len(self), size)))
 
     def location(self, pair: int) -> str:
         """The file and line of a pair, for messages: `train.en, line 12`."""
@@ -87,27 +154,41 @@ class ParallelText:
         return f"line {row + 1:,}"
 
 
-def read_corpus(files: CorpusFiles, *, strict_utf8: bool = False, allow_blank: bool = False) -> ParallelText:
+def read_corpus(
+    files: CorpusFiles, *, strict_utf8: bool = False, allow_blank: bool = False, directory: Path | None = None
+) -> ParallelText:
     """Read the pairs of a corpus and concatenate them.
+
+    Args:
+        directory: where to keep the text, in a temporary file; None = in memory.
 
     Raises:
         ConfigError: no files, or options of reading that are unknown.
         DataError: missing or unreadable file, different numbers of lines or files, no pair with text on both sides
             (accepted with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
+        DiskError: no space in `directory`.
     """
-    joined = ParallelText([], [])
-    for source in files.sources(strict_utf8=strict_utf8):
-        report, before = PairReport(), len(joined)
-        lines = array("q")
+    sources = files.sources(strict_utf8=strict_utf8)
+    src: list[str] | LineFile = [] if directory is None else LineFile(directory)
+    tgt: list[str] | LineFile = [] if directory is None else LineFile(directory)
+    joined = ParallelText(src, tgt)
+    has_text = allow_blank
+    for source in sources:
+        report, lines = PairReport(), LineNumbers()
         with explain_unequal_lengths():
-            for line, src, tgt in source.rows(report):
-                joined.src.append(src)
-                joined.tgt.append(tgt)
+            for line, src_line, tgt_line in source.rows(report):
+                src.append(src_line)
+                tgt.append(tgt_line)
                 lines.append(line)
+                if not has_text and src_line.strip() and tgt_line.strip():
+                    has_text = True
         joined.notes.extend(report.messages(str(source.path)))
         joined.forms.extend(describe(source, report))
-        joined.files.append(TextFile(source.path, len(joined) - before, lines))
-    if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
+        joined.files.append(TextFile(source.path, len(lines), lines))
+    for side in (src, tgt):
+        if isinstance(side, LineFile):
+            side.finish()
+    if not has_text:
         names = ", ".join(map(str, files.paths))
         raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
     return joined
@@ -166,66 +247,3 @@ def first_suspicious_line(src: Sequence[str], tgt: Sequence[str]) -> int:
     before = np.concatenate([[0.0], unshifted.cumsum()])
     after = np.concatenate([shifted[::-1].cumsum()[::-1], [0.0]])
     return int(np.argmin(before + after)) + 1
-
-
-def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]:
-    """Split into (training, validation), drawn at random by `seed`, both in file order.
-
-    Raises:
-        DataError: fewer than two pairs.
-    """
-    count = max(1, min(HELD_OUT_PAIRS, int(len(text) * HELD_OUT_SHARE)))
-    if len(text) < 2:
-        raise DataError(
-            f"{len(text)} sentence pairs are too few to hold out a validation set",
-            hint="add pairs, or give --valid-src and --valid-tgt",
-        )
-    usable = [i for i in range(len(text)) if text.src[i].strip() and text.tgt[i].strip()]
-    pairs = list(zip(text.src, text.tgt, strict=True))
-    counts = Counter(pairs)
-    unique = [i for i in usable if counts[pairs[i]] == 1]
-    if len(unique) > count:  # a repeated pair would be in both sets
-        usable = unique
-    count = min(count, len(usable) - 1) or 1
-    chosen = set(np.random.default_rng(seed).permutation(usable)[:count].tolist())
-    held = sorted(chosen)
-    rest = [i for i in range(len(text)) if i not in chosen]
-    return text.select(rest), text.select(held)
-
-
-def find_one_sided_blanks(text: ParallelText) -> list[int]:
-    """Line numbers (from 1) where one side is blank and the other is not."""
-    sides = zip(text.src, text.tgt, strict=True)
-    return [i for i, (s, t) in enumerate(sides, start=1) if bool(s.strip()) != bool(t.strip())]
-
-
-def find_shifted_blocks(src_lengths: Sequence[int], tgt_lengths: Sequence[int]) -> list[int]:
-    """First rows (from 0) of the blocks whose target is shifted by one to three lines.
-
-    Lengths of translations, in characters, correlate with the lengths of their sources. A block is reported if the
-    correlation of the log lengths is above 0.5 for a shift, and by more than 0.3 better than without it.
-    """
-    log_lengths = [np.log(np.asarray(side, dtype=np.float64) + 1.0) for side in (src_lengths, tgt_lengths)]
-    shifted = []
-    for first in range(0, len(src_lengths) - MIN_BLOCK + 1, BLOCK):
-        src, tgt = (side[first : first + BLOCK] for side in log_lengths)
-        unshifted = _correlation(src, tgt)
-        for shift in range(1, 4):
-            best = max(_correlation(src[shift:], tgt[:-shift]), _correlation(src[:-shift], tgt[shift:]))
-            if best > 0.5 and best > unshifted + 0.3:
-                shifted.append(first)
-                break
-    return shifted
-
-
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    if len(a) < 2 or min(a.std(), b.std()) < 1e-6:  # constant, up to rounding
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def find_copied_pairs(text: ParallelText) -> list[int]:
-    """Rows (from 0) whose target equals their source."""
-    sides = zip(text.src, text.tgt, strict=True)
-    return [i for i, (s, t) in enumerate(sides) if s.strip() == t.strip() != ""]
-

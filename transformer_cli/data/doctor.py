@@ -9,7 +9,6 @@ from itertools import islice
 
 import numpy as np
 
-from transformer_cli.data.corpus import BLOCK, find_shifted_blocks
 from transformer_cli.data.corpus_stream import CorpusStream
 from transformer_cli.data.filters.alignment import MIN_PAIRS
 from transformer_cli.data.filters.base import Filter, Pair
@@ -18,6 +17,7 @@ from transformer_cli.data.filters.duplicates import Duplicates, NearDuplicates, 
 from transformer_cli.data.filters.pipeline import BATCH, build_filters
 from transformer_cli.data.filters.profile import CorpusProfile
 from transformer_cli.data.signs import SIGNS
+from transformer_cli.data.survey import BLOCK, find_shifted_blocks
 from transformer_cli.errors import DataError
 from transformer_cli.schema.data import FiltersConfig
 

@@ -57,7 +57,7 @@ class Lexicon:
 def build_lexicon(corpus: EncodedCorpus, src_vocab: int, tgt_vocab: int, size: int, *, joint: bool) -> Lexicon:
     """Estimate translation probabilities by EM and keep the `size` likeliest targets of each source token."""
     null = src_vocab  # the NULL word of Model 1: aligned to target words without a source word
-    lengths = (corpus.src.lengths * corpus.tgt.lengths).sum()
+    lengths = np.multiply(corpus.src.lengths, corpus.tgt.lengths, dtype=np.int64).sum()
     rows = range(0, len(corpus), -(-int(lengths) // ENTRIES))
     sources = [np.append(corpus.src[row][:-1], null) for row in rows]
     pairs, prob, counts = estimate_model1(sources, [corpus.tgt[row][:-1] for row in rows], tgt_vocab)

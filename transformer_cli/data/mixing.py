@@ -49,7 +49,7 @@ class MixedCorpora:
 
 def files_of_pairs(text: ParallelText, lines: NDArray[np.int64]) -> NDArray[np.int64]:
     """The number of the file, in the order of `text.files`, of each pair; `lines` are rows of the text."""
-    rows = lines if text.rows is None else np.asarray(text.rows, dtype=np.int64)[lines]
+    rows = text.file_rows(np.asarray(lines))
     ends = np.cumsum([file.pairs for file in text.files])
     return np.searchsorted(ends, rows, side="right")
 

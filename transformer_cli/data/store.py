@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from transformer_cli.untrusted import read_bounded, require_regular
 
 INDEX = "STORE.json"
 MAX_INDEX_BYTES = 1 << 20
+LENGTHS_PART = 1 << 17
+"""Sentences whose lengths are read at a time."""
 PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
 
 
@@ -75,7 +78,7 @@ def encode_corpus(
     for i, (s, t, reason) in enumerate(zip(src, tgt, reasons or [""] * len(text), strict=True)):
         # Lines that `str.strip` empties may still have tokens: an ideographic space, a tab.
         blank = not (text.src[i].strip() and text.tgt[i].strip())
-        reason = reason or ("blank" if blank else _filter_reason(len(s), len(t), config))
+        reason = reason or ("blank" if blank else length_reason(len(s), len(t), config))
         if reason:
             left_out[reason] += 1
         else:
@@ -84,7 +87,7 @@ def encode_corpus(
     return EncodedCorpus(used_src, used_tgt, np.array(rows, dtype=np.int64), dict(left_out))
 
 
-def _filter_reason(src: int, tgt: int, config: DataConfig) -> str:
+def length_reason(src: int, tgt: int, config: DataConfig) -> str:
     """The reason for filtering out a pair with these numbers of tokens; empty to keep it."""
     if not src or not tgt:
         return "blank"
@@ -105,16 +108,105 @@ def index_path(directory: Path, name: str) -> Path:
 
 def save_corpus(corpus: EncodedCorpus, directory: Path, name: str, key: dict[str, str]) -> None:
     """Write the store `name` into `directory`, replacing an older one. Raises: DiskError."""
-    durable.make_directory(directory)
-    index_path(directory, name).unlink(missing_ok=True)  # a partly replaced store must have no index
-    hashes = {}
-    for file, array in _arrays(corpus, name).items():
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        durable.write_bytes(directory / file, buffer.getvalue())
-        hashes[file] = durable.sha256(buffer.getbuffer())
-    index = {"key": key, "left_out": corpus.left_out, "pairs": len(corpus), "sha256": hashes}
-    durable.write_json(index_path(directory, name), index)
+    with CorpusWriter(directory, name) as writer:
+        writer.add(corpus.src.tokens, corpus.src.lengths, corpus.tgt.tokens, corpus.tgt.lengths, corpus.lines)
+        writer.finish(key, corpus.left_out)
+
+
+class CorpusWriter:
+    """Writes a store part by part. Its files get their names together, when they are complete."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        """Raises: DiskError."""
+        durable.make_directory(directory)
+        self.directory, self.name, self.pairs = directory, name, 0
+        types = (np.int32, np.int64, np.int32, np.int64, np.int64)
+        self._files = [
+            _ArrayFile(directory / f"{name}.{part}.npy", dtype) for part, dtype in zip(PARTS, types, strict=True)
+        ]
+        self._ends = [0, 0]
+        for file in (self._files[1], self._files[3]):
+            file.append(np.zeros(1))
+
+    def __enter__(self) -> CorpusWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.discard()
+
+    def add(
+        self,
+        src_tokens: NDArray[Any],
+        src_lengths: NDArray[Any],
+        tgt_tokens: NDArray[Any],
+        tgt_lengths: NDArray[Any],
+        lines: NDArray[Any],
+    ) -> None:
+        """Append pairs: the tokens of each side, each sentence with its EOS; their numbers; rows in the text.
+
+        Raises:
+            DiskError
+        """
+        for side, (tokens, lengths) in enumerate(((src_tokens, src_lengths), (tgt_tokens, tgt_lengths))):
+            ends = self._ends[side] + np.cumsum(lengths, dtype=np.int64)
+            self._files[2 * side].append(tokens)
+            self._files[2 * side + 1].append(ends)
+            self._ends[side] = int(ends[-1]) if len(ends) else self._ends[side]
+        self._files[4].append(lines)
+        self.pairs += len(lines)
+
+    def finish(self, key: dict[str, str], left_out: dict[str, int]) -> None:
+        """Complete the store, which replaces an older one. Raises: DiskError."""
+        hashes = {file.path.name: file.complete() for file in self._files}
+        index_path(self.directory, self.name).unlink(missing_ok=True)  # a partly replaced store must have no index
+        for file in self._files:
+            file.publish()
+        durable.sync_directory(self.directory)
+        index = {"key": key, "left_out": left_out, "pairs": self.pairs, "sha256": hashes}
+        durable.write_json(index_path(self.directory, self.name), index)
+
+
+class _ArrayFile:
+    """A flat array that is written to a temporary file in the format of `numpy.save`."""
+
+    def __init__(self, path: Path, dtype: type) -> None:
+        self.path, self.dtype, self.count = path, np.dtype(dtype), 0
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}{durable.TEMPORARY}")
+        with durable.as_disk_error(path, 0):
+            self.temporary.unlink(missing_ok=True)  # it may be a link
+            self._stream = self.temporary.open("xb")
+            self._write_header()
+
+    def append(self, values: NDArray[Any]) -> None:
+        content = np.ascontiguousarray(values, dtype=self.dtype)
+        with durable.as_disk_error(self.path, (self.count + len(content)) * self.dtype.itemsize):
+            self._stream.write(content.data)
+        self.count += len(content)
+
+    def complete(self) -> str:
+        """Write the final header and sync. Returns: the SHA-256 of the file."""
+        with durable.as_disk_error(self.path, self.count * self.dtype.itemsize):
+            self._stream.seek(0)
+            self._write_header()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+        return durable.sha256_file(self.temporary)
+
+    def publish(self) -> None:
+        with durable.as_disk_error(self.path, 0):
+            self.temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        self._stream.close()
+        self.temporary.unlink(missing_ok=True)
+
+    def _write_header(self) -> None:
+        """The header has room for any number of values, so that its size does not change."""
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+        np.lib.format.write_array_header_1_0(self._stream, header)
 
 
 def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> EncodedCorpus | None:
@@ -134,7 +226,10 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         files = [file for file in files if key is not None or file in index["sha256"]]
         for file in files:
             require_regular(directory / file)
-            if durable.sha256_file(directory / file) != index["sha256"][file]:
+        with ThreadPoolExecutor(len(files)) as threads:
+            hashes = list(threads.map(durable.sha256_file, [directory / file for file in files]))
+        for file, found in zip(files, hashes, strict=True):
+            if found != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")
         left_out = {str(reason): int(count) for reason, count in index["left_out"].items()}
         arrays = [np.load(directory / file, mmap_mode="r", allow_pickle=False) for file in files]
@@ -145,13 +240,21 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
             f"{directory}: the encoded corpus is damaged ({error})", hint=f"delete {directory} and run again"
         ) from None
     return EncodedCorpus(
-        Sentences(arrays[0], np.asarray(arrays[1])),
-        Sentences(arrays[2], np.asarray(arrays[3])),
-        np.asarray(arrays[4]) if len(arrays) == len(PARTS) else np.empty(0, dtype=np.int64),
+        Sentences(arrays[0], arrays[1], _lengths(directory / files[1])),
+        Sentences(arrays[2], arrays[3], _lengths(directory / files[3])),
+        arrays[4] if len(arrays) == len(PARTS) else np.empty(0, dtype=np.int64),
         left_out,
     )
 
 
-def _arrays(corpus: EncodedCorpus, name: str) -> dict[str, NDArray[Any]]:
-    arrays = (corpus.src.tokens, corpus.src.offsets, corpus.tgt.tokens, corpus.tgt.offsets, corpus.lines)
-    return {f"{name}.{part}.npy": array for part, array in zip(PARTS, arrays, strict=True)}
+def _lengths(offsets: Path) -> NDArray[np.int32]:
+    """The differences of stored offsets, read in parts: mapped pages would count as memory of the process."""
+    with offsets.open("rb") as stream:
+        shape = np.lib.format.read_array_header_1_0(stream)[0] if np.lib.format.read_magic(stream) else ()
+        lengths = np.empty(shape[0] - 1, dtype=np.int32)
+        last = np.fromfile(stream, dtype=np.int64, count=1)
+        for start in range(0, len(lengths), LENGTHS_PART):
+            part = np.fromfile(stream, dtype=np.int64, count=LENGTHS_PART)
+            lengths[start : start + len(part)] = np.diff(part, prepend=last)
+            last = part[-1:]
+    return lengths

@@ -7,22 +7,26 @@ With byte fallback every character can be encoded.
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import sentencepiece as spm
+from numpy.typing import NDArray
 
+from transformer_cli.data.parallel import native_threads
 from transformer_cli.token_ids import (BOS, EOS, PAD, UNK, TokenIds)
 from transformer_cli.durable import sha256
 from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.schema import TokenizerConfig
 from transformer_cli.untrusted import read_bounded
 
-TRAINING_LINES = 2_000_000
-"""Maximum number of lines that SentencePiece samples; more cost memory and hardly change the vocabulary."""
+INPUT_SENTENCE_SIZE = 2_000_000
+"""SentencePiece's own limit, which it writes into the model: constant, so that equal texts give equal models."""
+SAMPLE_PART = 1 << 14
+"""Lines that are sampled at a time."""
 MAX_MODEL_BYTES = 64 << 20
 """Size limit of a model file."""
 N_BEST = 16
@@ -79,8 +83,18 @@ class Tokenizer:
 
     def encode(self, lines: Sequence[str]) -> list[TokenIds]:
         """Encode each line to token ids, without BOS and EOS."""
-        encoded = self._processor.EncodeAsIds(list(lines), num_threads=os.cpu_count() or 1)
+        encoded = self._processor.EncodeAsIds(list(lines), num_threads=native_threads())
         return [np.array(ids, dtype=np.int64) for ids in encoded]
+
+    def encode_flat(self, lines: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Encode lines to the ids of all of them, concatenated `[N]`, and the number of ids of each `[lines]`.
+
+        Without BOS and EOS.
+        """
+        encoded = self._processor.EncodeAsIds(list(lines), num_threads=native_threads())
+        lengths = np.fromiter(map(len, encoded), dtype=np.int32, count=len(encoded))
+        tokens = np.fromiter(chain.from_iterable(encoded), dtype=np.int32, count=int(lengths.sum()))
+        return tokens, lengths
 
     def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[TokenIds]:
         """Encode each line to a segmentation that is sampled from its `N_BEST` likeliest ones.
@@ -129,13 +143,16 @@ class Tokenizer:
 def train_tokenizer(lines: Iterable[str], config: TokenizerConfig, seed: int = 1) -> tuple[Tokenizer, list[str]]:
     """Train a tokenizer on text.
 
+    Args:
+        lines: of which at most `config.max_lines` are used, in a random sample that depends on `seed` only.
+
     Returns:
         The tokenizer, and notes for the user about a reduced vocabulary size.
 
     Raises:
         DataError: there is no text, or `vocab_size` is too small for the characters of the text.
     """
-    text = [line for line in lines if line.strip()]
+    text = sample_lines((line for line in lines if line.strip()), config.max_lines, seed)
     if not text:
         raise DataError("the tokenizer has no text to train on: every line is blank")
     requested = config.vocab_size
@@ -150,6 +167,31 @@ def train_tokenizer(lines: Iterable[str], config: TokenizerConfig, seed: int = 1
     if size == requested:
         return tokenizer, []
     return tokenizer, [f"vocabulary lowered from {requested} to {size}: the corpus does not have more subwords"]
+
+
+def sample_lines(lines: Iterable[str], count: int, seed: int) -> list[str]:
+    """Draw at most `count` lines of a stream uniformly at random, in their order: those of the smallest random keys.
+
+    All lines if there are no more; never more than three times `count` are in memory.
+    """
+    stream, rng = iter(lines), np.random.default_rng(seed)
+    kept: list[str] = []
+    keys = np.empty(0)
+    limit = 1.0
+    while part := list(islice(stream, SAMPLE_PART)):
+        part_keys = rng.random(len(part))
+        chosen = np.flatnonzero(part_keys < limit)
+        kept += [part[i] for i in chosen.tolist()]
+        keys = np.concatenate([keys, part_keys[chosen]])
+        if len(kept) > 2 * count:
+            kept, keys, limit = _smallest(kept, keys, count)
+    return kept if len(kept) <= count else _smallest(kept, keys, count)[0]
+
+
+def _smallest(lines: list[str], keys: NDArray[np.float64], count: int) -> tuple[list[str], NDArray[np.float64], float]:
+    """The `count` lines with the smallest keys, in their order; their keys; and the largest of these."""
+    rows = np.sort(np.argpartition(keys, count - 1)[:count])
+    return [lines[i] for i in rows.tolist()], keys[rows], float(keys[rows].max())
 
 
 def _explain(error: RuntimeError, requested: int) -> DataError:
@@ -177,7 +219,7 @@ def _train(text: list[str], config: TokenizerConfig, vocab_size: int, seed: int)
         hard_vocab_limit=config.model_type == "bpe",
         byte_fallback=config.byte_fallback,
         normalization_rule_name="identity",
-        input_sentence_size=TRAINING_LINES,
+        input_sentence_size=max(INPUT_SENTENCE_SIZE, len(text)),
         shuffle_input_sentence=True,
         max_sentence_length=1 << 16,
         pad_id=PAD,

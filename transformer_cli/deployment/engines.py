@@ -132,7 +132,7 @@ class Model:
                 if options.engine == "ctranslate2" or isinstance(error, DataError):
                     raise
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
-        return "torch", torch_translator(self._loaded, overrides, request)
+        return "torch", torch_translator(self.loaded, overrides, request)
 
     def align(self, source: str, target: str) -> SpanAlignment:
         """The alignment of a source and its translation, by the attention of the model, or of an ensemble's first.
@@ -142,14 +142,14 @@ class Model:
         from transformer_cli.decoding.search.ensemble import Ensemble
         from transformer_cli.decoding.token_alignment import align_tokens
 
-        model: Any = self._loaded.model
+        model: Any = self.loaded.model
         model = model.models[0] if isinstance(model, Ensemble) else model
-        vocabularies = self._loaded.vocabularies
+        vocabularies = self.loaded.vocabularies
         return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
 
     @cached_property
-    def _loaded(self) -> LoadedModel:
-        """The model, or the ensemble, in torch."""
+    def loaded(self) -> LoadedModel:
+        """The model, or the ensemble, in torch; loaded on first use. Raises: CheckpointError."""
         from transformer_cli.artifacts.loading import load_ensemble
         from transformer_cli.runtime import select_device, tune_process
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from transformer_cli import durable
 from transformer_cli.artifacts.loading import load_model
-from transformer_cli.decoding.alignment import align_words, attention_maps, cross_attention, pharaoh
-from transformer_cli.errors import ConfigError, DataError
+from transformer_cli.decoding.alignment import pharaoh
+from transformer_cli.decoding.sentence_attention import attend_sentence
+from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.plots import HeatMaps, draw_heat_maps
 from transformer_cli.runtime import select_device, tune_process
 
@@ -18,8 +19,6 @@ KINDS = {
     "encoder": "self-attention of the encoder",
     "decoder": "self-attention of the decoder",
 }
-MAX_TOKENS = 60
-"""Maximum tokens per side; labels of larger plots are not readable."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,15 @@ def draw_attention(
     loaded = load_model(run, select_device(device), checkpoint)
     if target is None:
         target = loaded.translator().translate([sentence])[0].text
-    (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([target])
-    if not len(src) or not len(tgt):
-        raise DataError("there is nothing to draw: the sentence or its translation is blank")
-    if max(len(src), len(tgt)) > MAX_TOKENS:
-        raise DataError(
-            f"the sentence has {max(len(src), len(tgt))} tokens; a plot shows at most {MAX_TOKENS} per side",
-            hint="use a shorter sentence",
-        )
-    attention = attention_maps(loaded.model, [src], [tgt])
-    maps = {layer: w[0].float().cpu().numpy() for layer, w in attention.items() if _attention_kind(layer) == kind}
+    vocabularies = loaded.vocabularies
+    (src,), (tgt,) = vocabularies.src.encode([sentence]), vocabularies.tgt.encode([target])
+    token_bytes = vocabularies.src.token_bytes(), vocabularies.tgt.token_bytes()
+    attention = attend_sentence(loaded.model, src, tgt, *token_bytes)
+    maps = attention.maps[kind]
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")
-    src_tokens = [*(loaded.vocabularies.src.vocabulary[i] for i in src), "</s>"]
-    tgt_tokens = ["<s>", *(loaded.vocabularies.tgt.vocabulary[i] for i in tgt)]
+    src_tokens = [*(vocabularies.src.vocabulary[i] for i in src), "</s>"]
+    tgt_tokens = ["<s>", *(vocabularies.tgt.vocabulary[i] for i in tgt)]
     rows, columns = {
         "cross": (tgt_tokens, src_tokens),
         "encoder": (src_tokens, src_tokens),
@@ -81,19 +75,9 @@ def draw_attention(
         columns=columns,
         row_label="input token" if kind != "cross" else "target input token",
         column_label="attended token" if kind != "cross" else "attended source token",
-        layers=list(maps.values()),
+        layers=maps,
     )
     buffer = io.BytesIO()
     draw_heat_maps(picture, buffer, file_format)
     durable.write_bytes(output, buffer.getvalue())
-    links: list[tuple[int, int]] = []
-    if any(_attention_kind(layer) == "cross" for layer in attention):
-        token_bytes = loaded.vocabularies.src.token_bytes(), loaded.vocabularies.tgt.token_bytes()
-        (weights,) = cross_attention(loaded.model, [src], [tgt])
-        links = align_words(weights, [token_bytes[0][i] for i in src], [token_bytes[1][i] for i in tgt])
-    first = next(iter(maps.values()))
-    return Inspection(target, pharaoh(links), len(maps), len(first))
-
-
-def _attention_kind(layer: str) -> str:
-    return "cross" if layer.endswith("cross_attention") else layer.split(".")[0]
+    return Inspection(target, pharaoh(attention.links), len(maps), len(maps[0]))

@@ -1,78 +1,36 @@
-"""Prepare the inputs of training: texts, vocabularies and encoded corpora."""
+"""Prepare the inputs of training: vocabularies and encoded corpora."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+import json
+from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_text
+from transformer_cli import durable
+from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies
 from transformer_cli.data.augmentation import AugmentedCorpus
 from transformer_cli.data.batching import EpochCorpora
-from transformer_cli.data.corpus import (
-    ParallelText,
-    find_copied_pairs,
-    find_one_sided_blanks,
-    find_shifted_blocks,
-    read_corpus,
-)
-from transformer_cli.data.filters.pipeline import BLANK, VERSION, build_filters, judge
-from transformer_cli.data.filters.profile import CorpusProfile
+from transformer_cli.data.corpus import ParallelText
+from transformer_cli.data.encoding import encode_text
 from transformer_cli.data.mixing import MixedCorpora, files_of_pairs, pairs_per_file
 from transformer_cli.data.noise import KINDS, SourceNoise
-from transformer_cli.data.normalization import Normalizer
-from transformer_cli.data.readers.corpus_files import CorpusFiles
-from transformer_cli.data.store import EncodedCorpus, encode_corpus, load_corpus, save_corpus
+from transformer_cli.data.store import CorpusWriter, EncodedCorpus, load_corpus
 from transformer_cli.data.text import Notify
 from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
 from transformer_cli.errors import CheckpointError, DataError
+from transformer_cli.experiment.texts import TrainingTexts
 from transformer_cli.schema import Config
-from transformer_cli.schema.data import FiltersConfig, MixingConfig
+from transformer_cli.schema.data import MixingConfig
 from transformer_cli.training.checkpoint import CheckpointStore
+from transformer_cli.untrusted import read_bounded
 
-
-def read_texts(
-    files: CorpusFiles, valid_files: CorpusFiles, notify: Notify, *, strict_utf8: bool
-) -> tuple[ParallelText, ParallelText]:
-    """Read the training and the validation text, which is empty without files, and warn about problems.
-
-    Raises:
-        UserError: missing, empty, unreadable or misaligned files.
-    """
-    text = read_corpus(files, strict_utf8=strict_utf8)
-    valid = read_corpus(valid_files, strict_utf8=strict_utf8) if valid_files else ParallelText([], [])
-    for form in [*text.forms, *valid.forms]:
-        notify(form)
-    for note in [*text.notes, *valid.notes]:
-        notify(f"warning: {note}")
-    for name, side in (("training", text), ("validation", valid)):
-        lines = find_one_sided_blanks(side)
-        if lines:
-            shown = "; ".join(side.location(line - 1) for line in lines[:5]) + ("; ..." if len(lines) > 5 else "")
-            notify(f"warning: {len(lines):,} {name} pairs are blank on one side ({shown}): check the alignment")
-        shifted, copies = find_shifted_blocks(*side.lengths()), len(find_copied_pairs(side))
-        if shifted:
-            notify(
-                f"warning: the {name} files seem to be shifted against each other near "
-                f"{side.location(shifted[0])}; run transformer-cli check for details"
-            )
-        if copies > len(side) / 2:
-            notify(
-                f"warning: in {copies:,} of {len(side):,} {name} pairs the target equals the source; "
-                "check that --src and --tgt are different files"
-            )
-    return text, valid
-
-
-def warn_about_overlap(text: ParallelText, valid: ParallelText, notify: Notify) -> None:
-    """Warn about validation pairs that are also in the training text."""
-    seen = set(zip(text.src, text.tgt, strict=True))
-    overlap = sum(pair in seen for pair in zip(valid.src, valid.tgt, strict=True))
-    if overlap:
-        notify(f"warning: {overlap:,} validation pairs are also in the training text")
+TOKENIZER_KEY = "tokenizer.json"
+"""File in the folder `data` with what the run's tokenizer was trained on."""
+MAX_KEY_BYTES = 1 << 16
 
 
 def has_checkpoints(run: RunDirectory) -> bool:
@@ -81,9 +39,18 @@ def has_checkpoints(run: RunDirectory) -> bool:
 
 
 def prepare_vocabularies(
-    run: RunDirectory, config: Config, text: ParallelText, given: Path | None, notify: Notify
+    run: RunDirectory,
+    config: Config,
+    texts: TrainingTexts,
+    given: Path | None,
+    initial: Vocabularies | None,
+    notify: Notify,
 ) -> Vocabularies:
-    """Load the vocabularies of a run with checkpoints; otherwise train them, or copy `given`, and save them.
+    """Load the vocabularies of a run with checkpoints; otherwise copy `given` or `initial`, or train them.
+
+    Args:
+        given: a tokenizer file; None for none.
+        initial: the vocabularies of the model that the run starts from.
 
     Raises:
         CheckpointError: a damaged tokenizer, or `given` differs from the one the run was started with.
@@ -98,96 +65,83 @@ def prepare_vocabularies(
                 hint="omit --tokenizer to resume with the run's tokenizer, or choose another --run",
             )
         return saved
+    vocabularies = None
     if given is not None:
         tokenizer = Tokenizer.load(given)
         vocabularies = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
-    else:
-        notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} tokens)")
-        sides = [text.src + text.tgt] if c.joint else [text.src, text.tgt]
-        trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
-        for _, notes in trained:
-            for note in notes:
-                notify(f"note: {note}")
-        vocabularies = Vocabularies(trained[0][0], trained[-1][0])
+    elif initial is not None:
+        vocabularies = initial
+    if vocabularies is not None:
+        vocabularies.save(run)
+        return vocabularies
+    key = {
+        "text": texts.hashes[0],
+        "config": c.model_dump(),
+        "seed": config.training.seed,
+        "sentencepiece": version("sentencepiece"),
+    }
+    remembered = _remembered_vocabularies(run, key, joint=c.joint)
+    if remembered is not None:
+        return remembered
+    notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} tokens)")
+    text = texts.train
+    sides = [chain(text.src, text.tgt)] if c.joint else [iter(text.src), iter(text.tgt)]
+    trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
+    for _, notes in trained:
+        for note in notes:
+            notify(f"note: {note}")
+    vocabularies = Vocabularies(trained[0][0], trained[-1][0])
+    durable.make_directory(run.data)
     vocabularies.save(run)
+    durable.write_json(run.data / TOKENIZER_KEY, {"key": key, "tokenizer": vocabularies.hash})
     return vocabularies
 
 
-@dataclass(frozen=True)
-class TextFilters:
-    """The filters of the training text, which are built when they are needed.
-
-    Attributes:
-        text: the training text, whose profile the filters use.
-        valid: the validation text, for `overlap`.
-    """
-
-    config: FiltersConfig
-    text: ParallelText
-    valid: ParallelText
-
-    @cached_property
-    def profile(self) -> CorpusProfile:
-        return CorpusProfile.draw(self.text.pairs())
-
-    @property
-    def key(self) -> str:
-        """Identifies what the filters depend on, other than the training text and the configuration."""
-        return f"{VERSION} {hash_text(self.valid.src, self.valid.tgt) if self.config.overlap else ''}".strip()
-
-    def reasons(self) -> Iterator[str]:
-        """Why each pair of the training text is excluded; empty for pairs to keep. Raises: ConfigError."""
-        excluded = self.valid.src + self.valid.tgt if self.config.overlap else None
-        judged = judge(self.text.pairs(), build_filters(self.config, self.profile, excluded))
-        return (reason for _, reason in judged)
-
-    def sift_validation(self, held_out: ParallelText, notify: Notify) -> ParallelText:
-        """Held-out pairs without those that the filters exclude, which would be no measure of a translation."""
-        judged = judge(held_out.pairs(), build_filters(self.config, self.profile))
-        reasons = [reason for _, reason in judged]
-        kept = [i for i, reason in enumerate(reasons) if reason in ("", BLANK)]
-        if len(kept) in (0, len(held_out)):
-            return held_out
-        notify(f"validation: {len(held_out) - len(kept):,} of the held-out pairs excluded by the filters")
-        return held_out.select(kept)
-
-
-def normalize_text(text: ParallelText, config: Config) -> ParallelText:
-    """The text after the normalisations of the configuration."""
-    normalizer = Normalizer(config.data.normalization)
-    if normalizer.is_identity:
-        return text
-    return replace(text, src=list(map(normalizer, text.src)), tgt=list(map(normalizer, text.tgt)))
+def _remembered_vocabularies(run: RunDirectory, key: dict[str, Any], *, joint: bool) -> Vocabularies | None:
+    """The vocabularies that an earlier start of the run trained on the same text; None if there are none."""
+    try:
+        saved = json.loads(read_bounded(run.data / TOKENIZER_KEY, MAX_KEY_BYTES))
+        if saved["key"] != key:
+            return None
+        vocabularies = Vocabularies.load(run, joint=joint)
+        return vocabularies if vocabularies.hash == saved["tokenizer"] else None
+    except (OSError, ValueError, KeyError, TypeError, CheckpointError):
+        return None
 
 
 def prepare_corpus(
     run: RunDirectory,
     name: str,
     text: ParallelText,
+    text_hash: str,
     vocabularies: Vocabularies,
     config: Config,
     notify: Notify,
-    filters: TextFilters | None = None,
+    texts: TrainingTexts | None = None,
 ) -> EncodedCorpus:
     """Encode a corpus, or load it from the run directory if its inputs have not changed.
 
     Args:
-        filters: of the text, in addition to the limits of the number of tokens.
+        text_hash: `hash_text` of the text.
+        texts: has the filters of the text, in addition to the limits of the number of tokens.
 
     Raises:
         DataError: the filters leave no pair.
     """
     key = {
-        "text": hash_text(text.src, text.tgt),
+        "text": text_hash,
         "tokenizer": vocabularies.hash,
         "data": repr(sorted(config.data.model_dump().items())),
-        "filters": filters.key if filters else "",
+        "filters": texts.filters_key if texts else "",
     }
     corpus = load_corpus(run.data, name, key)
     if corpus is None:
-        rejected = filters.reasons() if filters else None
-        corpus = encode_corpus(text, vocabularies.src, vocabularies.tgt, config.data, rejected)
-        save_corpus(corpus, run.data, name, key)
+        filters = texts.filters.build() if texts else []
+        with CorpusWriter(run.data, name) as writer:
+            left_out = encode_text(text, vocabularies.src, vocabularies.tgt, config.data, filters, writer)
+            writer.finish(key, left_out)
+        corpus = load_corpus(run.data, name, key)
+        assert corpus is not None
     excluded = {reason: count for reason, count in corpus.left_out.items() if count}
     if excluded:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())

@@ -6,11 +6,9 @@ Zhang 2019). With little time, a smaller model is also better because it trains 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from transformer_cli.unicode_scripts import UNSPACED
 
 WORDS_PER_TOKEN = 0.75
 CHARACTERS_PER_TOKEN = 1.5
@@ -63,11 +61,15 @@ _GPU = [
 ]
 
 
-def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe:
-    """Choose the recipe for a corpus with these target lines; `ranks` is the number of devices."""
-    pairs = len(tgt)
+def choose_recipe(pairs: int, words: int, characters: int, *, on_gpu: bool, ranks: int = 1) -> Recipe:
+    """Choose the recipe for a corpus.
+
+    Args:
+        words, characters: of the target: words between spaces, and characters of scripts without spaces.
+        ranks: number of devices.
+    """
     row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.max_pairs)
-    steps_per_epoch = max(1, round(_estimate_tokens(tgt) / row.batch_tokens / ranks))
+    steps_per_epoch = _steps_per_epoch(words, characters, row.batch_tokens, ranks)
     steps = max(200, row.epochs * steps_per_epoch)
     validate_every = max(50, steps // 12)
     values: dict[str, dict[str, Any]] = {
@@ -105,10 +107,42 @@ def choose_recipe(tgt: Sequence[str], *, on_gpu: bool, ranks: int = 1) -> Recipe
     return Recipe(values, reasons)
 
 
-def _estimate_tokens(lines: Sequence[str]) -> float:
-    """Estimate the number of subword tokens of a text."""
-    words = characters = 0
-    for line in lines:
-        rest, unspaced = UNSPACED.subn(" ", line)
-        words, characters = words + len(rest.split()), characters + unspaced
-    return words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN
+FINE_TUNING_LR = 0.3
+"""Peak learning rate of fine-tuning, relative to that of the first training."""
+FINE_TUNING_EPOCHS = 4
+FINE_TUNING_MIN_STEPS = 100
+
+
+def choose_fine_tuning(
+    values: dict[str, dict[str, Any]], words: int, characters: int, *, ranks: int = 1
+) -> Recipe:
+    """The configuration to continue a trained model on another corpus.
+
+    Args:
+        values: configuration of the model, by section. Architecture, vocabulary, data and search are kept.
+        words, characters: as in `choose_recipe`.
+        ranks: number of devices.
+    """
+    steps_per_epoch = _steps_per_epoch(words, characters, values["data"]["batch_tokens"], ranks)
+    steps = max(FINE_TUNING_MIN_STEPS, FINE_TUNING_EPOCHS * steps_per_epoch)
+    lr = values["optim"]["lr"] * FINE_TUNING_LR
+    optim = values["optim"] | {"lr": lr, "schedule": "linear", "warmup_steps": max(10, steps // 20)}
+    training = values["training"] | {
+        "max_steps": steps,
+        "max_minutes": None,
+        "validate_every": max(20, steps // 8),
+        "save_every": max(20, steps // 8),
+        "log_every": min(50, max(5, steps // 50)),
+        "tune_length_penalty": True,
+    }
+    reasons = {
+        "optim.lr": f"{FINE_TUNING_LR:g} of that of the first training, so that little is forgotten",
+        "training.max_steps": f"about {FINE_TUNING_EPOCHS} epochs, at least {FINE_TUNING_MIN_STEPS} updates",
+    }
+    return Recipe({**values, "optim": optim, "training": training}, reasons)
+
+
+def _steps_per_epoch(words: int, characters: int, batch_tokens: int, ranks: int) -> int:
+    """Estimate the number of updates of an epoch."""
+    tokens = words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN
+    return max(1, round(tokens / batch_tokens / ranks))

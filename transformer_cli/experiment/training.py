@@ -11,27 +11,25 @@ import numpy as np
 import torch
 
 from transformer_cli import durable
-from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture, hash_text
+from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture
 from transformer_cli.batch import TokenBudget
-from transformer_cli.config import flatten_config, load_config
+from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream
-from transformer_cli.data.corpus import ParallelText, hold_out_validation
+from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.errors import ConfigError
+from transformer_cli.experiment.configuration import choose_config
 from transformer_cli.experiment.length_penalty import tune_length_penalty
 from transformer_cli.experiment.preparation import (
-    TextFilters,
     epoch_corpora,
     has_checkpoints,
-    normalize_text,
     prepare_corpus,
     prepare_vocabularies,
-    read_texts,
-    warn_about_overlap,
 )
-from transformer_cli.experiment.recipe import choose_recipe
+from transformer_cli.experiment.starting_model import open_starting_model
+from transformer_cli.experiment.texts import TextRequest, prepare_texts
 from transformer_cli.experiment.validation import Validator
 from transformer_cli.manifest import check_identity, read_manifest
 from transformer_cli.models.registry import build_model, check_architecture
@@ -49,7 +47,13 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Arguments of `train`. `settings` are `section.key=value`; `tokenizer` is a trained SentencePiece model."""
+    """Arguments of `train`.
+
+    Attributes:
+        settings: `section.key=value`.
+        tokenizer: a trained SentencePiece model.
+        starting_model: run directory or bundle whose weights the run starts from.
+    """
 
     run: Path
     src: Sequence[Path] = ()
@@ -65,6 +69,7 @@ class TrainRequest:
     valid_data: Path | None = None
     columns: str | None = None
     data_format: str | None = None
+    starting_model: Path | None = None
 
     def corpus(self) -> CorpusFiles:
         """The files of the training text."""
@@ -122,32 +127,42 @@ def run_training(
     # Report a typo before reading any data.
     check_architecture(load_config(request.config, request.settings).model)
     run.require_run_or_empty()
-    files, valid_files = request.corpus(), request.validation()
-    text, valid = read_texts(files, valid_files, notify, strict_utf8=request.strict_utf8)
-    config = _configure(request, run, text, device, ranks, notify)
-    text, valid = normalize_text(text, config), normalize_text(valid, config)
-    if not valid_files:
-        text, valid = hold_out_validation(text, config.training.seed)
-        seed = config.training.seed
-        notify(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
-    filters = TextFilters(config.data.filters, text, valid)
-    if not valid_files:
-        valid = filters.sift_validation(valid, notify)
-    warn_about_overlap(text, valid, notify)
+    start_from = open_starting_model(request.starting_model, run)
+    # The recipe, which depends on the text, sets nothing that the text depends on.
+    base = request.config or (run.config if has_checkpoints(run) else None)
+    values = start_from.values if start_from is not None and base is None else None
+    options = load_config(base, request.settings, values)
+    files = request.corpus(), request.validation()
+    texts = prepare_texts(TextRequest(*files, options, request.strict_utf8, _nearest(run.path)), run.data)
+    for note in texts.reading_notes:
+        notify(note)
+    config = choose_config(
+        request.config,
+        request.settings,
+        run,
+        texts.survey,
+        start_from,
+        notify,
+        on_gpu=device.type != "cpu",
+        ranks=ranks.size,
+    )
+    for note in texts.split_notes:
+        notify(note)
     with run.locked() if ranks.is_main else contextlib.nullcontext():
         if has_checkpoints(run):
             run.require_same_config(config)
         elif ranks.is_main:
             run.write_config(config)  # without a checkpoint, all keys may still change
         if ranks.is_main:
-            vocabularies = prepare_vocabularies(run, config, text, request.tokenizer, notify)
+            initial = start_from.vocabularies if start_from else None
+            vocabularies = prepare_vocabularies(run, config, texts, request.tokenizer, initial, notify)
         else:
             vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         identity = {
             "tokenizer": vocabularies.hash,
             "model": hash_architecture(config),
-            "training text": hash_text(text.src, text.tgt),
-            "validation text": hash_text(valid.src, valid.tgt),
+            "training text": texts.hashes[0],
+            "validation text": texts.hashes[1],
         }
         store = CheckpointStore(run.checkpoints, identity)
         newest = _newest_checkpoint(store, notify)
@@ -155,11 +170,17 @@ def run_training(
             # All checks have passed: from here on files in the directory are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
-        train_data = prepare_corpus(run, "train", text, vocabularies, config, notify, filters)
-        del filters  # and the sample of the corpus in it
-        valid_data = prepare_corpus(run, "valid", valid, vocabularies, config, notify)
+            if start_from is not None:
+                start_from.record(run)
+            texts.remember(run.data)
+        text, valid = texts.train, texts.valid
+        train_data = prepare_corpus(run, "train", text, texts.hashes[0], vocabularies, config, notify, texts)
+        valid_data = prepare_corpus(run, "valid", valid, texts.hashes[1], vocabularies, config, notify)
+        del texts  # and the sample of the corpus in its filters
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
+        if start_from is not None and newest is None:
+            start_from.copy_weights(model, vocabularies, notify)
         state = TrainState(model, config.optim, config.training, ranks)
         if ranks.is_main:
             _set_aside_damaged(store, newest)
@@ -180,7 +201,8 @@ def run_training(
         _dry_run(update, stream, text, train_data, notify)
         ready()
         start = state.progress.step
-        reason = Trainer(state, config, stream, update, validator, store, log, stop, notify).run()
+        trainer = Trainer(state, config, stream, update, validator, store, log, stop, notify)
+        reason = trainer.run(validate_first=start_from is not None and newest is None)
         if ranks.is_main and config.training.tune_length_penalty and not stop.signal:
             tune_length_penalty(run, config, valid, device, notify, lambda: stop.signal > 0)
         ranks.barrier()
@@ -189,31 +211,15 @@ def run_training(
     return TrainingOutcome(reason, state.progress.step - start, interrupted, state.progress, run, ranks.is_main)
 
 
+def _nearest(path: Path) -> Path:
+    """The nearest directory that exists: the path itself, or one above it."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
+
+
 def _discard(message: str) -> None:
     """Ignore a message that the main process also reports."""
-
-
-def _configure(
-    request: TrainRequest,
-    run: RunDirectory,
-    text: ParallelText,
-    device: torch.device,
-    ranks: Ranks,
-    notify: Notify,
-) -> Config:
-    """The configuration: from the file, from the run that is resumed, or from the recipe."""
-    if request.config is not None:
-        return load_config(request.config, request.settings)
-    if has_checkpoints(run):
-        return load_config(run.config, request.settings)  # keeps the recipe that the run was started with
-    recipe = choose_recipe(text.tgt, on_gpu=device.type != "cpu", ranks=ranks.size)
-    if any(setting.startswith("decoding.length_penalty") for setting in request.settings):
-        recipe.values["training"]["tune_length_penalty"] = False
-    config = load_config(None, request.settings, base=recipe.values)
-    notify(f"no configuration given; recipe for {len(text):,} pairs:")
-    for line in recipe.describe(flatten_config(config)):
-        notify(f"  {line}")
-    return config
 
 
 def _newest_checkpoint(store: CheckpointStore, notify: Notify) -> Path | None:

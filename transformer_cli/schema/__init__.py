@@ -38,6 +38,13 @@ class TokenizerConfig(Section):
     model_type: Literal["unigram", "bpe", "char"] = key("unigram", "Segmentation model.")
     joint: bool = key(True, "Share one vocabulary between source and target.")
     byte_fallback: bool = key(True, "Encode unknown characters as bytes, so that every text can be represented.")
+    max_lines: int = key(
+        500_000,
+        "Lines, drawn at random, that the vocabulary is learned from; more take memory (1.4 GB for a million "
+        "short lines) and hardly change it.",
+        ge=1000,
+        le=100_000_000,
+    )
     character_coverage: float = key(
         0.9995, "Share of the characters of the text that the vocabulary covers.", gt=0.9, le=1.0
     )

@@ -52,21 +52,40 @@ class HashSet:
         return known | ~first
 
 
-class Duplicates:
+class RememberingFilter:
+    """Base of the filters that compare each pair with all earlier ones, by a hash that needs no other pair."""
+
+    key: str
+    reason: str
+    advice: str
+
+    def __init__(self) -> None:
+        self._seen = HashSet()
+
+    def hash_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.uint64]:
+        """The hash of each of the pairs."""
+        raise NotImplementedError
+
+    def flag_hashes(self, hashes: NDArray[np.uint64]) -> list[bool]:
+        """`flag` of the pairs that have these hashes."""
+        return self._seen.add(hashes).tolist()
+
+    def flag(self, pairs: Sequence[Pair]) -> list[bool]:
+        return self.flag_hashes(self.hash_pairs(pairs))
+
+
+class Duplicates(RememberingFilter):
     """Pairs that repeat an earlier pair word for word."""
 
     key = "duplicates"
     reason = "repeated pairs"
     advice = "harmless in small numbers; many repetitions of a pair outweigh the rest of the corpus"
 
-    def __init__(self) -> None:
-        self._seen = HashSet()
-
-    def flag(self, pairs: Sequence[Pair]) -> list[bool]:
-        return self._seen.add(hash_texts(f"{pair.src}\n{pair.tgt}" for pair in pairs)).tolist()
+    def hash_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.uint64]:
+        return hash_texts(f"{pair.src}\n{pair.tgt}" for pair in pairs)
 
 
-class NearDuplicates:
+class NearDuplicates(RememberingFilter):
     """Pairs that repeat an earlier pair except for case, punctuation and spaces.
 
     Numbers count: pairs that differ in a number teach to copy it.
@@ -76,11 +95,8 @@ class NearDuplicates:
     reason = "near-duplicates"
     advice = "the same pair with another case or punctuation; many of them add little"
 
-    def __init__(self) -> None:
-        self._seen = HashSet()
-
-    def flag(self, pairs: Sequence[Pair]) -> list[bool]:
-        return self._seen.add(hash_texts(f"{skeleton(pair.src)}\n{skeleton(pair.tgt)}" for pair in pairs)).tolist()
+    def hash_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.uint64]:
+        return hash_texts(f"{skeleton(pair.src)}\n{skeleton(pair.tgt)}" for pair in pairs)
 
 
 class Overlap:

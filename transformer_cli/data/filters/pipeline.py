@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from transformer_cli.data.filters.alignment import Misaligned
 from transformer_cli.data.filters.base import Filter, Pair
@@ -15,7 +19,7 @@ from transformer_cli.data.filters.content import (
     TagMismatch,
     UrlMismatch,
 )
-from transformer_cli.data.filters.duplicates import Duplicates, NearDuplicates, Overlap
+from transformer_cli.data.filters.duplicates import Duplicates, NearDuplicates, Overlap, RememberingFilter
 from transformer_cli.data.filters.language import SwappedSides, UntranslatedSide, WrongLanguage, WrongScript
 from transformer_cli.data.filters.profile import CorpusProfile
 from transformer_cli.data.filters.shape import HeaderRow, LengthRatio, Repetition, TooLong, Truncated
@@ -66,17 +70,58 @@ def build_filters(
     return [one for one in filters if one is not None]
 
 
-def judge(pairs: Iterable[Pair], filters: list[Filter]) -> Iterator[tuple[Pair, str]]:
-    """Each pair, in order, with the reason of the first filter that excludes it; an empty one for pairs to keep.
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of some pairs without the pairs before them.
+
+    Attributes:
+        reasons: why each pair is excluded; empty for pairs that are kept so far.
+        hashes: of the pairs that are kept so far, for each filter that compares them with earlier pairs.
+    """
+
+    reasons: list[str]
+    hashes: list[NDArray[np.uint64]]
+
+
+class Judge:
+    """Applies filters in two steps, of which the first is the same in any process and any order of the pairs.
 
     A filter sees only the pairs that those before it keep: a pair is no repetition of one that was excluded.
     """
-    stream = iter(pairs)
-    while batch := list(islice(stream, BATCH)):
-        reasons = [BLANK if pair.is_blank else "" for pair in batch]
-        for one in filters:
+
+    def __init__(self, filters: Sequence[Filter]) -> None:
+        """`filters`: those that remember pairs must come last."""
+        self._pure = [one for one in filters if not isinstance(one, RememberingFilter)]
+        self._remembering = [one for one in filters if isinstance(one, RememberingFilter)]
+        assert [*self._pure, *self._remembering] == list(filters)
+
+    def judge_alone(self, pairs: Sequence[Pair]) -> Judgement:
+        """Apply the filters that need no other pairs to up to `BATCH` pairs."""
+        reasons = [BLANK if pair.is_blank else "" for pair in pairs]
+        for one in self._pure:
             left = [i for i, reason in enumerate(reasons) if not reason]
-            for i, excluded in zip(left, one.flag([batch[i] for i in left]), strict=True):
+            for i, excluded in zip(left, one.flag([pairs[i] for i in left]), strict=True):
                 if excluded:
                     reasons[i] = one.reason
-        yield from zip(batch, reasons, strict=True)
+        kept = [pair for pair, reason in zip(pairs, reasons, strict=True) if not reason]
+        return Judgement(reasons, [one.hash_pairs(kept) for one in self._remembering])
+
+    def compare(self, judgement: Judgement) -> list[str]:
+        """The final reasons. Judgements must be given in the order of the pairs, each once."""
+        reasons = list(judgement.reasons)
+        left = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
+        kept = np.ones(len(left), dtype=bool)
+        for one, hashes in zip(self._remembering, judgement.hashes, strict=True):
+            places = np.flatnonzero(kept)
+            flags = np.array(one.flag_hashes(hashes[places]), dtype=bool)
+            kept[places[flags]] = False
+            for i in left[places[flags]].tolist():
+                reasons[i] = one.reason
+        return reasons
+
+
+def judge(pairs: Iterable[Pair], filters: Sequence[Filter]) -> Iterator[tuple[Pair, str]]:
+    """Each pair, in order, with the reason of the first filter that excludes it; an empty one for pairs to keep."""
+    stream, both = iter(pairs), Judge(filters)
+    while batch := list(islice(stream, BATCH)):
+        yield from zip(batch, both.compare(both.judge_alone(batch)), strict=True)

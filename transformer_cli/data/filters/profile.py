@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
+from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.filters.alignment import AlignmentModel
 from transformer_cli.data.filters.base import Pair
 from transformer_cli.data.filters.language import SideWords, prevailing_scripts
+from transformer_cli.data.line_file import RemainingRows
 from transformer_cli.data.filters.shape import ends_in_punctuation
 
 SAMPLE = 50_000
@@ -47,6 +49,19 @@ class CorpusProfile:
                 sample[place] = pair
         return CorpusProfile(sample)
 
+    @staticmethod
+    def of_text(text: ParallelText, seed: int = 1) -> CorpusProfile:
+        """`draw` from a text: the same sample, of which only the pairs that are drawn become objects."""
+        blank = [row for rows in text.map_parts(_blank_rows) for row in rows]
+        filled = RemainingRows(len(text), blank)
+        rng, rows = random.Random(seed), list(range(min(SAMPLE, len(filled))))
+        for seen in range(SAMPLE + 1, len(filled) + 1):
+            if (place := rng.randrange(seen)) < SAMPLE:
+                rows[place] = seen - 1
+        rows = [filled[i] for i in rows]
+        pairs = {row: next(text.pairs_of(row, [text.src[row]], [text.tgt[row]])) for row in sorted(rows)}
+        return CorpusProfile([pairs[row] for row in rows])
+
     @cached_property
     def log_ratio(self) -> float:
         """Median of log(target length / source length), in characters."""
@@ -80,3 +95,7 @@ class CorpusProfile:
     def alignment(self) -> AlignmentModel | None:
         """The word-alignment model; None if the sample does not allow one."""
         return AlignmentModel.estimate(self.sample)
+
+
+def _blank_rows(start: int, src: Sequence[str], tgt: Sequence[str]) -> list[int]:
+    return [start + i for i, (s, t) in enumerate(zip(src, tgt, strict=True)) if not (s.strip() and t.strip())]
