@@ -144,9 +144,7 @@ class Translator:
         durable.check_writable(output, path)
         form = find_format(path, document_format)
         if form is None:
-            raise DataError(
-                f"{path}: is not a document with a structure", hint="use Translator.translate for lines"
-            )
+            raise DataError(f"{path}: is no document that is supported", hint="translate its lines instead")
         request = TranslationRequest(scored=False, terms=tuple(terms), avoid=tuple(avoid))
         job = DocumentJob(path, form, retranslate, source_language, target_language)
         notify = self._model.notify

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transformer_cli.cli.terminal import notify
 from transformer_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,4 +45,6 @@ def document_format(
         )
     if form is not None and form.is_binary and output is None and sys.stdout is not None and sys.stdout.isatty():
         raise ConfigError(f"a {form.title} cannot be written to a terminal", hint="give -o FILE")
+    if form is not None and source is not None and name is None and source.suffix.lower() not in form.suffixes:
+        notify(f"note: {source}: is translated as a document ({form.title}); see --document-format")
     return form

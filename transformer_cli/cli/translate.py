@@ -63,8 +63,7 @@ def translate(
     durable.check_writable(output, *read, alignments)
     durable.check_writable(alignments, *read, output)
     scored = format == "jsonl" or n_best > 1
-    align = alignments is not None
-    request = translation.build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=align)
+    request = translation.build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=bool(alignments))
     source = None if input is None else require_file(input)
     lines_only = {"--prefix": prefix, "--shard": shard, "--strict-utf8": strict_utf8, "--alignments": alignments}
     lines_only |= {"--format": format != "text", "--n-best": n_best > 1, "--check-invariance": check_invariance}

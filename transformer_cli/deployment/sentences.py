@@ -71,6 +71,6 @@ def _import_sentencex() -> Any:
     except ImportError:
         raise ConfigError(
             "splitting text into sentences needs the package sentencex, which is not installed",
-            hint="install it: pip install sentencex   (or this package with the extra [documents])",
+            hint="install it: pip install sentencex   (or this package with the extra [documents] or [serve])",
         ) from None
     return segment

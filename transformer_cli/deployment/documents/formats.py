@@ -123,11 +123,11 @@ def find_format(path: Path, name: str | None = None) -> DocumentFormat | None:
     if suffix in UNREADABLE:
         what, remedy = UNREADABLE[suffix]
         raise DataError(f"{path}: is {what}", hint=f"{remedy}; or give --document-format if the name is wrong")
-    if not path.is_file():  # a pipe: what is read cannot be read again
-        return None
     by_name = next((form for form in FORMATS if suffix in form.suffixes), None)
     if by_name is not None:
         return by_name
+    if path.exists() and not path.is_file():  # a pipe: what is read cannot be read again
+        return None
     with open_file(path) as stream:
         head = stream.read(HEAD)
     return next((form for form in FORMATS if form.begins(head)), None)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import sentencex
-
 from transformer_cli.data.text import one_line
+from transformer_cli.deployment.sentences import split_sentences as split
 
 MAX_SENTENCE = 2000
 """Characters of a sentence; a longer one is split at spaces, so that no request keeps the others waiting."""
@@ -36,7 +35,7 @@ def split_text(text: str, language: str, *, split_sentences: bool = True) -> lis
     """
     found, start = [], 0
     for line in text.split("\n"):
-        parts = _sentences(one_line(line), language) if split_sentences else [one_line(line)]
+        parts = split(one_line(line), language) if split_sentences else [one_line(line)]
         position = start
         for part in parts:
             found += _pieces(part, position)
@@ -70,25 +69,6 @@ def join_text(
         length += len(translation)
         position = sentence.end
     return "".join([*result, text[position:]]), places
-
-
-def _sentences(line: str, language: str) -> list[str]:
-    """The line in consecutive parts."""
-    # sentencex fails at some characters of white space other than the space.
-    plain = "".join(" " if c.isspace() else c for c in line)
-    try:
-        lengths = [len(part) for part in sentencex.segment(language.partition("-")[0], plain)]
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of the library's Rust code; not an Exception
-            raise
-        return [line]
-    if sum(lengths) != len(line):
-        return [line]
-    parts, start = [], 0
-    for length in lengths:
-        parts.append(line[start : start + length])
-        start += length
-    return parts
 
 
 def _pieces(part: str, position: int) -> list[Sentence]:
