@@ -21,7 +21,20 @@ from transformer_cli.models.registry import DECODERS, ENCODERS
 from transformer_cli.options import options_of
 from transformer_cli.schema import Config, DecodingConfig, TrainingConfig
 
-COMMANDS = ("train", "check", "clean", "average", "config", "translate", "evaluate", "compare", "report", "score", "inspect", "export")
+COMMANDS = (
+    "train",
+    "check",
+    "clean",
+    "average",
+    "config",
+    "translate",
+    "evaluate",
+    "compare",
+    "report",
+    "score",
+    "inspect",
+    "export",
+)
 WIDE = {"COLUMNS": "200", "TERM": "dumb"}
 
 
