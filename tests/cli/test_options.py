@@ -30,6 +30,7 @@ COMMANDS = (
     "translate",
     "evaluate",
     "compare",
+    "report",
     "score",
     "inspect",
     "export",
