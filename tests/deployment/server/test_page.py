@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from page_server import HEADS, LAYERS, PAGE, PageServer, reverse, serving, translate
+from conftest import toy_pairs
+from page_server import HEADS, LANGUAGES, LAYERS, MODELS, PAGE, PageServer, attention, reverse, serving, translate
+from running_server import RunningServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -24,37 +28,51 @@ TEXT = "A dog runs.\nTwo children play with a red ball in front of an old house,
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def tab() -> Iterator[Any]:
+    """One tab for all tests; each has a server of its own, and with its port a storage of its own."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as api:
         browser = api.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
+        context.set_default_timeout(8000)
+        yield context.new_page()
         browser.close()
 
 
 @pytest.fixture
-def server() -> Iterator[PageServer]:
+def fake() -> Iterator[PageServer]:
     yield from serving()
 
 
-@pytest.fixture
-def page(browser: Any, server: PageServer) -> Iterator[Any]:
-    """The page, loaded. At the end: no error on the console but refused requests, and no request elsewhere."""
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
-    context.set_default_timeout(8000)
-    page = context.new_page()
+@contextmanager
+def opened(tab: Any, url: str) -> Iterator[Any]:
+    """The page of a server. At the end: no error on the console but refused requests, and no request elsewhere."""
     faults: list[str] = []
     urls: list[str] = []
-    page.on(
-        "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: urls.append(request.url))
-    page.goto(server.url)
-    yield page
-    context.close()
+    listeners = {
+        "console": lambda message: faults.append(message.text) if message.type in ("error", "warning") else None,
+        "pageerror": lambda error: faults.append(str(error)),
+        "request": lambda request: urls.append(request.url),
+    }
+    for event, listener in listeners.items():
+        tab.on(event, listener)
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.emulate_media(color_scheme="light")
+    tab.goto(url)
+    tab.wait_for_function("() => languages.length")
+    yield tab
+    tab.goto("about:blank")
+    for event, listener in listeners.items():
+        tab.remove_listener(event, listener)
     assert [fault for fault in faults if not fault.startswith("Failed to load resource")] == []
-    assert [url for url in urls if not url.startswith((server.url, "data:"))] == []
+    assert [other for other in urls if not other.startswith((url, "data:", "about:"))] == []
+    assert url in urls
+
+
+@pytest.fixture
+def page(tab: Any, fake: PageServer) -> Iterator[Any]:
+    with opened(tab, fake.url) as page:
+        yield page
 
 
 def write(page: Any, text: str) -> None:
@@ -71,21 +89,21 @@ def lit(page: Any, pane: str) -> list[str]:
 # ---------------------------------------------------------------- translation
 
 
-def test_the_translation_appears_as_one_types(page: Any, server: PageServer) -> None:
+def test_the_translation_appears_as_one_types(page: Any, fake: PageServer) -> None:
     page.locator("#source").press_sequentially("The dog", delay=15)
     expect(page.locator("#output")).to_contain_text("ehT god")
-    assert [body["q"] for body in server.bodies("/translate")] == ["The dog"], "typing was not debounced"
-    (body,) = server.bodies("/translate")
+    assert [body["q"] for body in fake.bodies("/translate")] == ["The dog"], "typing was not debounced"
+    (body,) = fake.bodies("/translate")
     assert body["source"] == "en" and body["target"] == "de" and body["model"] == "en-de"
     assert body["alignment"] is body["confidence"] is body["details"] is True
     expect(page.locator("#count")).to_have_text("7 characters")
     page.click("#clear")
     expect(page.locator("#output")).to_be_empty()
-    assert len(server.bodies("/translate")) == 1
+    assert len(fake.bodies("/translate")) == 1
 
 
 @pytest.mark.parametrize("aborts", [True, False])
-def test_a_slow_first_answer_does_not_replace_a_newer_one(page: Any, server: PageServer, aborts: bool) -> None:
+def test_a_slow_first_answer_does_not_replace_a_newer_one(page: Any, fake: PageServer, aborts: bool) -> None:
     if not aborts:  # the answer arrives, and must be dropped
         page.evaluate("() => { AbortController.prototype.abort = () => {}; }")
     started, answered = threading.Event(), threading.Event()
@@ -96,9 +114,9 @@ def test_a_slow_first_answer_does_not_replace_a_newer_one(page: Any, server: Pag
             time.sleep(0.8)
             answered.set()
 
-    server.plan = plan
+    fake.plan = plan
     failed: list[str] = []
-    page.on("requestfailed", lambda request: failed.append(request.post_data_json["q"]))
+    page.once("requestfailed", lambda request: failed.append(request.post_data_json["q"]))
     page.fill("#source", "first")
     assert started.wait(5)
     page.fill("#source", "second")
@@ -135,17 +153,17 @@ def test_the_text_behind_the_text_area_is_set_like_it(page: Any) -> None:
     assert sizes[1][1] == sizes[1][2], "the text area scrolls"
 
 
-def test_languages_models_and_direction(page: Any, server: PageServer) -> None:
+def test_languages_models_and_direction(page: Any, fake: PageServer) -> None:
     assert page.locator("#from option").all_text_contents() == ["Detect language", "English", "German"]
     assert page.locator("#to option").all_text_contents() == ["German", "Arabic"]
     write(page, "A dog.")
     page.select_option("#model", "en-de-small")
     page.wait_for_function("() => !running && !output.classList.contains('stale')")
-    assert server.bodies("/translate")[-1]["model"] == "en-de-small"
+    assert fake.bodies("/translate")[-1]["model"] == "en-de-small"
     page.click("#swap")
     expect(page.locator("#source")).to_have_value("A god.")
     expect(page.locator("#output .text")).to_have_text("A dog.")
-    last = server.bodies("/translate")[-1]
+    last = fake.bodies("/translate")[-1]
     assert (last["source"], last["target"], last["model"]) == ("de", "en", "de-en")
     assert page.get_attribute("#output", "lang") == "en" and page.get_attribute("#source", "lang") == "de"
     page.reload()
@@ -155,6 +173,19 @@ def test_languages_models_and_direction(page: Any, server: PageServer) -> None:
     expect(page.locator("#swap")).to_have_attribute("aria-disabled", "true")
     page.click("#swap", force=True)
     expect(page.locator("#from")).to_have_value("en")
+
+
+def test_the_language_is_detected(page: Any, fake: PageServer) -> None:
+    page.select_option("#from", "auto")
+    write(page, "A dog.")
+    expect(page.locator("#state")).to_contain_text("Detected: German")
+    (body,) = fake.bodies("/translate")
+    assert body["source"] == "auto" and "model" not in body
+    page.locator(".sentence").click()
+    expect(page.locator("#alternatives li button")).to_have_count(5)
+    page.click("text=Show its attention")
+    expect(page.locator("#map svg")).to_be_visible()
+    assert fake.bodies("/translate")[-1]["source"] == fake.bodies("/attention")[-1]["source"] == "de"
 
 
 def test_right_to_left_text(page: Any) -> None:
@@ -169,23 +200,62 @@ def test_right_to_left_text(page: Any) -> None:
     assert lit(page, "#mirror") == ["بالعالم"]
 
 
-def test_a_model_that_cannot_align_still_translates(page: Any, server: PageServer) -> None:
-    server.plan = lambda path, body: (501, {"error": "no alignment"}) if body.get("alignment") else None
+def test_a_model_that_cannot_align_still_translates(page: Any, fake: PageServer) -> None:
+    fake.plan = lambda path, body: (501, {"error": "no alignment"}) if body.get("alignment") else None
     write(page, "A dog.")
     expect(page.locator("#notice")).to_be_hidden()
     write(page, "A cat.")
-    assert [body.get("alignment", False) for body in server.bodies("/translate")] == [True, False, False]
+    assert [body.get("alignment", False) for body in fake.bodies("/translate")] == [True, False, False]
+
+
+# ---------------------------------------------------------------- the real server
+
+
+def test_with_a_real_server(tab: Any, server: RunningServer) -> None:
+    (first, _), (second, _) = toy_pairs(2, seed=5)
+    text = f"{first}\n\n{second}"
+    with opened(tab, f"http://127.0.0.1:{server.port}/") as page:
+        write(page, text)
+        assert page.evaluate("translation()") == server.translate(text)["translatedText"]
+        expect(page.locator(".sentence .badge")).to_have_count(2)
+        page.locator("#output .word").first.hover()
+        expect(page.locator("#output .lit.own")).to_have_count(1)
+        page.locator(".sentence").first.click()
+        expect(page.locator("#alternatives li button").nth(1)).to_be_visible()
+        page.locator("#alternatives li button").nth(1).click()
+        expect(page.locator(".sentence .badge").first).to_have_text("chosen")
+        page.click("#attention summary")
+        expect(page.locator("#heads button")).to_have_count(4)
+
+
+def test_the_server_of_these_tests_answers_like_the_real_one(server: RunningServer) -> None:
+    def fields(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: fields(part) for key, part in value.items()}
+        return [fields(value[0])] if isinstance(value, list) and value else type(value)
+
+    def get(path: str) -> Any:
+        return json.loads(server.request("GET", path)[2])
+
+    ((line, _),) = toy_pairs(1)
+    asked = {"alignment": True, "confidence": True, "details": True}
+    real, own = server.translate(line, alternatives=2, **asked), translate(line, [], 2)
+    assert real["translatedText"] and fields(own["sentences"]) == fields(real["sentences"])
+    assert fields(attention(line)) == fields(
+        server.post("/attention", {"q": line, "source": "en", "target": "de"})[1]
+    )
+    assert fields(LANGUAGES) == fields(get("/languages")) and fields(MODELS) == fields(get("/models"))
 
 
 # ---------------------------------------------------------------- sentences
 
 
-def test_alternatives_replace_a_sentence(page: Any, server: PageServer) -> None:
+def test_alternatives_replace_a_sentence(page: Any, fake: PageServer) -> None:
     write(page, TEXT)
     page.locator(".sentence").nth(2).click()
     options = page.locator("#alternatives li button")
     expect(options).to_have_count(5)
-    assert server.bodies("/translate")[-1]["q"] == "Where is it?"
+    assert fake.bodies("/translate")[-1]["q"] == "Where is it?"
     assert options.first.get_attribute("aria-pressed") == "true"
     options.nth(2).click()
     expect(page.locator("#alternatives")).to_be_hidden()
@@ -231,7 +301,7 @@ def test_confidence_is_shown_by_colour_pattern_and_text(page: Any) -> None:
     expect(page.locator("#state")).to_contain_text("Confidence: high, medium, low")
 
 
-def test_keyboard_only(page: Any, server: PageServer) -> None:
+def test_keyboard_only(page: Any, fake: PageServer) -> None:
     expect(page.locator("#source")).to_be_focused()
     page.keyboard.type(TEXT)
     page.wait_for_function("() => shown.q === source.value")
@@ -282,7 +352,7 @@ def test_keyboard_only(page: Any, server: PageServer) -> None:
 # ---------------------------------------------------------------- glossary
 
 
-def test_the_glossary_is_used_and_kept(page: Any, server: PageServer) -> None:
+def test_the_glossary_is_used_and_kept(page: Any, fake: PageServer) -> None:
     page.click("#glossary summary")
     fields = page.locator("#terms input")
     fields.nth(0).fill("dog")
@@ -295,7 +365,7 @@ def test_the_glossary_is_used_and_kept(page: Any, server: PageServer) -> None:
     page.reload()
     expect(page.locator("#terms-count")).to_have_text("1 term")
     write(page, "A dog.")
-    assert server.bodies("/translate")[-1]["glossary"] == [{"source": "dog", "target": "Hund"}]
+    assert fake.bodies("/translate")[-1]["glossary"] == [{"source": "dog", "target": "Hund"}]
     page.select_option("#to", "ar")  # other languages have a glossary of their own
     expect(page.locator("#output .text")).to_have_text("A god.")
     page.select_option("#to", "de")
@@ -318,12 +388,12 @@ def test_damaged_storage_is_ignored(page: Any) -> None:
 # ---------------------------------------------------------------- attention
 
 
-def test_attention_as_heat_maps(page: Any, server: PageServer) -> None:
+def test_attention_as_heat_maps(page: Any, fake: PageServer) -> None:
     write(page, TEXT)
     page.locator(".sentence").nth(2).click()
     page.click("text=Show its attention")
     expect(page.locator("#heads button")).to_have_count(LAYERS * HEADS)
-    assert server.bodies("/attention")[-1]["q"] == "Where is it?"
+    assert fake.bodies("/attention")[-1]["q"] == "Where is it?"
     assert page.locator("#map svg rect[fill]").count() == 16
     page.click("[aria-label='Layer 3, head 2']")
     expect(page.locator("#map-title")).to_have_text("Cross-attention, layer 3, head 2")
@@ -346,8 +416,8 @@ def test_attention_as_heat_maps(page: Any, server: PageServer) -> None:
 
 
 @pytest.mark.parametrize("status", [422, 501])
-def test_a_model_without_attention(page: Any, server: PageServer, status: int) -> None:
-    server.plan = lambda path, body: (status, {"error": "an rnn"}) if path == "/attention" else None
+def test_a_model_without_attention(page: Any, fake: PageServer, status: int) -> None:
+    fake.plan = lambda path, body: (status, {"error": "an rnn"}) if path == "/attention" else None
     write(page, "A dog.")
     page.click("#attention summary")
     expect(page.locator("#absent")).to_have_text("This model has no attention to show: an rnn.")
@@ -366,8 +436,8 @@ def test_colours_of_weights_differ_in_lightness(page: Any) -> None:
 # ---------------------------------------------------------------- failures
 
 
-def test_a_server_that_asks_for_a_key(page: Any, server: PageServer) -> None:
-    server.plan = lambda path, body: (
+def test_a_server_that_asks_for_a_key(page: Any, fake: PageServer) -> None:
+    fake.plan = lambda path, body: (
         (401, {"error": "an API key is needed"})
         if path == "/translate" and body.get("api_key") != "secret"
         else None
@@ -389,9 +459,9 @@ def test_a_server_that_asks_for_a_key(page: Any, server: PageServer) -> None:
 @pytest.mark.parametrize(
     ("status", "text", "clicks"), [(429, "Too many requests", False), (503, "The server is busy", True)]
 )
-def test_a_server_that_is_overloaded(page: Any, server: PageServer, status: int, text: str, clicks: bool) -> None:
+def test_a_server_that_is_overloaded(page: Any, fake: PageServer, status: int, text: str, clicks: bool) -> None:
     busy = True
-    server.plan = lambda path, body: (status, {"error": "slow down"}) if busy and path == "/translate" else None
+    fake.plan = lambda path, body: (status, {"error": "slow down"}) if busy and path == "/translate" else None
     page.fill("#source", "A dog.")
     expect(page.locator("#message")).to_have_text(f"{text}: slow down.")
     busy = False
@@ -401,37 +471,35 @@ def test_a_server_that_is_overloaded(page: Any, server: PageServer, status: int,
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_other_refusals(page: Any, server: PageServer) -> None:
+def test_other_refusals(page: Any, fake: PageServer) -> None:
     leads = {400: "does not understand", 413: "too long", 422: "cannot be translated", 500: "The server failed"}
     for status, lead in leads.items():
-        server.plan = lambda path, body, status=status: (
-            (status, {"error": "why"}) if path == "/translate" else None
-        )
+        fake.plan = lambda path, body, status=status: (status, {"error": "why"}) if path == "/translate" else None
         page.fill("#source", f"A dog {status}.")
         page.press("#source", "Control+Enter")
         expect(page.locator("#message")).to_contain_text(lead)
         expect(page.locator("#message")).to_contain_text(": why.")
-    server.plan = lambda path, body: None
+    fake.plan = lambda path, body: None
     write(page, "A shorter dog.")
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_a_dead_server(page: Any, server: PageServer) -> None:
+def test_a_dead_server(page: Any, fake: PageServer) -> None:
     write(page, "A dog.")
-    server.shutdown()
-    server.server_close()
+    fake.shutdown()
+    fake.server_close()
     page.fill("#source", "A cat.")
     expect(page.locator("#message")).to_have_text("The server does not answer.")
     expect(page.locator("#source")).to_have_value("A cat.")
-    for again in serving(server.port):
+    for again in serving(fake.port):
         page.click("#retry")
         expect(page.locator("#output .text")).to_have_text("A tac.")
         assert again.bodies("/translate")
 
 
-def test_a_server_that_starts_late(page: Any, server: PageServer) -> None:
+def test_a_server_that_starts_late(page: Any, fake: PageServer) -> None:
     late = True
-    server.plan = lambda path, body: (503, {"error": "loading"}) if late and path == "/models" else None
+    fake.plan = lambda path, body: (503, {"error": "loading"}) if late and path == "/models" else None
     page.reload()
     expect(page.locator("#message")).to_have_text("The server is busy: loading.")
     page.fill("#source", "A dog.")
@@ -444,7 +512,7 @@ def test_a_server_that_starts_late(page: Any, server: PageServer) -> None:
 HOSTILE = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script><b onclick='1'>&amp;</b>"
 
 
-def test_text_is_never_markup(page: Any, server: PageServer) -> None:
+def test_text_is_never_markup(page: Any, fake: PageServer) -> None:
     def plan(path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
         if path == "/languages":
             return 200, [{"code": "en", "name": HOSTILE, "targets": ["de"]}]
@@ -469,7 +537,7 @@ def test_text_is_never_markup(page: Any, server: PageServer) -> None:
                     "source_tokens": word, "target_tokens": word, "alignment": [[0, 0]]}  # fmt: skip
         return 200, {"translatedText": HOSTILE, "sentences": [sentence]}
 
-    server.plan = plan
+    fake.plan = plan
     page.reload()
     write(page, HOSTILE)
     expect(page.locator(".sentence .text")).to_have_text(HOSTILE)
@@ -485,7 +553,7 @@ def test_text_is_never_markup(page: Any, server: PageServer) -> None:
     assert page.locator("main img, main script, main b[onclick]").count() == 0
 
 
-def test_answers_without_sense_do_no_harm(page: Any, server: PageServer) -> None:
+def test_answers_without_sense_do_no_harm(page: Any, fake: PageServer) -> None:
     sentence = {"translation": "x", "source_start": -5, "source_end": 1e9, "target_start": "a", "target_end": None,
                 "source_tokens": [{"start": 9, "end": 2}, {}], "target_tokens": "none", "alignment": [[7, 9]], "alternatives": 3}  # fmt: skip
     answers: list[Any] = [
@@ -494,7 +562,7 @@ def test_answers_without_sense_do_no_harm(page: Any, server: PageServer) -> None
         {"sentences": 7},
     ]
     for number, answer in enumerate(answers):
-        server.plan = lambda path, body, answer=answer: (200, answer) if path == "/translate" else None
+        fake.plan = lambda path, body, answer=answer: (200, answer) if path == "/translate" else None
         page.fill("#source", f"text {number}")
         page.wait_for_function("() => shown.q === source.value")
         assert page.locator("#output").text_content() == answer.get("translatedText", "")
