@@ -75,7 +75,8 @@ class Service:
             self.metrics.add_sentences(model.name, len(lines), *model.count_tokens(lines, translations))
             return translations
 
-        return Running(model, BatchingWorker(translate, self.settings.max_queue, self.metrics.add_batch))
+        worker = BatchingWorker(translate, self.settings.max_queue, model.threads, self.metrics.add_batch)
+        return Running(model, worker)
 
     async def reload(self) -> None:
         """Open the models again and replace the old ones, which search what they have accepted.
