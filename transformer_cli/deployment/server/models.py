@@ -16,6 +16,7 @@ from transformer_cli.data.readers.languages import language_code, language_name
 from transformer_cli.data.text import one_line
 from transformer_cli.decoding.translation import Translation
 from transformer_cli.deployment.ctranslate2_engine import available_cores
+from transformer_cli.deployment.ctranslate2_export import ExportedModel, is_export
 from transformer_cli.deployment.engines import LineTranslator, Model
 from transformer_cli.deployment.server.batching import SearchOptions
 from transformer_cli.deployment.server.settings import RequestError
@@ -60,7 +61,9 @@ class ServedModel:
         """
         self.file = file
         self.overrides = dict(overrides)
-        self.model = Model(file.path, "best", (), device, lambda message: logger.info(message))
+        self.model: Model | ExportedModel = (
+            ExportedModel(file.path) if is_export(file.path) else Model(file.path, "best", (), device, logger.info)
+        )
         self.cores = int(self.overrides.pop("threads", 0)) or available_cores()
         self._lock = threading.Lock()
         self._translators: OrderedDict[SearchOptions, LineTranslator] = OrderedDict()
@@ -99,7 +102,7 @@ class ServedModel:
         Raises:
             RequestError: 501: the engine is CTranslate2; 422: no attention, or a blank or too long sentence.
         """
-        if self.engine != "torch":
+        if self.engine != "torch" or isinstance(self.model, ExportedModel):
             raise RequestError(501, "attention weights need the engine torch: serve with --engine torch")
         from transformer_cli.decoding.sentence_attention import attend_sentence
 
@@ -131,9 +134,9 @@ class ServedModel:
     @property
     def threads(self) -> int:
         """Batches to search at the same time: one per core, which is faster than a batch on all cores."""
-        if self.engine == "torch" and next(self.model.loaded.model.parameters()).device.type != "cpu":
-            return 1
-        return self.cores
+        if isinstance(self.model, ExportedModel) or self.engine != "torch":
+            return self.cores
+        return self.cores if next(self.model.loaded.model.parameters()).device.type == "cpu" else 1
 
     def _translator(self, options: SearchOptions) -> LineTranslator:
         with self._lock:
@@ -154,8 +157,9 @@ class ServedModel:
 
     def _languages(self) -> tuple[str, str]:
         """Codes of source and target: from its name, the configuration, or the name of its file."""
-        configured = (self.model.source.config.data.filters.languages or "").replace(",", "-")
-        for name in (self.file.name, configured, self.name):
+        config = self.model.source.config
+        configured = [config.training.languages, config.data.filters.languages]
+        for name in (self.file.name, *(pair.replace(",", "-") for pair in configured if pair), self.name):
             match = PAIR.fullmatch(name)
             codes = [language_code(code) for code in match.groups()] if match else []
             if len(codes) == 2 and all(codes):

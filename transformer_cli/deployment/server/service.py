@@ -173,7 +173,7 @@ def search_options(request: TranslateRequest, model: ServedModel) -> SearchOptio
         raise RequestError(422, "a glossary needs a beam of 2 or more")
     if request.alignment and model.overrides.get("protect"):
         raise RequestError(422, "words cannot be aligned by a server that was started with --protect")
-    if request.alignment and model.overrides.get("engine") == "ctranslate2":
+    if request.alignment and model.engine == "ctranslate2" and model.overrides.get("engine") != "auto":
         raise RequestError(501, "alignment needs the engine torch: serve with --engine torch or auto")
     overrides = {} if beam == model.default_beam else {"beam": beam}
     scored = request.confidence or request.details or request.alignment or n_best > 1
