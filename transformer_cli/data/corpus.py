@@ -6,7 +6,7 @@ import contextlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from transformer_cli.data.filters.base import Pair
 from transformer_cli.data.readers.corpus_files import CorpusFiles, UnequalLengthsError, describe
+from transformer_cli.data.readers.languages import language_code
 from transformer_cli.data.readers.pairs import PairReport
 from transformer_cli.data.text import read_lines
 from transformer_cli.errors import DataError
@@ -44,6 +45,7 @@ class ParallelText:
         files: the source files in order.
         rows: for a selection, the row of each pair in the concatenated files; None if all pairs are present.
         forms: how the files were read, for files that are not plain text.
+        languages: codes of source and target by the names of the first files or their columns; None if unknown.
     """
 
     src: list[str]
@@ -52,6 +54,7 @@ class ParallelText:
     files: list[TextFile] = field(default_factory=list)
     rows: Sequence[int] | None = None
     forms: list[str] = field(default_factory=list)
+    languages: tuple[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.src)
@@ -60,7 +63,7 @@ class ParallelText:
         """These pairs, in this order."""
         file_rows = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
-        return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms)
+        return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms, self.languages)
 
     def pairs(self) -> Iterator[Pair]:
         """The pairs for filters. Of the numbers of lines, only line 1 of each file is told from the others."""
@@ -95,7 +98,7 @@ def read_corpus(files: CorpusFiles, *, strict_utf8: bool = False, allow_blank: b
         DataError: missing or unreadable file, different numbers of lines or files, no pair with text on both sides
             (accepted with `allow_blank`), or a line that is not UTF-8 (with `strict_utf8`).
     """
-    joined = ParallelText([], [])
+    joined, languages = ParallelText([], []), None
     for source in files.sources(strict_utf8=strict_utf8):
         report, before = PairReport(), len(joined)
         lines = array("q")
@@ -107,10 +110,18 @@ def read_corpus(files: CorpusFiles, *, strict_utf8: bool = False, allow_blank: b
         joined.notes.extend(report.messages(str(source.path)))
         joined.forms.extend(describe(source, report))
         joined.files.append(TextFile(source.path, len(joined) - before, lines))
+        if len(joined.files) == 1 and lines:
+            languages = _languages(source.suffixes(report))
     if not allow_blank and not any(s.strip() and t.strip() for s, t in zip(joined.src, joined.tgt, strict=True)):
         names = ", ".join(map(str, files.paths))
         raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
-    return joined
+    return replace(joined, languages=languages)
+
+
+def _languages(suffixes: tuple[str, str]) -> tuple[str, str] | None:
+    """The codes of the languages that files are named by, if they are."""
+    src, tgt = map(language_code, suffixes)
+    return (src, tgt) if src and tgt and src != tgt else None
 
 
 def read_parallel(

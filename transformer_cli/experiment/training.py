@@ -123,7 +123,7 @@ def run_training(
     run.require_run_or_empty()
     files, valid_files = request.corpus(), request.validation()
     text, valid = read_texts(files, valid_files, notify, strict_utf8=request.strict_utf8)
-    config = _configure(request, run, text, device, ranks, notify)
+    config = _with_languages(_configure(request, run, text, device, ranks, notify), text)
     text, valid = normalize_text(text, config), normalize_text(valid, config)
     if not valid_files:
         text, valid = hold_out_validation(text, config.training.seed)
@@ -208,6 +208,14 @@ def _configure(
     for line in recipe.describe(flatten_config(config)):
         notify(f"  {line}")
     return config
+
+
+def _with_languages(config: Config, text: ParallelText) -> Config:
+    """The configuration with the languages of the training files, unless it has others."""
+    if config.training.languages is not None or text.languages is None:
+        return config
+    training = config.training.model_copy(update={"languages": ",".join(text.languages)})
+    return config.model_copy(update={"training": training})
 
 
 def _newest_checkpoint(store: CheckpointStore, notify: Notify) -> Path | None:
