@@ -1,0 +1,204 @@
+"""Compiled search returns the hypotheses of stepwise search, and its results do not depend on the batch at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_cli.batch import collate_sentences
+from transformer_cli.decoding.execution.compiled.loading import load_search
+from transformer_cli.decoding.search.base import Search
+from transformer_cli.decoding.search.beam import beam_search
+from transformer_cli.decoding.search.greedy import greedy_search
+from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
+from transformer_cli.locking import file_lock
+from transformer_cli.models.registry import build_model
+from transformer_cli.models.seq2seq import Seq2Seq
+from transformer_cli.schema import ModelConfig
+from transformer_cli.token_ids import EOS, TokenIds
+
+pytest.importorskip("numba")
+
+VOCAB, SENTENCES = 75, 130
+VARIANTS: dict[str, dict[str, Any]] = {
+    "pre-norm": {},
+    "post-norm": {"norm": "post", "positions": "learned", "norm_type": "rms", "activation": "gelu"},
+    "SwiGLU": {"positions": "rotary", "activation": "swiglu", "tie_embeddings": "decoder", "norm_type": "rms"},
+    "small heads": {"norm": "post", "positions": "rotary", "tie_embeddings": "none", "num_heads": 8},
+    "padded heads": {"d_model": 48, "num_heads": 2, "positions": "rotary", "encoder_layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(request: pytest.FixtureRequest) -> Any:
+    """The module `search`. The first process of the test run compiles, the others read its cache."""
+    cache = request.config.cache
+    assert cache is not None
+    directory = cache.mkdir("compiled")
+    with file_lock(directory / "lock", wait=True):
+        search = load_search(directory)
+        model, config = build()
+        packed = search.PackedTransformer(model, config)
+        for start in (greedy, beams):
+            run(start(search, packed, [np.array([5])], [2]))
+    return search
+
+
+def build(**options: Any) -> tuple[Seq2Seq, ModelConfig]:
+    torch.manual_seed(5)
+    sizes = {"d_model": 32, "num_heads": 2, "d_ff": 40, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+    config = ModelConfig.model_validate({**sizes, **options})
+    model = build_model(config, VOCAB, VOCAB).eval()
+    with torch.no_grad():
+        model.output.weight.mul_(3.0)  # the output depends more on the source: hypotheses of all lengths
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.uniform_(0.5, 1.5)
+    return model, config
+
+
+def sentences(count: int = SENTENCES, seed: int = 0) -> tuple[list[TokenIds], list[int]]:
+    """Sources, some of them empty, and limits, some of them 1."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(4, VOCAB, n) for n in rng.integers(0, 12, count)], rng.integers(1, 24, count).tolist()
+
+
+def greedy(search: Any, packed: Any, sources: Any, limits: Any, scored: bool = True) -> Search:
+    result: Search = search.CompiledGreedySearch(packed, sources, limits, scorer=Scorer(), scored=scored)
+    return result
+
+
+def beams(search: Any, packed: Any, sources: Any, limits: Any, **options: Any) -> Search:
+    options = {"beam": 4, "n_best": 1, "scorer": Scorer(), **options}
+    result: Search = search.CompiledBeamSearch(packed, sources, limits, **options)
+    return result
+
+
+def run(search: Search) -> list[list[Hypothesis]]:
+    while search.num_active:
+        search.step()
+    return search.results()
+
+
+def memory_of(model: Seq2Seq, sources: Sequence[TokenIds]) -> Any:
+    ids, layout = collate_sentences([np.append(s, EOS) for s in sources])
+    return model.encode(ids, layout)
+
+
+def assert_close(actual: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
+    assert [[h.tokens for h in hypotheses] for hypotheses in actual] == [
+        [h.tokens for h in hypotheses] for hypotheses in expected
+    ]
+    for a, b in zip(chain(*actual), chain(*expected), strict=True):
+        numbers = ([h.log_prob, h.score, *h.token_log_probs] for h in (a, b))
+        np.testing.assert_allclose(*numbers, rtol=1e-5, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("scored", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_greedy_search_is_the_stepwise_one(compiled: Any, variant: str, scored: bool) -> None:
+    model, config = build(**VARIANTS[variant])
+    sources, limits = sentences()
+    actual = run(greedy(compiled, compiled.PackedTransformer(model, config), sources, limits, scored))
+    expected = greedy_search(model, memory_of(model, sources), torch.tensor(limits), scored=scored)
+    assert_close(actual, expected)
+    assert len({len(h.tokens) for [h] in expected}) > 8  # some end early, some at their limit
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("beam", "n_best", "alpha"), [(2, 1, 1.0), (5, 1, 0.6), (4, 4, 1.2)])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_beam_search_is_the_stepwise_one(
+    compiled: Any, variant: str, beam: int, n_best: int, alpha: float
+) -> None:
+    model, config = build(**VARIANTS[variant])
+    sources, limits = sentences()
+    options: dict[str, Any] = {"beam": beam, "n_best": n_best, "scorer": Scorer(alpha)}
+    actual = run(beams(compiled, compiled.PackedTransformer(model, config), sources, limits, **options))
+    expected = beam_search(model, memory_of(model, sources), torch.tensor(limits), **options)
+    assert_close(actual, expected)
+    assert len({len(h.tokens) for [h, *_] in expected}) > 8
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("start", [greedy, beams])
+def test_the_batch_does_not_change_a_bit(compiled: Any, start: Any) -> None:
+    """Tokens and log-probabilities are equal exactly, whichever sentences are searched together."""
+    packed = compiled.PackedTransformer(*build(positions="rotary"))
+    sources, limits = sentences()
+    expected = run(start(compiled, packed, sources, limits))
+    for order in (range(SENTENCES)[::-1], np.random.default_rng(1).permutation(SENTENCES)):
+        for size in (1, 7, SENTENCES):
+            for first in range(0, SENTENCES, size):
+                batch = order[first : first + size]
+                actual = run(start(compiled, packed, [sources[i] for i in batch], [limits[i] for i in batch]))
+                assert actual == [expected[i] for i in batch]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("start", [greedy, beams])
+def test_threads_do_not_disturb_each_other(compiled: Any, start: Any) -> None:
+    packed = compiled.PackedTransformer(*build())
+    sources, limits = sentences()
+    expected = run(start(compiled, packed, sources, limits))
+    with ThreadPoolExecutor(4) as pool:
+        for actual in pool.map(lambda _: run(start(compiled, packed, sources, limits)), range(8)):
+            assert actual == expected
+
+
+@torch.inference_mode()
+def test_sentences_longer_than_a_chunk_and_tables_that_grow(compiled: Any) -> None:
+    model, config = build(positions="sinusoidal", encoder_layers=1, decoder_layers=1)
+    packed = compiled.PackedTransformer(model, config)
+    rng = np.random.default_rng(2)
+    for length, limit in ((3, 5), (300, 400)):
+        sources, limits = [rng.integers(4, VOCAB, length) for _ in range(3)], [limit] * 3
+        expected = greedy_search(model, memory_of(model, sources), torch.tensor(limits))
+        assert_close(run(greedy(compiled, packed, sources, limits)), expected)
+
+
+@torch.inference_mode()
+def test_a_model_that_never_ends_is_cut_at_the_limit(compiled: Any) -> None:
+    model, config = build(tie_embeddings="none")
+    model.output.weight[EOS] = -10.0 * model.output.weight[10:60].mean(dim=0)
+    packed = compiled.PackedTransformer(model, config)
+    sources, limits = sentences(20)
+    for [h, *_], limit in zip(run(beams(compiled, packed, sources, limits)), limits, strict=True):
+        assert len(h.tokens) < limit and np.isfinite(h.score)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("start", [greedy, beams])
+def test_impossible_logits_end_with_a_finite_score(compiled: Any, start: Any) -> None:
+    model, config = build(tie_embeddings="none")
+    model.output.weight.fill_(torch.nan)
+    packed = compiled.PackedTransformer(model, config)
+    sources, limits = sentences(4)
+    for hypotheses, limit in zip(run(start(compiled, packed, sources, limits)), limits, strict=True):
+        assert len(hypotheses[0].tokens) < limit and np.isfinite(hypotheses[0].score)
+
+
+def test_a_product_of_rows_does_not_depend_on_their_number(compiled: Any) -> None:
+    from transformer_cli.decoding.execution.compiled import layers, simd, weights
+
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((20, 37), np.float32), rng.standard_normal((150, 37), np.float32)
+    panels = weights.to_panels(weight).ravel()
+    step = panels.size // 37
+
+    def product(rows: int) -> Any:
+        out = np.ones((rows, step), np.float32)
+        flat = out.reshape(-1)
+        layers.multiply(x[:rows].ravel(), 37, panels, simd.ZERO, flat, simd.ZERO, step, rows, 37, 150, simd.STORE)
+        return out[:, :150]
+
+    np.testing.assert_allclose(product(20), x @ weight.T, rtol=1e-4, atol=1e-5)
+    for rows in range(1, 20):
+        assert (product(rows) == product(20)[:rows]).all()

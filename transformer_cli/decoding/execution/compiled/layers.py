@@ -1,0 +1,206 @@
+"""The layers of a Transformer as compiled functions on flat arrays.
+
+Shapes: N rows (tokens of sentences, or hypotheses), D, H, K, A, F as in `weights`. The rows of a buffer start at
+multiples of its stride, which is a number of whole panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+from transformer_cli.decoding.execution.compiled import simd
+from transformer_cli.decoding.execution.compiled.buffers import Activations
+from transformer_cli.decoding.execution.compiled.simd import ADD, RELU, STORE, TILE_COLUMNS, TILE_ROWS, ZERO
+from transformer_cli.decoding.execution.compiled.weights import (
+    CROSS_NORM,
+    CROSS_QUERY,
+    DOWN,
+    FEED_NORM,
+    GELU_ACTIVATION,
+    QUERY_KEY_VALUE,
+    RELU_ACTIVATION,
+    SELF_NORM,
+    SWIGLU_ACTIVATION,
+    UP,
+    Floats,
+    Ints,
+    PositionTables,
+    Stack,
+)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Decorator: compile a function when it is first called, and run it without the interpreter lock."""
+    decorate: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+    result: Function = decorate(function)
+    return result
+
+
+@compiled
+def multiply_tile(
+    rows: int, x: Floats, start: int, stride: int, weights: Floats, panel: int, out: Floats, to: int, step: int,
+    inner: int, mode: int,
+) -> None:  # fmt: skip
+    """The product of up to `TILE_ROWS` rows and a panel of the weights."""
+    if rows >= TILE_ROWS:
+        simd.tile_6(x, start, stride, weights, panel, out, to, step, inner, mode)
+    elif rows == 5:
+        simd.tile_5(x, start, stride, weights, panel, out, to, step, inner, mode)
+    elif rows == 4:
+        simd.tile_4(x, start, stride, weights, panel, out, to, step, inner, mode)
+    elif rows == 3:
+        simd.tile_3(x, start, stride, weights, panel, out, to, step, inner, mode)
+    elif rows == 2:
+        simd.tile_2(x, start, stride, weights, panel, out, to, step, inner, mode)
+    else:
+        simd.tile_1(x, start, stride, weights, panel, out, to, step, inner, mode)
+
+
+@compiled
+def multiply(
+    x: Floats, stride: int, weights: Floats, matrix: int, out: Floats, to: int, step: int, rows: int, inner: int,
+    outputs: int, mode: int,
+) -> None:  # fmt: skip
+    """x Wᵀ: rows of `inner` elements and the matrix `[outputs, inner]` that starts at `matrix` -> out[to:].
+
+    Args:
+        stride, step: distance between two rows of x and of the output.
+        mode: what happens to the product; see `simd`.
+    """
+    for column in range(0, outputs, TILE_COLUMNS):
+        for row in range(0, rows, TILE_ROWS):
+            multiply_tile(
+                rows - row, x, row * stride, stride, weights, matrix + column * inner, out,
+                to + row * step + column, step, inner, mode,
+            )  # fmt: skip
+
+
+@compiled
+def embed(stack: Stack, tables: PositionTables, token: int, position: int, out: Floats, to: int) -> None:
+    """The input of the first layer: the embedding of a token at a position."""
+    start = stack.embedding + token * stack.width
+    for d in range(stack.width):
+        out[to + d] = stack.weights[start + d]
+    if tables.added.size:
+        for d in range(stack.width):
+            out[to + d] += tables.added[position * stack.width + d]
+
+
+@compiled
+def normalize_rows(stack: Stack, gain: int, x: Floats, out: Floats, stride: int, rows: int) -> None:
+    """The norm of each row; `gain`: where its gain starts."""
+    for row in range(rows):
+        simd.normalize(
+            x, row * stride, stack.weights, gain, out, row * stride, stack.width, stack.centred, stack.epsilon
+        )
+
+
+@compiled
+def enter_branch(stack: Stack, gain: int, b: Activations, rows: int) -> Floats:
+    """The input of a residual branch."""
+    if not stack.pre_norm:
+        return b.x
+    normalize_rows(stack, gain, b.x, b.normed, b.stride, rows)
+    return b.normed
+
+
+@compiled
+def leave_branch(stack: Stack, gain: int, b: Activations, rows: int) -> None:
+    """What follows after a branch was added to the residual path."""
+    if not stack.pre_norm:
+        normalize_rows(stack, gain, b.x, b.x, b.stride, rows)
+
+
+@compiled
+def attend(
+    stack: Stack, queries: Floats, query: int, cache: Floats, shift: int, places: Ints, first: int, count: int,
+    scores: Floats, out: Floats, to: int,
+) -> None:  # fmt: skip
+    """Attention of one row to `count` positions.
+
+    Position s has its keys and values, 2A elements, in cache[shift + places[first + s]:].
+    """
+    size = stack.head_size
+    for head in range(0, stack.attention_width, size):
+        simd.attention_scores(queries, query + head, cache, shift + head, places, first, count, size, scores)
+        simd.softmax(scores, count)
+        simd.attention_sum(
+            scores, cache, shift + stack.attention_width + head, places, first, count, size, out, to + head
+        )
+
+
+@compiled
+def project_query_key_value(stack: Stack, layer: int, b: Activations, rows: int) -> None:
+    """Queries, keys and values of each row, not rotated yet, to `b.projected`."""
+    offsets = stack.layers[layer]
+    x = enter_branch(stack, offsets[SELF_NORM], b, rows)
+    width = 3 * stack.attention_width
+    multiply(
+        x, b.stride, stack.weights, offsets[QUERY_KEY_VALUE], b.projected, ZERO, b.projected_stride, rows,
+        stack.width, width, STORE,
+    )  # fmt: skip
+
+
+@compiled
+def rotate_query_key(stack: Stack, tables: PositionTables, position: int, b: Activations, start: int) -> None:
+    """Apply rotary positions to the queries and keys of a row."""
+    if tables.cos.size:
+        size = stack.head_size
+        simd.rotate(b.projected, start, tables.cos, tables.sin, position * size, size, 2 * stack.heads)
+
+
+@compiled
+def add_heads(stack: Stack, matrix: int, norm: int, b: Activations, rows: int) -> None:
+    """The output projection of attention, added to the residual path."""
+    multiply(
+        b.heads, stack.attention_width, stack.weights, matrix, b.x, ZERO, b.stride, rows,
+        stack.attention_width, stack.width, ADD,
+    )  # fmt: skip
+    leave_branch(stack, norm, b, rows)
+
+
+@compiled
+def feed_forward(stack: Stack, layer: int, b: Activations, rows: int) -> None:
+    """The feed-forward network, added to the residual path."""
+    offsets, width = stack.layers[layer], stack.inner_stride
+    x = enter_branch(stack, offsets[FEED_NORM], b, rows)
+    mode = RELU if stack.activation == RELU_ACTIVATION else STORE
+    multiply(
+        x, b.stride, stack.weights, offsets[UP], b.inner, ZERO, b.inner_stride, rows, stack.width, b.inner_stride,
+        mode,
+    )  # fmt: skip
+    if stack.activation == GELU_ACTIVATION:
+        simd.gelu(b.inner, 0, rows * width)
+    elif stack.activation == SWIGLU_ACTIVATION:
+        for row in range(rows):
+            simd.swiglu(b.inner, row * b.inner_stride, row * b.inner_stride + width, width)
+    multiply(
+        b.inner, b.inner_stride, stack.weights, offsets[DOWN], b.x, ZERO, b.stride, rows, stack.inner, stack.width,
+        ADD,
+    )  # fmt: skip
+    leave_branch(stack, offsets[FEED_NORM], b, rows)
+
+
+@compiled
+def final_norm(stack: Stack, b: Activations, rows: int) -> Floats:
+    """The output of the stack."""
+    if stack.final_norm < 0:
+        return b.x
+    normalize_rows(stack, stack.final_norm, b.x, b.normed, b.stride, rows)
+    return b.normed
+
+
+@compiled
+def cross_attention_inputs(stack: Stack, layer: int, b: Activations, rows: int) -> None:
+    """The queries of cross-attention of each row, to `b.projected`."""
+    offsets = stack.layers[layer]
+    x = enter_branch(stack, offsets[CROSS_NORM], b, rows)
+    multiply(
+        x, b.stride, stack.weights, offsets[CROSS_QUERY], b.projected, ZERO,
+        b.projected_stride, rows, stack.width, stack.attention_width, STORE,
+    )  # fmt: skip
