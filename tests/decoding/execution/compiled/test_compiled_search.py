@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ import torch
 
 from transformer_cli.batch import collate_sentences
 from transformer_cli.decoding.execution.compiled.loading import load_search
+from transformer_cli.decoding.execution.compiled.searcher import CompiledSearcher
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.search.base import Search
 from transformer_cli.decoding.search.beam import beam_search
 from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
+from transformer_cli.decoding.translator import Translator
 from transformer_cli.locking import file_lock
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
-from transformer_cli.schema import ModelConfig
+from transformer_cli.schema import DecodingConfig, ModelConfig
 from transformer_cli.token_ids import EOS, TokenIds
 
 pytest.importorskip("numba")
@@ -48,6 +52,19 @@ def compiled(request: pytest.FixtureRequest) -> Any:
         for start in (greedy, beams):
             run(start(search, packed, [np.array([5])], [2]))
     return search
+
+
+class Letters:
+    """A tokenizer with one id per letter; id 4 is `a`."""
+
+    def encode(self, lines: Sequence[str]) -> list[TokenIds]:
+        return [np.array([4 + ord(c) - 97 for c in line.strip()], dtype=np.int64) for line in lines]
+
+    def decode(self, sentences: Sequence[TokenIds]) -> list[str]:
+        return ["".join(chr(93 + int(i)) for i in ids) for ids in sentences]
+
+    def token_bytes(self) -> list[bytes]:
+        return [b""] * 4 + [bytes([97 + i]) for i in range(VOCAB - 4)]
 
 
 def build(**options: Any) -> tuple[Seq2Seq, ModelConfig]:
@@ -202,3 +219,32 @@ def test_a_product_of_rows_does_not_depend_on_their_number(compiled: Any) -> Non
     np.testing.assert_allclose(product(20), x @ weight.T, rtol=1e-4, atol=1e-5)
     for rows in range(1, 20):
         assert (product(rows) == product(20)[:rows]).all()
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_translator_uses_it_except_with_constraints(
+    compiled: Any, beam: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model, config = build()
+    options = DecodingConfig(beam=beam, threads=2, batch_tokens=40)
+    searcher = CompiledSearcher(model, config, beam=beam, n_best=1, scorer=Scorer(), scored=beam > 1, always=True)
+    started = []
+
+    def start(*args: Any) -> Any:
+        started.append(args)
+        return CompiledSearcher.start(searcher, *args)
+
+    monkeypatch.setattr(searcher, "start", start)
+    request = TranslationRequest(scored=False)
+    expected = Translator(model, Letters(), Letters(), options, max_length=20, request=request)
+    actual = Translator(model, Letters(), Letters(), options, max_length=20, request=request, compiled=searcher)
+    lines = ["abc", "", "hello", "thequickbrownfoxjumpsoverthelazydog", "z"] * 9
+    assert [t.text for t in actual.translate(lines)] == [t.text for t in expected.translate(lines)]
+    assert started
+    started.clear()
+    lines = ["abc", "hello", "z"]
+    prefixes = ["ab"] * len(lines)
+    texts = [t.text for t in actual.translate(lines, prefixes=prefixes)]
+    assert texts == [t.text for t in expected.translate(lines, prefixes=prefixes)]
+    assert not started and texts[0].startswith("ab")
