@@ -121,6 +121,7 @@ def _compiled_searcher(
         n_best=request.n_best,
         scorer=Scorer(options.length_penalty),
         scored=request.scored or bool(options.coverage_penalty),
+        int8=options.precision == "int8",
         always=options.compiled == "always",
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from transformer_cli.batch import collate_sentences
 from transformer_cli.decoding.execution.compiled.loading import load_search
@@ -22,6 +23,7 @@ from transformer_cli.decoding.search.greedy import greedy_search
 from transformer_cli.decoding.search.hypothesis import Hypothesis, Scorer
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.locking import file_lock
+from transformer_cli.models.inference import _replace_linears
 from transformer_cli.models.registry import build_model
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig, ModelConfig
@@ -145,10 +147,13 @@ def test_beam_search_is_the_stepwise_one(
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("start", [greedy, beams])
-def test_the_batch_does_not_change_a_bit(compiled: Any, start: Any) -> None:
+def test_the_batch_does_not_change_a_bit(compiled: Any, start: Any, int8: bool) -> None:
     """Tokens and log-probabilities are equal exactly, whichever sentences are searched together."""
-    packed = compiled.PackedTransformer(*build(positions="rotary"))
+    if int8 and not torch.cpu._is_vnni_supported():
+        pytest.skip("needs VNNI")
+    packed = compiled.PackedTransformer(*build(positions="rotary"), int8=int8)
     sources, limits = sentences()
     expected = run(start(compiled, packed, sources, limits))
     for order in (range(SENTENCES)[::-1], np.random.default_rng(1).permutation(SENTENCES)):
@@ -202,23 +207,76 @@ def test_impossible_logits_end_with_a_finite_score(compiled: Any, start: Any) ->
         assert len(hypotheses[0].tokens) < limit and np.isfinite(hypotheses[0].score)
 
 
-def test_a_product_of_rows_does_not_depend_on_their_number(compiled: Any) -> None:
-    from transformer_cli.decoding.execution.compiled import layers, simd, weights
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_product_of_rows_does_not_depend_on_their_number(compiled: Any, int8: bool) -> None:
+    from transformer_cli.decoding.execution.compiled import buffers, products, simd, weights
 
+    if int8 and not torch.cpu._is_vnni_supported():
+        pytest.skip("needs VNNI")
     rng = np.random.default_rng(0)
-    x, weight = rng.standard_normal((20, 37), np.float32), rng.standard_normal((150, 37), np.float32)
-    panels = weights.to_panels(weight).ravel()
-    step = panels.size // 37
+    x, weight = rng.standard_normal((20, 48), np.float32), rng.standard_normal((150, 40), np.float32)
+    x[:, 40:] = 0.0
+    buffer = weights.WeightBuffer(int8)
+    buffer.add(np.zeros(1, np.float32))
+    matrix = buffer.add_matrix(weight)
+    packed = compiled.PackedTransformer(*build())
+    stack = packed.decoder._replace(**dict(zip(("weights", "quantized"), buffer.arrays(), strict=True)))
+    activations = buffers.allocate_activations(stack, 20, 1)
+    step = weights.round_up(150, simd.TILE_COLUMNS)
 
     def product(rows: int) -> Any:
         out = np.ones((rows, step), np.float32)
-        flat = out.reshape(-1)
-        layers.multiply(x[:rows].ravel(), 37, panels, simd.ZERO, flat, simd.ZERO, step, rows, 37, 150, simd.STORE)
+        flat, to = out.reshape(-1), simd.ZERO
+        products.multiply(
+            stack, activations, x[:rows].ravel(), 48, matrix, flat, to, step, rows, 40, 150, simd.STORE
+        )
         return out[:, :150]
 
-    np.testing.assert_allclose(product(20), x @ weight.T, rtol=1e-4, atol=1e-5)
+    exact = x[:, :40] @ weight.T
+    error = np.linalg.norm(product(20) - exact) / np.linalg.norm(exact)
+    assert error < (0.02 if int8 else 1e-6)
     for rows in range(1, 20):
         assert (product(rows) == product(20)[:rows]).all()
+
+
+class FakeInt8Linear(torch.nn.Module):
+    """A linear map whose weights, by output, and inputs, by row, are rounded to 8 bits, computed in float64."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.float()
+        scales = weight.abs().amax(dim=1, keepdim=True) / 127.0
+        self.weight = (weight / scales).round().double() * scales.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        high, low = x.amax(dim=-1, keepdim=True).clamp_min(0.0), x.amin(dim=-1, keepdim=True).clamp_max(0.0)
+        step = ((high - low) / 255.0).clamp_min(1e-30)
+        zero = (-low / step).round()
+        rounded = ((x / step).round() + zero).clamp(0.0, 255.0) - zero
+        return ((rounded.double() * step.double()) @ self.weight.T).to(x.dtype)
+
+
+@torch.inference_mode()
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="needs VNNI")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_int8_is_the_stepwise_search_of_a_model_that_is_rounded_in_the_same_way(
+    compiled: Any, variant: str
+) -> None:
+    """Almost: a value between two levels may be rounded to either, which changes everything after it."""
+    model, config = build(**VARIANTS[variant])
+    packed, rounded = compiled.PackedTransformer(model, config, int8=True), _replace_linears(model, FakeInt8Linear)
+    sources, limits = sentences()
+    memory = memory_of(rounded, sources)
+    pairs = [
+        (run(greedy(compiled, packed, sources, limits)), greedy_search(rounded, memory, torch.tensor(limits))),
+        (
+            run(beams(compiled, packed, sources, limits)),
+            beam_search(rounded, memory, torch.tensor(limits), beam=4),
+        ),
+    ]
+    for actual, expected in pairs:
+        same = [a.tokens == b.tokens for (a, *_), (b, *_) in zip(actual, expected, strict=True)]
+        assert sum(same) > 0.9 * len(same)
 
 
 @pytest.mark.parametrize("beam", [1, 3])

@@ -58,16 +58,15 @@ def test_compiled_functions_are_remembered_one_by_one() -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-import numpy as np
 from transformer_cli.decoding.execution.compiled.loading import load_search
 load_search(Path(sys.argv[1]))
-from transformer_cli.decoding.execution.compiled import simd
-from transformer_cli.decoding.execution.compiled.layers import multiply
-x, out = np.ones(4 * 8, np.float32), np.zeros(4 * simd.TILE_COLUMNS, np.float32)
-weights = np.ones(8 * simd.TILE_COLUMNS, np.float32)
-multiply(x, 8, weights, 0, out, 0, simd.TILE_COLUMNS, 4, 8, simd.TILE_COLUMNS, simd.STORE)
-assert (out == 8.0).all()
-print(sum(multiply.stats.cache_hits.values()))
+from transformer_cli.decoding.execution.compiled.beam import allocate_beams, allocate_finished, trace_back
+beams, finished = allocate_beams(1, 2, 5), allocate_finished(1, 2, 5)
+finished.lengths[0, 0], finished.log_probs[0, 0] = 3, -4.0
+beams.scores[0, :2] = [[-1.0, -1.5], [-2.0, -2.5]]
+trace_back(beams, 0, 0, 0, finished)
+assert finished.token_log_probs[0, 0].tolist() == [-1.0, -1.0, -2.0, 0.0, 0.0]
+print(sum(trace_back.stats.cache_hits.values()))
 """
 
 

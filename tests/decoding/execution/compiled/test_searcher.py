@@ -23,7 +23,7 @@ class Loads:
         self.count, self.compiled = 0, compiled
         decoder = SimpleNamespace(weights=np.array([weight]))
         self.module = SimpleNamespace(
-            PackedTransformer=lambda model, config: SimpleNamespace(decoder=decoder),
+            PackedTransformer=lambda model, config, int8: SimpleNamespace(decoder=decoder),
             CompiledGreedySearch=lambda *args, **options: SimpleNamespace(num_active=0),
         )
         monkeypatch.setattr(module, "cache_directory", lambda: Path("/nowhere"))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from transformer_cli.decoding.execution.compiled.buffers import Activations, Cache, Candidates, Rows, Source
 from transformer_cli.decoding.execution.compiled.decoder import decode_step, find_candidates
-from transformer_cli.decoding.execution.compiled.layers import compiled, embed
+from transformer_cli.decoding.execution.compiled.layers import embed
+from transformer_cli.decoding.execution.compiled.products import compiled
 from transformer_cli.decoding.execution.compiled.weights import Floats, Ints, PositionTables, Projections, Stack
 from transformer_cli.decoding.search.hypothesis import LOWEST_SCORE
 from transformer_cli.decoding.search.logits import IMPOSSIBLE_SCORE
@@ -116,7 +117,7 @@ def beam_search(
             return
         count = fill_rows(stack, tables, beams, width, rows, b)
         states = decode_step(stack, tables, source, cache, rows, count, b)
-        find_candidates(stack, projections, states, b.stride, count, True, found)
+        find_candidates(stack, projections, b, states, count, True, found)
         kept, row = 0, 0
         for i in range(active):
             sentence, slot, position = beams.sentences[i], beams.slots[i], beams.positions[i]

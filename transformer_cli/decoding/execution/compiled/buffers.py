@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transformer_cli.decoding.execution.compiled.emitter import LANES
 from transformer_cli.decoding.execution.compiled.simd import TILE_COLUMNS, TILE_ROWS
@@ -29,6 +30,7 @@ class Activations(NamedTuple):
         x: `[N, D]`, the residual path. normed: `[N, D]`, the input of a branch.
         projected: `[N, 3A]`, queries, keys and values. heads: `[N, A]`, the output of attention.
         inner: `[N, F]`, twice as wide for SwiGLU. scores: attention scores of one query and head.
+        quantized, row_scales, row_zeros: the quantized input of a product; see `simd_int8`.
         stride, projected_stride, inner_stride: distances between two rows of `x` and `normed`, of `projected`, and
             of `inner`.
     """
@@ -39,6 +41,9 @@ class Activations(NamedTuple):
     heads: Floats
     inner: Floats
     scores: Floats
+    quantized: NDArray[np.uint8]
+    row_scales: Floats
+    row_zeros: NDArray[np.int32]
     stride: int
     projected_stride: int
     inner_stride: int
@@ -108,6 +113,7 @@ def allocate_activations(stack: Stack, rows: int, positions: int) -> Activations
     """Buffers for up to `rows` rows that attend to up to `positions` positions."""
     stride, projected = round_up(stack.width, TILE_COLUMNS), round_up(3 * stack.attention_width, TILE_COLUMNS)
     inner = stack.inner_stride * (2 if stack.activation == SWIGLU_ACTIVATION else 1)
+    widest = max(stride, stack.attention_width, inner)
     return Activations(
         x=np.zeros(rows * stride, np.float32),
         normed=np.zeros(rows * stride, np.float32),
@@ -115,6 +121,9 @@ def allocate_activations(stack: Stack, rows: int, positions: int) -> Activations
         heads=np.zeros(rows * stack.attention_width, np.float32),
         inner=np.zeros(rows * inner, np.float32),
         scores=np.zeros(positions + LANES, np.float32),
+        quantized=np.zeros(rows * widest if stack.quantized.size else 0, np.uint8),
+        row_scales=np.zeros(rows, np.float32),
+        row_zeros=np.zeros(rows, np.int32),
         stride=stride,
         projected_stride=projected,
         inner_stride=inner,

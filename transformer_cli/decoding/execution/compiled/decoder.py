@@ -22,14 +22,13 @@ from transformer_cli.decoding.execution.compiled.emitter import LANES
 from transformer_cli.decoding.execution.compiled.layers import (
     add_heads,
     attend,
-    compiled,
     cross_attention_inputs,
     feed_forward,
     final_norm,
-    multiply_tile,
     project_query_key_value,
     rotate_query_key,
 )
+from transformer_cli.decoding.execution.compiled.products import compiled, multiply_tile, quantize_rows
 from transformer_cli.decoding.execution.compiled.simd import STORE, TILE_COLUMNS, TILE_ROWS, ZERO
 from transformer_cli.decoding.execution.compiled.weights import (
     CROSS_NORM,
@@ -85,7 +84,13 @@ def decode_step(
 
 @compiled
 def find_candidates(
-    stack: Stack, projections: Projections, states: Floats, stride: int, count: int, scored: bool, out: Candidates
+    stack: Stack,
+    projections: Projections,
+    b: Activations,
+    states: Floats,
+    count: int,
+    scored: bool,
+    out: Candidates,
 ) -> None:
     """The likeliest tokens of each row, and, if `scored`, the sums of its softmax.
 
@@ -96,12 +101,12 @@ def find_candidates(
         out.logits[i], out.tokens[i] = -math.inf, EOS
     for row in range(count):
         out.maxima[row], out.sums[row] = -math.inf, 0.0
+    quantize_rows(stack, b, states, b.stride, count, stack.width)
     for column in range(0, projections.vocab, TILE_COLUMNS):
-        panel = projections.output + column * stack.width
         for first in range(0, count, TILE_ROWS):
             multiply_tile(
-                count - first, states, first * stride, stride, stack.weights, panel, out.tile, ZERO, TILE_STRIDE,
-                stack.width, STORE,
+                stack, b, count - first, states, first, b.stride, projections.output, column, out.tile, ZERO,
+                TILE_STRIDE, stack.width, STORE,
             )  # fmt: skip
             for i in range(count - first if count - first < TILE_ROWS else TILE_ROWS):
                 scan_tile_row(projections, column, i * TILE_COLUMNS, first + i, k, scored, out)

@@ -33,6 +33,8 @@ def _vector_shape() -> tuple[int, int]:
 
 
 LANES, TILE_VECTORS = _vector_shape()
+HAS_VNNI = LANES == 16 and bool(llvm.get_host_cpu_features().get("avx512vnni"))
+"""Whether the processor sums four products of bytes at once."""
 FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES)
 LOG2_E = 1.0 / math.log(2.0)
@@ -69,7 +71,7 @@ class Emitter:
         return ir.Constant(VECTOR, [value] * LANES)
 
     def broadcast(self, scalar: Any) -> Any:
-        undefined = ir.Constant(VECTOR, ir.Undefined)
+        undefined = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, INT32(0))
         return self.builder.shuffle_vector(first, undefined, ir.Constant(INTS, [0] * LANES))
 

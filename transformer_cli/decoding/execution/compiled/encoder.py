@@ -9,14 +9,13 @@ from transformer_cli.decoding.execution.compiled.buffers import Activations, Sou
 from transformer_cli.decoding.execution.compiled.layers import (
     add_heads,
     attend,
-    compiled,
     embed,
     feed_forward,
     final_norm,
-    multiply,
     project_query_key_value,
     rotate_query_key,
 )
+from transformer_cli.decoding.execution.compiled.products import compiled, multiply
 from transformer_cli.decoding.execution.compiled.simd import STORE
 from transformer_cli.decoding.execution.compiled.weights import (
     SELF_NORM,
@@ -34,13 +33,13 @@ CHUNK = 192
 
 @compiled
 def project_states(
-    decoder: Stack, projections: Projections, states: Floats, stride: int, rows: int, out: Source, first: int
+    decoder: Stack, projections: Projections, b: Activations, states: Floats, rows: int, out: Source, first: int
 ) -> None:
     """Keys and values of encoder states, `[rows, D]`, for all layers of the decoder, to tokens `first`, ..."""
     columns = len(decoder.layers) * 2 * decoder.attention_width
     multiply(
-        states, stride, decoder.weights, projections.key_value, out.keys_values, first * out.stride, out.stride,
-        rows, decoder.width, columns, STORE,
+        decoder, b, states, b.stride, projections.key_value, out.keys_values, first * out.stride, out.stride, rows,
+        decoder.width, columns, STORE,
     )  # fmt: skip
 
 
@@ -80,5 +79,5 @@ def encode(
                     )  # fmt: skip
             add_heads(stack, stack.layers[layer, SELF_OUT], stack.layers[layer, SELF_NORM], b, rows)
             feed_forward(stack, layer, b, rows)
-        project_states(decoder, projections, final_norm(stack, b, rows), b.stride, rows, out, first)
+        project_states(decoder, projections, b, final_norm(stack, b, rows), rows, out, first)
         begin = end

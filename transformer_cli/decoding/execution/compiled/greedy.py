@@ -9,7 +9,8 @@ import math
 
 from transformer_cli.decoding.execution.compiled.buffers import Activations, Cache, Candidates, Rows, Source
 from transformer_cli.decoding.execution.compiled.decoder import decode_step, find_candidates
-from transformer_cli.decoding.execution.compiled.layers import compiled, embed
+from transformer_cli.decoding.execution.compiled.layers import embed
+from transformer_cli.decoding.execution.compiled.products import compiled
 from transformer_cli.decoding.execution.compiled.weights import Floats, Ints, PositionTables, Projections, Stack
 from transformer_cli.decoding.search.hypothesis import LOWEST_SCORE
 from transformer_cli.token_ids import BOS, EOS
@@ -41,7 +42,7 @@ def greedy_search(
         for row in range(count):
             embed(stack, tables, rows.tokens[row], rows.positions[row], b.x, row * b.stride)
         states = decode_step(stack, tables, source, cache, rows, count, b)
-        find_candidates(stack, projections, states, b.stride, count, scored, found)
+        find_candidates(stack, projections, b, states, count, scored, found)
         kept = 0
         for row in range(count):
             sentence, slot, position = rows.sentences[row], rows.slots[row], rows.positions[row]

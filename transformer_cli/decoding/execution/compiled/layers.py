@@ -6,14 +6,10 @@ multiples of its stride, which is a number of whole panels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numba
-
 from transformer_cli.decoding.execution.compiled import simd
 from transformer_cli.decoding.execution.compiled.buffers import Activations
-from transformer_cli.decoding.execution.compiled.simd import ADD, RELU, STORE, TILE_COLUMNS, TILE_ROWS, ZERO
+from transformer_cli.decoding.execution.compiled.products import compiled, multiply
+from transformer_cli.decoding.execution.compiled.simd import ADD, RELU, STORE, ZERO
 from transformer_cli.decoding.execution.compiled.weights import (
     CROSS_NORM,
     CROSS_QUERY,
@@ -30,54 +26,6 @@ from transformer_cli.decoding.execution.compiled.weights import (
     PositionTables,
     Stack,
 )
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Decorator: compile a function when it is first called, and run it without the interpreter lock."""
-    decorate: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
-    result: Function = decorate(function)
-    return result
-
-
-@compiled
-def multiply_tile(
-    rows: int, x: Floats, start: int, stride: int, weights: Floats, panel: int, out: Floats, to: int, step: int,
-    inner: int, mode: int,
-) -> None:  # fmt: skip
-    """The product of up to `TILE_ROWS` rows and a panel of the weights."""
-    if rows >= TILE_ROWS:
-        simd.tile_6(x, start, stride, weights, panel, out, to, step, inner, mode)
-    elif rows == 5:
-        simd.tile_5(x, start, stride, weights, panel, out, to, step, inner, mode)
-    elif rows == 4:
-        simd.tile_4(x, start, stride, weights, panel, out, to, step, inner, mode)
-    elif rows == 3:
-        simd.tile_3(x, start, stride, weights, panel, out, to, step, inner, mode)
-    elif rows == 2:
-        simd.tile_2(x, start, stride, weights, panel, out, to, step, inner, mode)
-    else:
-        simd.tile_1(x, start, stride, weights, panel, out, to, step, inner, mode)
-
-
-@compiled
-def multiply(
-    x: Floats, stride: int, weights: Floats, matrix: int, out: Floats, to: int, step: int, rows: int, inner: int,
-    outputs: int, mode: int,
-) -> None:  # fmt: skip
-    """x Wᵀ: rows of `inner` elements and the matrix `[outputs, inner]` that starts at `matrix` -> out[to:].
-
-    Args:
-        stride, step: distance between two rows of x and of the output.
-        mode: what happens to the product; see `simd`.
-    """
-    for column in range(0, outputs, TILE_COLUMNS):
-        for row in range(0, rows, TILE_ROWS):
-            multiply_tile(
-                rows - row, x, row * stride, stride, weights, matrix + column * inner, out,
-                to + row * step + column, step, inner, mode,
-            )  # fmt: skip
 
 
 @compiled
@@ -141,7 +89,7 @@ def project_query_key_value(stack: Stack, layer: int, b: Activations, rows: int)
     x = enter_branch(stack, offsets[SELF_NORM], b, rows)
     width = 3 * stack.attention_width
     multiply(
-        x, b.stride, stack.weights, offsets[QUERY_KEY_VALUE], b.projected, ZERO, b.projected_stride, rows,
+        stack, b, x, b.stride, offsets[QUERY_KEY_VALUE], b.projected, ZERO, b.projected_stride, rows,
         stack.width, width, STORE,
     )  # fmt: skip
 
@@ -158,7 +106,7 @@ def rotate_query_key(stack: Stack, tables: PositionTables, position: int, b: Act
 def add_heads(stack: Stack, matrix: int, norm: int, b: Activations, rows: int) -> None:
     """The output projection of attention, added to the residual path."""
     multiply(
-        b.heads, stack.attention_width, stack.weights, matrix, b.x, ZERO, b.stride, rows,
+        stack, b, b.heads, stack.attention_width, matrix, b.x, ZERO, b.stride, rows,
         stack.attention_width, stack.width, ADD,
     )  # fmt: skip
     leave_branch(stack, norm, b, rows)
@@ -171,7 +119,7 @@ def feed_forward(stack: Stack, layer: int, b: Activations, rows: int) -> None:
     x = enter_branch(stack, offsets[FEED_NORM], b, rows)
     mode = RELU if stack.activation == RELU_ACTIVATION else STORE
     multiply(
-        x, b.stride, stack.weights, offsets[UP], b.inner, ZERO, b.inner_stride, rows, stack.width, b.inner_stride,
+        stack, b, x, b.stride, offsets[UP], b.inner, ZERO, b.inner_stride, rows, stack.width, b.inner_stride,
         mode,
     )  # fmt: skip
     if stack.activation == GELU_ACTIVATION:
@@ -180,7 +128,7 @@ def feed_forward(stack: Stack, layer: int, b: Activations, rows: int) -> None:
         for row in range(rows):
             simd.swiglu(b.inner, row * b.inner_stride, row * b.inner_stride + width, width)
     multiply(
-        b.inner, b.inner_stride, stack.weights, offsets[DOWN], b.x, ZERO, b.stride, rows, stack.inner, stack.width,
+        stack, b, b.inner, b.inner_stride, offsets[DOWN], b.x, ZERO, b.stride, rows, stack.inner, stack.width,
         ADD,
     )  # fmt: skip
     leave_branch(stack, offsets[FEED_NORM], b, rows)
@@ -201,6 +149,6 @@ def cross_attention_inputs(stack: Stack, layer: int, b: Activations, rows: int) 
     offsets = stack.layers[layer]
     x = enter_branch(stack, offsets[CROSS_NORM], b, rows)
     multiply(
-        x, b.stride, stack.weights, offsets[CROSS_QUERY], b.projected, ZERO,
+        stack, b, x, b.stride, offsets[CROSS_QUERY], b.projected, ZERO,
         b.projected_stride, rows, stack.width, stack.attention_width, STORE,
     )  # fmt: skip

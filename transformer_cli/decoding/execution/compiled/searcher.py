@@ -39,17 +39,19 @@ class CompiledSearcher:
         n_best: int,
         scorer: Scorer,
         scored: bool,
+        int8: bool = False,
         always: bool = False,
     ) -> None:
         """
         Args:
             model: as trained; `compiled_unsupported_reason` must be empty for it.
             beam, n_best, scorer, scored: as in `BeamSearch`, or in `GreedySearch` if `beam` is 1.
+            int8: quantize the weights.
             always: use it for every text.
         """
         self.model, self.config = model, config
         self.beam, self.n_best, self.scorer, self.scored = beam, n_best, scorer, scored
-        self.always = always
+        self.int8, self.always = int8, always
         self.sentences = 0
         self._search: Any = None
         self._packed: Any = None
@@ -97,7 +99,7 @@ class CompiledSearcher:
         if not compiled:
             print("note: compiling the search for this processor; this is done once", file=sys.stderr)
         self._search = load_search(directory)
-        packed = self._search.PackedTransformer(self.model, self.config)
+        packed = self._search.PackedTransformer(self.model, self.config, int8=self.int8)
         if not np.isfinite(packed.decoder.weights).all():
             self._failed = True  # torch handles NaN and infinity as documented
             return

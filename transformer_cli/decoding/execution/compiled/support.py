@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+import torch
+
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import DecodingConfig, ModelConfig
 from transformer_cli.token_ids import EOS
@@ -37,8 +39,10 @@ def compiled_unsupported_reason(model: Any, config: ModelConfig, options: Decodi
     for name, value in OFF.items():
         if getattr(options, name) != value:
             return f"decoding.{name} is not {value}"
-    if options.precision != "fp32":
-        return "decoding.precision is not fp32"
+    if options.precision not in ("fp32", "int8"):
+        return "decoding.precision is neither fp32 nor int8"
+    if options.precision == "int8" and not torch.cpu._is_vnni_supported():
+        return "decoding.precision int8 needs a processor with VNNI"
     if not isinstance(model, Seq2Seq):
         return "an ensemble is searched by torch"
     if (config.encoder, config.decoder) != ("transformer", "transformer"):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from transformer_cli.decoding.execution.compiled.emitter import LANES
 from transformer_cli.decoding.execution.compiled.simd import TILE_COLUMNS
+from transformer_cli.decoding.execution.compiled.simd_int8 import GROUP
 from transformer_cli.models.layers import Embedding
 from transformer_cli.models.positions import Positions
 from transformer_cli.models.seq2seq import Seq2Seq
@@ -38,7 +39,8 @@ class Stack(NamedTuple):
     """The layers of an encoder or a decoder.
 
     Attributes:
-        weights: all weights of the model.
+        weights: all weights of the model that are not quantized.
+        quantized: its quantized matrices; see `simd_int8`. Empty in fp32.
         layers: `[layers, 9]`, where the weights of each layer start.
         final_norm: where the gain of the norm after the last layer starts; -1 with post-norm.
         embedding: where the embedding `[V, D]` starts, which is scaled already.
@@ -48,6 +50,7 @@ class Stack(NamedTuple):
     """
 
     weights: Floats
+    quantized: NDArray[np.int8]
     layers: Ints
     final_norm: int
     embedding: int
@@ -93,9 +96,12 @@ class PositionTables(NamedTuple):
 class WeightBuffer:
     """Collects weights and remembers where each starts."""
 
-    def __init__(self) -> None:
+    def __init__(self, int8: bool) -> None:
+        """`int8`: quantize matrices."""
+        self.int8 = int8
         self.parts: list[Floats] = []
-        self.size = 0
+        self.quantized: list[NDArray[np.int8]] = []
+        self.size = self.quantized_size = 0
 
     def add(self, values: Floats) -> int:
         """Append values and return where they start, on a boundary of a cache line."""
@@ -104,17 +110,21 @@ class WeightBuffer:
         self.size += values.size + padding
         return start
 
-    def add_matrix(self, weight: Floats) -> int:
-        """Append a matrix `[O, I]` in panels."""
-        return self.add(to_panels(weight))
+    def add_matrix(self, *parts: Floats) -> int:
+        """Append matrices `[O, I]` in panels, one after the other, and return where the first starts."""
+        if not self.int8:
+            return self.add(np.concatenate([to_panels(part) for part in parts]))
+        start = self.quantized_size
+        for part in parts:
+            panels = to_int8_panels(part)
+            self.quantized.append(panels)
+            self.quantized_size += panels.size
+        return start
 
-    def array(self) -> Floats:
-        """All weights, aligned to cache lines."""
-        buffer = np.empty(self.size + 16, np.float32)
-        first = -buffer.ctypes.data // 4 % 16
-        flat = buffer[first : first + self.size]
-        flat[:] = np.concatenate(self.parts)
-        return flat
+    def arrays(self) -> tuple[Floats, NDArray[np.int8]]:
+        """All weights, aligned to cache lines: those in float32 and those in int8."""
+        none = np.empty(0, np.int8)
+        return _aligned(np.concatenate(self.parts)), _aligned(np.concatenate([none, *self.quantized]))
 
 
 def round_up(size: int, multiple: int) -> int:
@@ -128,6 +138,31 @@ def to_panels(weight: Floats) -> Floats:
     padded = np.zeros((round_up(outputs, TILE_COLUMNS), inputs), np.float32)
     padded[:outputs] = weight
     return np.ascontiguousarray(padded.reshape(-1, TILE_COLUMNS, inputs).transpose(0, 2, 1))
+
+
+def to_int8_panels(weight: Floats) -> NDArray[np.int8]:
+    """`[O, I]` -> panels as `simd_int8` describes them, flat, with O and I rounded up."""
+    outputs, inputs = weight.shape
+    scales = np.ones(round_up(outputs, TILE_COLUMNS), np.float32)
+    scales[:outputs] = np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127.0
+    padded = np.zeros((len(scales), round_up(inputs, LANES)), np.int8)
+    padded[:outputs, :inputs] = np.rint(weight / scales[:outputs, None])
+    sums = padded.sum(axis=1, dtype=np.int32)
+    panels = []
+    for first in range(0, len(scales), TILE_COLUMNS):
+        part = slice(first, first + TILE_COLUMNS)
+        groups = padded[part].reshape(TILE_COLUMNS, -1, GROUP).transpose(1, 0, 2)
+        panels += [groups.ravel(), scales[part].view(np.int8), sums[part].view(np.int8)]
+    return np.concatenate(panels)
+
+
+def _aligned(values: NDArray[Any]) -> NDArray[Any]:
+    """A copy whose first element is at the start of a cache line."""
+    buffer = np.empty(values.nbytes + 64, np.uint8)
+    first = -buffer.ctypes.data % 64
+    copy = buffer[first : first + values.nbytes].view(values.dtype)
+    copy[:] = values
+    return copy
 
 
 def pad_heads(weight: Floats, heads: int) -> Floats:
@@ -149,11 +184,12 @@ class PackedTransformer:
         encoder, decoder: the two stacks. projections: the rest.
     """
 
-    def __init__(self, model: Seq2Seq, config: ModelConfig) -> None:
+    def __init__(self, model: Seq2Seq, config: ModelConfig, *, int8: bool = False) -> None:
+        """`int8`: quantize the matrices, except for the embeddings."""
         self.config = config
         self.positions: Positions = model.decoder.positions  # type: ignore[attr-defined]
         self.source_positions: Positions = model.encoder.positions  # type: ignore[attr-defined]
-        buffer = WeightBuffer()
+        buffer = WeightBuffer(int8)
         target = buffer.add(_scaled(model.tgt_embedding))
         shared = model.src_embedding is model.tgt_embedding
         source = target if shared else buffer.add(_scaled(model.src_embedding))
@@ -168,8 +204,8 @@ class PackedTransformer:
             output=buffer.add_matrix(_array(model.output_weight)),
             vocab=len(model.output_weight),
         )
-        weights = buffer.array()
-        self.encoder, self.decoder = Stack(weights, **encoder), Stack(weights, **decoder)
+        arrays = buffer.arrays()
+        self.encoder, self.decoder = Stack(*arrays, **encoder), Stack(*arrays, **decoder)
         self._tables: dict[bool, tuple[int, PositionTables]] = {}
 
     def tables(self, count: int, *, source: bool) -> PositionTables:
@@ -219,7 +255,7 @@ def _pack_layer(buffer: WeightBuffer, layer: Any, config: ModelConfig) -> list[i
     offsets[FEED_NORM] = buffer.add(_array(layer.feed_residual.norm.weight))
     parts = 2 if config.activation == "swiglu" else 1
     up = _array(layer.feed_forward.up.weight).reshape(parts, config.d_ff, -1)
-    offsets[UP] = buffer.add(np.concatenate([to_panels(part) for part in up]))
+    offsets[UP] = buffer.add_matrix(*up)
     offsets[DOWN] = buffer.add_matrix(_array(layer.feed_forward.down.weight))
     if hasattr(layer, "cross_attention"):
         offsets[CROSS_NORM] = buffer.add(_array(layer.cross_residual.norm.weight))
