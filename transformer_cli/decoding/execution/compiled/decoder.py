@@ -18,7 +18,6 @@ import numpy as np
 
 from transformer_cli.decoding.execution.compiled import simd
 from transformer_cli.decoding.execution.compiled.buffers import Activations, Cache, Candidates, Rows, Source
-from transformer_cli.decoding.execution.compiled.emitter import LANES
 from transformer_cli.decoding.execution.compiled.layers import (
     add_heads,
     attend,
@@ -28,7 +27,7 @@ from transformer_cli.decoding.execution.compiled.layers import (
     project_query_key_value,
     rotate_query_key,
 )
-from transformer_cli.decoding.execution.compiled.products import compiled, multiply_tile, quantize_rows
+from transformer_cli.decoding.execution.compiled.products import compiled, multiply_panel, quantize_rows
 from transformer_cli.decoding.execution.compiled.simd import STORE, TILE_COLUMNS, TILE_ROWS, ZERO
 from transformer_cli.decoding.execution.compiled.weights import (
     CROSS_NORM,
@@ -104,37 +103,37 @@ def find_candidates(
     quantize_rows(stack, b, states, b.stride, count, stack.width)
     for column in range(0, projections.vocab, TILE_COLUMNS):
         for first in range(0, count, TILE_ROWS):
-            multiply_tile(
-                stack, b, count - first, states, first, b.stride, projections.output, column, out.tile, ZERO,
-                TILE_STRIDE, stack.width, STORE,
+            rows = count - first if count - first < TILE_ROWS else TILE_ROWS
+            multiply_panel(
+                stack, b, states, first, b.stride, projections.output, column, out.tile, ZERO, TILE_STRIDE, rows,
+                stack.width, STORE,
             )  # fmt: skip
-            for i in range(count - first if count - first < TILE_ROWS else TILE_ROWS):
-                scan_tile_row(projections, column, i * TILE_COLUMNS, first + i, k, scored, out)
+            scan_tile(projections.vocab, column, first, rows, k, scored, out)
 
 
 @compiled
-def scan_tile_row(
-    projections: Projections, column: int, start: int, row: int, k: int, scored: bool, out: Candidates
-) -> None:
-    """Update the candidates of a row by the logits of the tokens `column`, ..., in out.tile[start:]."""
+def scan_tile(vocab: int, column: int, first: int, rows: int, k: int, scored: bool, out: Candidates) -> None:
+    """Update the candidates of the rows `first`, ... by the logits of the tokens `column`, ..., in `out.tile`."""
     tile = out.tile
-    for i in range(projections.vocab - column, TILE_COLUMNS):
-        tile[start + i] = -math.inf
-    if scored:
-        maximum = simd.row_maximum(tile, start, TILE_COLUMNS)
-        if maximum > out.maxima[row]:
-            out.sums[row] *= simd.exponential(out.maxima[row] - maximum)
-            out.maxima[row] = maximum
-        out.sums[row] += simd.sum_exponentials(tile, start, TILE_COLUMNS, out.maxima[row])
-    if column == 0:
-        out.eos[row] = tile[start + EOS]
-        for i in range(EOS):  # PAD, UNK, BOS
-            tile[start + i] = -math.inf
-    last = row * k + k - 1
-    for chunk in range(0, TILE_COLUMNS, LANES):
-        larger = simd.larger_lanes(tile, start + chunk, out.logits[last])
+    for i in range(rows):
+        row, start = first + i, i * TILE_COLUMNS
+        if vocab - column < TILE_COLUMNS:
+            for j in range(vocab - column, TILE_COLUMNS):
+                tile[start + j] = -math.inf
+        if scored:
+            maximum = simd.row_maximum(tile, start, TILE_COLUMNS)
+            if maximum > out.maxima[row]:
+                out.sums[row] *= simd.exponential(out.maxima[row] - maximum)
+                out.maxima[row] = maximum
+            out.sums[row] += simd.sum_exponentials(tile, start, TILE_COLUMNS, out.maxima[row])
+        if column == 0:
+            out.eos[row] = tile[start + EOS]
+            for j in range(EOS):  # PAD, UNK, BOS
+                tile[start + j] = -math.inf
+        last = row * k + k - 1
+        larger = simd.larger_columns(tile, start, out.logits[last])
         while larger:
-            lane = chunk + simd.lowest_bit(larger)
+            lane = simd.lowest_bit(larger)
             larger &= larger - 1
             logit = tile[start + lane]
             if logit > out.logits[last]:

@@ -230,11 +230,13 @@ def sum_exponentials(e: Emitter, _x: Any, start: Any, size: Any, maximum: Any) -
 
 
 @operation("aif", types.int64)
-def larger_lanes(e: Emitter, _x: Any, start: Any, threshold: Any) -> Any:
-    """A bit for each of the `LANES` elements of x[start:]: whether it is larger than the threshold."""
-    b = e.builder
-    larger = b.fcmp_ordered(">", e.load(e.pointer(0, start)), e.broadcast(threshold))
-    return b.zext(b.bitcast(larger, ir.IntType(LANES)), INT64)
+def larger_columns(e: Emitter, _x: Any, start: Any, threshold: Any) -> Any:
+    """A bit for each of the `TILE_COLUMNS` elements of x[start:]: whether it is larger than the threshold."""
+    b, x, limit, bits = e.builder, e.pointer(0, start), e.broadcast(threshold), INT64(0)
+    for c in range(TILE_VECTORS):
+        larger = b.bitcast(b.fcmp_ordered(">", e.load(e.at(x, c * LANES)), limit), ir.IntType(LANES))
+        bits = b.or_(bits, b.shl(b.zext(larger, INT64), INT64(c * LANES)))
+    return bits
 
 
 @operation("i", types.int64)
