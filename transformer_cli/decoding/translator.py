@@ -160,15 +160,18 @@ class Translator:
         self, sources: Sequence[SourceSentence], progress: Callable[[int], object] = lambda done: None
     ) -> list[SearchResult]:
         """The hypotheses of each source, in order."""
-        if self.compiled is not None:
-            self.compiled.expect(len(sources))
+        compiled = self.compiled is not None and self.compiled.expect(len(sources))
         was_training = self.model.training
         self.model.eval()
         order = sorted(range(len(sources)), key=lambda i: -len(sources[i].ids))
         lengths = [len(sources[i].ids) + 1 for i in order]
         tasks = [
             [order[start:end] for start, end in bounds]
-            for bounds in partition_batches(lengths, self._tokens_per_batch(), max(1, self.threads))
+            for bounds in partition_batches(
+                lengths,
+                self._tokens_per_batch(compiled and not any(s.is_constrained for s in sources)),
+                max(1, self.threads),
+            )
         ]
         results: dict[int, SearchResult] = {}
         lock = threading.Lock()
@@ -220,9 +223,11 @@ class Translator:
             self.graph_pool.clear()
         torch.cuda.empty_cache()
 
-    def _tokens_per_batch(self) -> int:
-        """Maximum number of source tokens of a batch."""
+    def _tokens_per_batch(self, compiled: bool) -> int:
+        """Maximum number of source tokens of a batch. The compiled search limits its rows itself."""
         o, on_cpu = self.options, self.device.type == "cpu"
+        if compiled:
+            return o.batch_tokens or CPU_BATCH
         width = o.mbr_samples or (self.request.n_best if o.sample else o.beam)
         return o.batch_tokens or max(1, (CPU_BATCH if on_cpu else GPU_BATCH) // width)
 

@@ -29,7 +29,7 @@ class Activations(NamedTuple):
     Attributes:
         x: `[N, D]`, the residual path. normed: `[N, D]`, the input of a branch.
         projected: `[N, 3A]`, queries, keys and values. heads: `[N, A]`, the output of attention.
-        inner: `[N, F]`, twice as wide for SwiGLU. scores: attention scores of one query and head.
+        inner: `[N, F]`, twice as wide for SwiGLU. scores: `[H, T + 2]`, attention scores of one query.
         quantized, row_scales, row_zeros: the quantized input of a product; see `simd_int8`.
         stride, projected_stride, inner_stride: distances between two rows of `x` and `normed`, of `projected`, and
             of `inner`.
@@ -120,7 +120,7 @@ def allocate_activations(stack: Stack, rows: int, positions: int) -> Activations
         projected=np.zeros(rows * projected, np.float32),
         heads=np.zeros(rows * stack.attention_width, np.float32),
         inner=np.zeros(rows * inner, np.float32),
-        scores=np.zeros(positions + LANES, np.float32),
+        scores=np.zeros(stack.heads * (round_up(positions, LANES) + 2), np.float32),
         quantized=np.zeros(rows * widest if stack.quantized.size else 0, np.uint8),
         row_scales=np.zeros(rows, np.float32),
         row_zeros=np.zeros(rows, np.int32),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from transformer_cli.decoding.execution.compiled import simd
 from transformer_cli.decoding.execution.compiled.buffers import Activations
+from transformer_cli.decoding.execution.compiled.emitter import LANES
 from transformer_cli.decoding.execution.compiled.products import compiled, multiply
 from transformer_cli.decoding.execution.compiled.simd import ADD, RELU, STORE, ZERO
 from transformer_cli.decoding.execution.compiled.weights import (
@@ -73,13 +74,21 @@ def attend(
 
     Position s has its keys and values, 2A elements, in cache[shift + places[first + s]:].
     """
-    size = stack.head_size
-    for head in range(0, stack.attention_width, size):
-        simd.attention_scores(queries, query + head, cache, shift + head, places, first, count, size, scores)
-        simd.softmax(scores, count)
-        simd.attention_sum(
-            scores, cache, shift + stack.attention_width + head, places, first, count, size, out, to + head
+    size, heads = stack.head_size, stack.heads
+    stride = (count + LANES - 1) // LANES * LANES
+    for head in range(heads):
+        offset = head * size
+        simd.attention_scores(
+            queries, query + offset, cache, shift + offset, places, first, count, size, scores, head * stride
         )
+    simd.exponentials(scores, count, stride, heads)
+    values = shift + stack.attention_width
+    for head in range(heads):
+        offset = head * size
+        simd.attention_sum(
+            scores, head * stride, heads * stride + head, cache, values + offset, places, first, count, size, out,
+            to + offset,
+        )  # fmt: skip
 
 
 @compiled

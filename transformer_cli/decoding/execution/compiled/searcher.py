@@ -58,12 +58,17 @@ class CompiledSearcher:
         self._failed = False
         self._lock = threading.Lock()
 
-    def expect(self, sentences: int) -> None:
-        """Announce sentences to translate. Loads the compiled functions if that pays off."""
+    def expect(self, sentences: int) -> bool:
+        """Announce sentences to translate. Loads the compiled functions if that pays off.
+
+        Returns:
+            Whether they are loaded.
+        """
         with self._lock:
             self.sentences += sentences
             if self._packed is None and not self._failed and sentences:
                 self._load(sentences)
+            return self._packed is not None
 
     def start(self, sources: Sequence[TokenIds], limits: Sequence[int]) -> Search | None:
         """A search of these sentences, ids without EOS; None if the compiled functions are not loaded.

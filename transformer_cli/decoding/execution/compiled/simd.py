@@ -79,14 +79,14 @@ def _build_tile(rows: int) -> Any:
 tile_1, tile_2, tile_3, tile_4, tile_5, tile_6 = (_build_tile(rows) for rows in range(1, TILE_ROWS + 1))
 
 
-@operation("aiaiaiiia")
+@operation("aiaiaiiiai")
 def attention_scores(
     e: Emitter, _q: Any, query: Any, _keys: Any, shift: Any, _places: Any, first: Any, count: Any, size: Any,
-    _out: Any,
+    _out: Any, to: Any,
 ) -> None:  # fmt: skip
-    """out[s] = q[query:] · keys[shift + places[first + s]:], `size` elements each, for s < count."""
+    """out[to + s] = q[query:] · keys[shift + places[first + s]:], `size` elements each, for s < count."""
     b, q, keys = e.builder, e.pointer(0, query), e.pointer(2, shift)
-    places, out = e.pointer(4, first), e.pointer(8)
+    places, out = e.pointer(4, first), e.pointer(8, to)
     with e.loop(count) as position:
         key, total = e.at(keys, b.load(e.at(places, position.index))), e.variable(e.constant(0.0))
         with e.loop_vectors(size) as chunk:
@@ -95,45 +95,53 @@ def attention_scores(
         b.store(e.sum(b.load(total)), e.at(out, position.index))
 
 
-@operation("aaiaiiiai")
+@operation("aiiaiaiiiai")
 def attention_sum(
-    e: Emitter, _weights: Any, _values: Any, shift: Any, _places: Any, first: Any, count: Any, size: Any,
-    _out: Any, to: Any,
+    e: Emitter, _weights: Any, start: Any, scale: Any, _values: Any, shift: Any, _places: Any, first: Any,
+    count: Any, size: Any, _out: Any, to: Any,
 ) -> None:  # fmt: skip
-    """out[to:] = Σ weights[s] values[shift + places[first + s]:], `size` elements each, over s < count."""
-    b, weights, values, places = e.builder, e.pointer(0), e.pointer(1, shift), e.pointer(3, first)
-    out = e.pointer(7, to)
+    """out[to:] = weights[scale] Σ weights[start + s] values[shift + places[first + s]:] over s < count.
+
+    `size`: number of elements of each value.
+    """
+    b, weights, values, places = e.builder, e.pointer(0, start), e.pointer(3, shift), e.pointer(5, first)
+    out, factor = e.pointer(9, to), e.broadcast(b.load(e.pointer(0, scale)))
     with e.loop_vectors(size) as chunk:
         offset, total = b.mul(chunk.index, INT64(LANES)), e.variable(e.constant(0.0))
         with e.loop(count) as position:
             value = e.load(e.at(values, b.load(e.at(places, position.index)), offset))
             weight = e.broadcast(b.load(e.at(weights, position.index)))
             b.store(e.fma(weight, value, b.load(total)), total)
-        e.store(b.load(total), e.at(out, offset))
+        e.store(b.fmul(b.load(total), factor), e.at(out, offset))
 
 
-@operation("ai")
-def softmax(e: Emitter, _x: Any, count: Any) -> None:
-    """Softmax of x[:count] in place, any count; `LANES` - 1 elements after it are overwritten."""
+@operation("aiii")
+def exponentials(e: Emitter, _x: Any, count: Any, stride: Any, heads: Any) -> None:
+    """x = exp(x - maximum) in place, for `heads` rows of `count` elements, any count, at multiples of `stride`.
+
+    The stride has room for whole vectors. After the rows follow the sum of each row, inverted, and as
+    many elements of scratch. Each pass is over all rows, so that their latencies overlap.
+    """
     b, x = e.builder, e.pointer(0)
     vectors = b.udiv(b.add(count, INT64(LANES - 1)), INT64(LANES))
-    with e.loop(b.sub(b.mul(vectors, INT64(LANES)), count)) as rest:
-        b.store(ir.Constant(FLOAT, -math.inf), e.at(x, count, rest.index))
-    largest = e.variable(e.constant(-math.inf))
-    with e.loop(vectors) as chunk:
-        vector = e.load(e.at(x, b.mul(chunk.index, INT64(LANES))))
-        b.store(e.maximum(vector, b.load(largest)), largest)
-    maximum = e.broadcast(e.reduce(b.load(largest), e.maximum))
-    total = e.variable(e.constant(0.0))
-    with e.loop(vectors) as chunk:
-        place = e.at(x, b.mul(chunk.index, INT64(LANES)))
-        value = e.exp(b.fsub(e.load(place), maximum))
-        e.store(value, place)
-        b.store(b.fadd(b.load(total), value), total)
-    scale = e.broadcast(b.fdiv(ir.Constant(FLOAT, 1.0), e.sum(b.load(total))))
-    with e.loop(vectors) as chunk:
-        place = e.at(x, b.mul(chunk.index, INT64(LANES)))
-        e.store(b.fmul(e.load(place), scale), place)
+    sums = e.at(x, b.mul(stride, heads))
+    with e.loop(heads) as head:
+        row, largest = e.at(x, b.mul(head.index, stride)), e.variable(e.constant(-math.inf))
+        with e.loop(b.sub(b.mul(vectors, INT64(LANES)), count)) as rest:
+            b.store(ir.Constant(FLOAT, -math.inf), e.at(row, count, rest.index))
+        with e.loop(vectors) as chunk:
+            vector = e.load(e.at(row, b.mul(chunk.index, INT64(LANES))))
+            b.store(e.maximum(vector, b.load(largest)), largest)
+        b.store(e.reduce(b.load(largest), e.maximum), e.at(sums, heads, head.index))
+    with e.loop(heads) as head:
+        row, total = e.at(x, b.mul(head.index, stride)), e.variable(e.constant(0.0))
+        maximum = e.broadcast(b.load(e.at(sums, heads, head.index)))
+        with e.loop(vectors) as chunk:
+            place = e.at(row, b.mul(chunk.index, INT64(LANES)))
+            value = e.exp(b.fsub(e.load(place), maximum))
+            e.store(value, place)
+            b.store(b.fadd(b.load(total), value), total)
+        b.store(b.fdiv(ir.Constant(FLOAT, 1.0), e.sum(b.load(total))), e.at(sums, head.index))
 
 
 @operation("aiaiaiiif")
