@@ -218,7 +218,7 @@ def measure_updates(
                 continue
             compiled = load_config(None, [*settings, "training.compile=true"])
             eager = EagerUpdate(state, config if kind == "CUDA graph" else compiled, print)
-            update = StaticUpdate(eager, token_budget(config), print)
+            update = StaticUpdate(eager, token_budget(config, batches[0].src, batches[0].tgt), print)
         speed = _tokens_per_second(update, batches, device, rounds)
         if isinstance(update, StaticUpdate):
             row["update"] += _fallbacks(update)

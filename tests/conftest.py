@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -169,6 +170,16 @@ def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     request = TrainRequest(run, *sides, toy / "valid.en", toy / "valid.de", settings=settings, device="cpu")
     run_training(request, lambda message: None, StopRequest())
     return run
+
+
+@pytest.fixture(scope="session")
+def server(toy_run: Path) -> Iterator[Any]:
+    """A `running_server.RunningServer` of the toy run, for tests that leave it running."""
+    from running_server import RunningServer
+
+    running = RunningServer(f"en-de={toy_run}")
+    yield running
+    running.close()
 
 
 def tree(directory: Path) -> dict[str, bytes]:

@@ -19,6 +19,10 @@ METHODS = {"os.system", "os.popen", "torch.load", "torch.save", "torch.hub.load"
            "dist.all_gather_object", "dist.gather_object"}  # fmt: skip
 
 
+ALLOWED = {"cli/serve.py": {"webbrowser"}}
+"""`demo` opens a browser."""
+
+
 def dotted(node: ast.expr) -> str:
     """The dotted name of an expression, or an empty string."""
     if isinstance(node, ast.Attribute):
@@ -54,7 +58,8 @@ def violations(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_input_is_executed(path: Path) -> None:
-    assert not list(violations(path.read_text(encoding="utf-8")))
+    allowed = ALLOWED.get(str(path.relative_to(ROOT / "transformer_cli")), set())
+    assert not set(violations(path.read_text(encoding="utf-8"))) - allowed
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformer_cli import durable
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Alternative, Translation
+from transformer_cli.deployment.documents.formats import find_format
+from transformer_cli.deployment.documents.translation import DocumentJob, translate_document
 from transformer_cli.deployment.engines import LineTranslator, Model
-from transformer_cli.errors import UserError
+from transformer_cli.errors import DataError, UserError
 from transformer_cli.schema import Config
 
 if TYPE_CHECKING:
@@ -108,6 +111,45 @@ class Translator:
         text = [" ".join(line.splitlines()) for line in lines]
         return self._translators[key].translate(text, progress, prefixes=prefixes)
 
+    def translate_document(
+        self,
+        path: StrPath,
+        output: StrPath,
+        *,
+        document_format: str | None = None,
+        source_language: str = "",
+        target_language: str = "",
+        retranslate: bool = False,
+        terms: Iterable[tuple[str, str]] = (),
+        avoid: Iterable[str] = (),
+        progress: Callable[[int, int], object] = lambda done, total: None,
+        **options: Any,
+    ) -> None:
+        """Translate a document, which keeps its structure: .srt, .vtt, .po, .html, .docx or XLIFF.
+
+        Args:
+            path: the document.
+            output: the translated document, another file; it is written when it is complete.
+            document_format: `srt`, `po`, `html`, `docx` or `xliff`; by default recognised by name and content.
+            source_language: code of its language, for splitting it into sentences; by default what it says.
+            target_language: code of the language that the translation says it is in.
+            retranslate: replace also finished translations in a PO or XLIFF document.
+            terms, avoid, options: as in `translate`.
+            progress: called with the numbers of newly finished sentences and of all sentences.
+
+        Raises:
+            UserError: as in `translate`, or a document that cannot be read, with its place and a remedy.
+        """
+        path, output = Path(path), Path(output)
+        durable.check_writable(output, path)
+        form = find_format(path, document_format)
+        if form is None:
+            raise DataError(f"{path}: is no document that is supported", hint="translate its lines instead")
+        request = TranslationRequest(scored=False, terms=tuple(terms), avoid=tuple(avoid))
+        job = DocumentJob(path, form, retranslate, source_language, target_language)
+        notify = self._model.notify
+        durable.write_output(output, translate_document(job, self._model, options, request, notify, progress))
+
 
 def train(
     run: StrPath,
@@ -122,6 +164,7 @@ def train(
     config: StrPath | None = None,
     settings: Mapping[str, Any] | None = None,
     tokenizer: StrPath | None = None,
+    starting_model: StrPath | None = None,
     device: str = "auto",
     notify: Notify = _ignore,
 ) -> TrainingOutcome:
@@ -135,6 +178,7 @@ def train(
         config: YAML configuration; by default a recipe by corpus size.
         settings: configuration keys and values, such as `{"training.max_minutes": 30}`.
         tokenizer: a trained SentencePiece model.
+        starting_model: a run directory or bundle whose weights the run starts from, as with `--from`.
         device: as in `Translator.load`.
         notify: receives notes, warnings and results.
 
@@ -157,6 +201,7 @@ def train(
         data=_paths(data),
         valid_data=_path(valid_data),
         columns=columns,
+        starting_model=_path(starting_model),
     )
     return run_training(request, notify, StopRequest())
 

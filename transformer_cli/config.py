@@ -10,15 +10,18 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from transformer_cli.errors import ConfigError
+from transformer_cli.options import Section
 from transformer_cli.schema import Config
 from transformer_cli.schema.data import CLEANING, DataConfig, NormalizationConfig
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 MAX_YAML_NODES = 10_000
 """Limit of keys and values after the expansion of aliases, of which a few lines can make billions."""
@@ -68,8 +71,13 @@ def parse_config(text: str, origin: str) -> Config:
 
 def validate_config(values: Mapping[str, Any], origin: str) -> Config:
     """Validate plain values. Raises: ConfigError naming the key and, for an unknown key, the nearest known one."""
+    return validate_section(Config, values, origin)
+
+
+def validate_section(section: type[AnySection], values: Mapping[str, Any], origin: str) -> AnySection:
+    """As `validate_config`, for the options of a command that are no part of the configuration."""
     try:
-        return Config.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
         problems = [_explain(detail) for detail in error.errors()]
         raise ConfigError(f"{origin}: " + "\n  ".join(problems)) from None

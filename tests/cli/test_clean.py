@@ -232,7 +232,9 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
         run = [sys.executable, "-c", LIMITED, count]
         prefix = tmp_path / count
         subprocess.run([*run, "clean", "--src", src, "--tgt", tgt, "--output", prefix], check=True)
-        checked = subprocess.run([*run, "check", "--json", "--src", src, "--tgt", tgt], check=True, capture_output=True)
+        checked = subprocess.run(
+            [*run, "check", "--json", "--src", src, "--tgt", tgt], check=True, capture_output=True
+        )
         outputs = [(tmp_path / f"{count}.{name}").read_bytes() for name in ("en", "de", "removed.tsv")]
         found.append([checked.stdout, *outputs])
     assert found[0] == found[1]

@@ -129,7 +129,7 @@ def test_closed_pipe_exits_quietly(run: Path) -> None:
 def test_evaluate_run_and_file_agree(run: Path, toy: Path) -> None:
     by_run = json.loads(cli("evaluate", run, "--src", toy / "test.en", "--ref", toy / "test.de", "--json").stdout)
     bleu = {s["name"]: s for s in by_run["scores"]}
-    assert set(bleu) == {"BLEU", "chrF2", "TER"}
+    assert list(bleu) == ["BLEU", "chrF2", "chrF2++", "TER"]
     assert bleu["BLEU"]["value"] > 80 and "tok:13a" in bleu["BLEU"]["signature"]
     assert len(Path(by_run["hypotheses"]).read_text().strip().split("\n")) == 20
     by_file = cli("evaluate", "--hyp", by_run["hypotheses"], "--ref", toy / "test.de")
@@ -357,7 +357,7 @@ def mistakes(toy: Path, run: Path, tmp: Path) -> dict[str, tuple[int, str, list[
         "a checkpoint as a run": (4, "--checkpoint best", ["translate", run / "checkpoints/best"]),
         "a value for a section": (2, "is a section; set one of its keys, such as model.", ok(toy, new, "--set", "model=tiny")),
         "evaluate a file with a beam": (2, "--beam needs a run", ["evaluate", "--hyp", test, "--ref", test, "--beam", 5]),
-        "evaluate unknown tokenization": (2, "choose from 13a", ["evaluate", "--hyp", test, "--ref", test, "--tokenize", "moses"]),
+        "evaluate unknown tokenization": (2, "'13a'", ["evaluate", "--hyp", test, "--ref", test, "--tokenize", "moses"]),
         "evaluate against nothing": (3, "no text to compare with", ["evaluate", "--hyp", tmp / "blank", "--ref", tmp / "blank"]),
         "evaluate unequal": (3, "20 lines", ["evaluate", "--hyp", test, "--ref", train]),
         "evaluate missing": (3, "no such file", ["evaluate", run, "--src", tmp / "none", "--ref", test]),
@@ -569,3 +569,17 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_a_run_starts_from_another_one(toy: Path, run: Path, tmp_path: Path) -> None:
+    before = tree(run)
+    files = train_arguments(toy, tmp_path / "adapted", "--from", run, "--max-steps", 3)
+    words = [word for word in files if word not in SETTINGS]
+    done = cli(*words)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"starting from {run}" in done.stderr.decode() and "step 0: loss" in done.stderr.decode()
+    assert tree(run) == before
+    done = cli(*train_arguments(toy, tmp_path / "other", "--from", tmp_path / "missing"))
+    assert done.returncode == 4 and b"missing" in done.stderr and not (tmp_path / "other").exists()
+    done = cli(*words, "--set", "model.norm=post")
+    assert done.returncode == 2 and b"another architecture: model.norm 'pre'" in done.stderr

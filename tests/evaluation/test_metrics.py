@@ -7,15 +7,14 @@ import pytest
 
 from transformer_cli.evaluation.metrics import corpus_scores, quick_scores
 from transformer_cli.evaluation.plots import draw_curves
+from transformer_cli.schema.evaluation import MetricsConfig
 
 REFERENCES = ["Zwei junge Männer sind im Freien.", "Ein Hund läuft über die Wiese."]
 
 
 def test_scores_have_signatures() -> None:
     scores = {s.name: s for s in corpus_scores(REFERENCES, REFERENCES)}
-    assert [scores[n].value for n in ("BLEU", "chrF2", "TER")] == [100.0, 100.0, 0.0] or (
-        abs(scores["BLEU"].value - 100) < 1e-6
-    )
+    assert [round(scores[n].value, 6) for n in ("BLEU", "chrF2", "chrF2++", "TER")] == [100.0, 100.0, 100.0, 0.0]
     assert "tok:13a" in scores["BLEU"].signature and "case:mixed" in scores["BLEU"].signature
     assert all("version:" in s.signature for s in scores.values())
 
@@ -44,7 +43,10 @@ def test_bleu_is_case_sensitive_and_equals_the_formula() -> None:
 def test_bleu_tokenizer_follows_the_script(reference: str, tokenizer: str) -> None:
     bleu = corpus_scores([reference], [reference])[0]
     assert f"tok:{tokenizer}" in bleu.signature
-    assert "tok:intl" in corpus_scores([reference], [reference], tokenize="intl")[0].signature
+    intl = MetricsConfig(tokenize="intl")
+    assert "tok:intl" in corpus_scores([reference], [reference], config=intl)[0].signature
+    ter = corpus_scores([reference], [reference], config=intl)[3]
+    assert ("asian:yes" in ter.signature) == (tokenizer != "13a")
 
 
 def test_several_sets_of_references_give_one_score() -> None:
@@ -64,3 +66,11 @@ def test_curves_are_drawn_with_and_without_data(tmp_path: Path) -> None:
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     draw_curves(metrics, output)
     assert output.read_bytes().startswith(b"\x89PNG")
+
+
+def test_intervals_are_printed_and_can_be_turned_off() -> None:
+    hypotheses = ["Zwei Frauen sind draußen.", REFERENCES[1]]
+    bleu = corpus_scores(hypotheses, REFERENCES, config=MetricsConfig(resamples=50))[0]
+    assert bleu.mean is not None and f"(μ = {bleu.mean:.2f} ± {bleu.half_width:.2f})  nrefs:1|bs:50|" in str(bleu)
+    without = corpus_scores(hypotheses, REFERENCES, config=MetricsConfig(resamples=0))[0]
+    assert without.value == bleu.value and str(without) == f"BLEU {bleu.value:.2f}  {without.signature}"

@@ -80,7 +80,9 @@ def test_a_second_start_reads_nothing_until_lines_are_needed(
         {"valid": True},
     ],
 )
-def test_another_option_reads_again(changed: dict[str, Any], corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_option_reads_again(
+    changed: dict[str, Any], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare_texts(request(corpus), corpus).remember(corpus)
     readings = count_readings(monkeypatch)
     prepare_texts(request(corpus, *changed.pop("settings", []), **changed), corpus)

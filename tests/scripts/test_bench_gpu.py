@@ -52,3 +52,24 @@ def test_bench_train_runs_the_gpu_benchmark_on_cuda(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["bench_train.py", *arguments])
     bench.main()
     assert calls == [arguments]
+
+
+def test_the_profile_runs(tmp_path: Path) -> None:
+    out = tmp_path / "profile"
+    sizes = [
+        "--preset",
+        "tiny",
+        "--tokens",
+        "300",
+        "--sentences",
+        "2",
+        "--vocab",
+        "60",
+        "--calls",
+        "1",
+        "--rows",
+        "2",
+    ]
+    load_script("profile_gpu").main([*sizes, "--device", "cpu", "--out", str(out)])
+    text = out.with_suffix(".md").read_text()
+    assert text.count("ms per call") == 6 and "## update, eager" in text and "## search, beam 5" in text

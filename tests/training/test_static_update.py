@@ -11,12 +11,15 @@ import torch
 from test_loop import VOCAB, RandomBatches, all_equal, eager, make_trainer, pairs_of, weights
 from torch import Tensor
 
-from transformer_cli.batch import Batch, BatchPlan, TokenBudget
+from transformer_cli.batch import Batch, BatchPlan, Sentences, TokenBudget
+from transformer_cli.config import load_config
+from transformer_cli.data.batching import plan_packed_epoch
+from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.errors import UserError
 from transformer_cli.training import static_update
 from transformer_cli.training.device_corpus import DeviceCorpus
 from transformer_cli.training.loop import Trainer
-from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason
+from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason, token_budget
 from transformer_cli.tree import tree_leaves
 
 PLAIN = ["model.dropout=0.0", "data.max_length=16"]
@@ -175,3 +178,16 @@ class PackedBatches(RandomBatches):
 def test_graphs_are_unsupported_without_cuda(tmp_path: Path) -> None:
     t = make_trainer(tmp_path, *PLAIN)
     assert "CUDA" in static_unsupported_reason(t.state, t.config)
+
+
+def test_the_static_shape_fits_the_batches_of_a_corpus() -> None:
+    """Nearly every planned batch is as large as the token budget allows; few slots stay empty."""
+    rng = np.random.default_rng(0)
+    src, tgt = (Sentences.pack([rng.integers(4, 99, n) for n in rng.gamma(4, 5, 5_000).astype(int)]) for _ in "st")
+    config = load_config(None, ["data.batch_tokens=2000", "data.max_length=200"])
+    budget = token_budget(config, src, tgt)
+    assert budget.max_length % 64 == 0 and budget.max_length >= max(src.lengths.max(), tgt.lengths.max())
+    plan = plan_packed_epoch(EncodedCorpus(src, tgt, np.arange(len(src)), {}), budget, 0, 0)
+    cut = sum(len(rows) == budget.sentences for rows in plan)
+    assert all(budget.fits(BatchPlan(src, tgt, rows, packed=True)) for rows in plan)
+    assert cut < 0.1 * len(plan) and np.mean([len(rows) for rows in plan]) > 0.7 * budget.sentences

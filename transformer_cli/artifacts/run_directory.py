@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformer_cli import durable
 from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, flatten_config, parse_config
@@ -19,6 +20,7 @@ from transformer_cli.schema import Config
 from transformer_cli.untrusted import read_bounded
 
 CHANGEABLE_KEYS = (
+    "training.languages",
     "training.max_steps",
     "training.max_minutes",
     "training.validate_every",
@@ -27,6 +29,7 @@ CHANGEABLE_KEYS = (
     "training.patience",
     "training.log_every",
     "training.compile",
+    "training.tune_length_penalty",
     "decoding.",
 )
 """Key prefixes that may change when a run is resumed; all other keys define the run."""
@@ -202,11 +205,16 @@ class Vocabularies:
             durable.write_bytes(path, tokenizer.model)
 
 
-def hash_architecture(config: Config) -> str:
-    """Hash of all keys under `model`, without those that only other architectures read."""
+def architecture_keys(config: Config) -> dict[str, Any]:
+    """The keys under `model` and their values, without those that only other architectures read."""
     architectures = (config.model.encoder, config.model.decoder)
     unused = {key for kind, keys in ARCHITECTURE_KEYS.items() if kind not in architectures for key in keys}
-    return durable.sha256(repr(sorted(config.model.model_dump(exclude=unused).items())).encode())
+    return config.model.model_dump(exclude=unused)
+
+
+def hash_architecture(config: Config) -> str:
+    """Hash of `architecture_keys`."""
+    return durable.sha256(repr(sorted(architecture_keys(config).items())).encode())
 
 
 def hash_text(*sides: Sequence[str]) -> str:

@@ -19,11 +19,14 @@ from transformer_cli.cli import (
     average,
     check,
     clean,
+    compare,
     config,
     evaluate,
     export,
     inspect,
+    report,
     score,
+    serve,
     tokenizer,
     train,
     translate,
@@ -62,9 +65,13 @@ _add(average.average, TRAIN, average.EXAMPLES)
 _add(config.config, TRAIN, config.EXAMPLES)
 _add(translate.translate, USE, translate.EXAMPLES)
 _add(evaluate.evaluate, USE, evaluate.EXAMPLES)
+_add(compare.compare, USE, compare.EXAMPLES)
+_add(report.report, USE, report.EXAMPLES)
 _add(score.score, USE, score.EXAMPLES)
 _add(inspect.inspect, USE, inspect.EXAMPLES)
 _add(export.export, DEPLOY, export.EXAMPLES)
+_add(serve.serve, DEPLOY, serve.EXAMPLES)
+_add(serve.demo, DEPLOY, serve.DEMO_EXAMPLES)
 
 
 def _print_version(requested: bool) -> None:

@@ -91,6 +91,13 @@ Settings = Annotated[
     value("--set", "KEY=VALUE", "Set a configuration key, such as data.filters.numbers=false; repeatable."),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or a bundle.")]
+Input = Annotated[
+    Path | None,
+    typer.Argument(metavar="INPUT", help="Text, one sentence per line, or a document. Default: stdin (-)."),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. Default: stdout (-).")
+]
 Checkpoint = Annotated[
     str, value("--checkpoint", "NAME", "best (default), last, average, or the directory name of a step.", MODEL)
 ]
@@ -171,6 +178,28 @@ Avoid = Annotated[
         CONSTRAINTS,
     ),
 ]
+DocumentFormat = Annotated[
+    str | None,
+    value(
+        "--document-format",
+        "text|srt|po|html|docx|xliff",
+        "Form of INPUT; documents keep their structure, text is translated line by line. Default: recognised by "
+        "name and content.",
+        INPUT,
+    ),
+]
+SourceLang = Annotated[
+    str,
+    value("--source-lang", "CODE", "Language of a document, for splitting it into sentences.", INPUT),
+]
+TargetLang = Annotated[
+    str,
+    value("--target-lang", "CODE", "Language that the translated document says it is in, such as de.", OUTPUT),
+]
+Retranslate = Annotated[
+    bool,
+    switch("--retranslate", "Replace also finished translations in a PO or XLIFF document.", INPUT),
+]
 CheckInvariance = Annotated[
     bool,
     switch(
@@ -191,16 +220,17 @@ def examples(*commands: str) -> str:
 
 
 def schema_options(
-    section: type[Section], *names: str, defaults: bool = True
+    section: type[Section], *names: str, defaults: bool = True, parameter: str = "overrides"
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: give a command an option for each of these keys of a section.
 
     Name, type, range and help text of the options come from the declarations in `schema`. The command receives
-    the values given by the user as its parameter `overrides`, a dictionary by key; on the help screen the options
+    the values given by the user as one of its parameters, a dictionary by key; on the help screen the options
     appear in the place of that parameter.
 
     Args:
         defaults: show the defaults of the schema; False where the command has its own.
+        parameter: the name of that parameter.
     """
     options = [option for option in options_of(section) if option.name in names]
     assert {option.name for option in options} == set(names), "a key that the section does not have"
@@ -208,16 +238,17 @@ def schema_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
-        for parameter in signature.parameters.values():
-            if parameter.name == "overrides":
+        for declared in signature.parameters.values():
+            if declared.name == parameter:
                 parameters += [_parameter(option, show_default=defaults) for option in options]
             else:
-                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+                parameters.append(declared.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @functools.wraps(command)
         def with_overrides(**arguments: Any) -> None:
             given = {name: arguments.pop(name) for name in names}
-            command(**arguments, overrides={name: value for name, value in given.items() if value is not None})
+            arguments[parameter] = {name: value for name, value in given.items() if value is not None}
+            command(**arguments)
 
         with_overrides.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         with_overrides.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -228,7 +259,8 @@ def schema_options(
 
 def _parameter(option: Option, *, show_default: bool) -> inspect.Parameter:
     """A keyword parameter as Typer reads it; None = not given."""
-    facts = [f"default {option.default_text}"] if show_default and option.type is not bool else []
+    has_default = show_default and option.type is not bool and option.default is not None
+    facts = [f"default {option.default_text}"] if has_default else []
     if option.range and not option.choices:
         facts.append(option.range)
     required = " or ".join(f"--{name.replace('_', '-')}" for name in REQUIRES.get(option.name, ()))

@@ -35,6 +35,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXAMPLES = (
     "transformer-cli train --src my.en --tgt my.de --run runs/mine",
     "transformer-cli train --src my.en --tgt my.de --run runs/short --max-minutes 30 --set model.dropout=0.3",
+    "transformer-cli train --src new.en --tgt new.de --from runs/mine --run runs/adapted",
 )
 SECTIONS = ", ".join(Config.model_fields)
 
@@ -76,6 +77,15 @@ def train(
         Path | None,
         value("--tokenizer", "FILE", "A tokenizer from `tokenizer train`. Default: trained on the corpus.", INPUT),
     ] = None,
+    starting_model: Annotated[
+        Path | None,
+        value(
+            "--from",
+            "MODEL",
+            "Start from the weights of this run or bundle, with its architecture and vocabulary, a lower "
+            "learning rate and fewer epochs.",
+        ),
+    ] = None,
     columns: Columns = None,
     data_format: DataFormat = None,
     strict_utf8: StrictUtf8 = False,
@@ -104,6 +114,7 @@ def train(
         valid_data,
         columns,
         data_format,
+        starting_model,
     )
     stop = StopRequest()
     exit_on_signal(*STOP_SIGNALS, note=lambda: "; training had not begun")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from transformer_cli import durable
 from transformer_cli.cli import options
@@ -19,18 +17,15 @@ CHUNK = 4096
 EXAMPLES = (
     "transformer-cli translate runs/mine < new.en > new.de",
     "transformer-cli translate runs/mine new.en -o new.jsonl --format jsonl --beam 5 --n-best 5",
+    "transformer-cli translate runs/mine page.html -o seite.html --target-lang de",
 )
 
 
 @options.schema_options(DecodingConfig, *DecodingConfig.model_fields)
 def translate(
     run: options.Run,
-    input: Annotated[
-        Path | None, typer.Argument(metavar="INPUT", help="Text, one sentence per line. Default: stdin (-).")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. Default: stdout (-).")
-    ] = None,
+    input: options.Input = None,
+    output: options.Output = None,
     overrides: dict[str, Any] | None = None,
     prefix: options.Prefix = None,
     terms: options.Terms = None,
@@ -44,21 +39,22 @@ def translate(
     shard: options.Shard = None,
     strict_utf8: options.StrictUtf8 = False,
     check_invariance: options.CheckInvariance = False,
+    document: options.DocumentFormat = None,
+    source_lang: options.SourceLang = "",
+    target_lang: options.TargetLang = "",
+    retranslate: options.Retranslate = False,
 ) -> None:
-    """Translate text line by line: one output line for each input line, in order.
+    """Translate text line by line, one output line for each input line, or a document that keeps its structure.
 
     Decoding options not given here come from the run's config.yaml; the defaults shown are those of a new
     configuration.
     """
+    from transformer_cli.cli.documents import document_format
     from transformer_cli.cli.formats import check_format, render
+    from transformer_cli.deployment.documents.translation import DocumentJob
     from transformer_cli.deployment.engines import ModelRequest
+    from transformer_cli.experiment import translation
     from transformer_cli.experiment.source_text import Shard
-    from transformer_cli.experiment.translation import (
-        TranslationJob,
-        build_request,
-        measure_invariance,
-        translate_lines,
-    )
 
     check_format(format)
     input, output = (None if str(path) == "-" else path for path in (input, output))
@@ -67,21 +63,31 @@ def translate(
     durable.check_writable(output, *read, alignments)
     durable.check_writable(alignments, *read, output)
     scored = format == "jsonl" or n_best > 1
-    request = build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=alignments is not None)
+    request = translation.build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=bool(alignments))
     source = None if input is None else require_file(input)
+    lines_only = {"--prefix": prefix, "--shard": shard, "--strict-utf8": strict_utf8, "--alignments": alignments}
+    lines_only |= {"--format": format != "text", "--n-best": n_best > 1, "--check-invariance": check_invariance}
+    languages = {"--source-lang": source_lang, "--target-lang": target_lang, "--retranslate": retranslate}
+    form = document_format(source, output, document, lines_only, languages)
     model = ModelRequest(
         run, checkpoint, ensemble or [], device, overrides or {}, request, has_prefixes=prefix is not None
     )
-    job = TranslationJob(model, source, prefix, strict_utf8, Shard.parse(shard) if shard else None)
+    job = translation.TranslationJob(model, source, prefix, strict_utf8, Shard.parse(shard) if shard else None)
     outputs: list[durable.OutputFile] = []
     exit_on_signal(signal.SIGINT, note=lambda: _partial_note(outputs))
+    if form is not None:
+        source = source or Path("/dev/stdin")
+        document_job = DocumentJob(source, form, retranslate, source_lang, target_lang)
+        content = translation.translate_file(document_job, model, notify)
+        write_stdout(content) if output is None else durable.write_output(output, content)
+        return
     if check_invariance:
-        measure_invariance(job, notify)
+        translation.measure_invariance(job, notify)
         return
     with contextlib.ExitStack() as files:
         outputs += [files.enter_context(durable.open_output(path)) for path in (output, alignments) if path]
         write = write_stdout if output is None else outputs[0].write
-        for first, sources, translations in translate_lines(job, CHUNK, notify):
+        for first, sources, translations in translation.translate_lines(job, CHUNK, notify):
             write(render(sources, translations, format, n_best, first))
             if alignments is not None:
                 outputs[-1].write(render(sources, translations, "pharaoh", 1, first))

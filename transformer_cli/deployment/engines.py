@@ -25,6 +25,7 @@ from transformer_cli.deployment.ctranslate2_engine import (
     unsupported_options,
 )
 from transformer_cli.deployment.ctranslate2_support import check_supported, import_ctranslate2
+from transformer_cli.deployment.protection.alignment import SpanAlignment
 from transformer_cli.errors import ConfigError, DataError, DiskError, UserError
 from transformer_cli.locking import file_lock
 from transformer_cli.schema import DecodingConfig
@@ -109,9 +110,7 @@ class Model:
         source: the stored model.
     """
 
-    def __init__(
-        self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Callable[[str], object]
-    ) -> None:
+    def __init__(self, run: Path, checkpoint: str, ensemble: Sequence[str], device: str, notify: Notify) -> None:
         """Arguments as in `ModelRequest`. Raises: CheckpointError."""
         self.run, self.ensemble, self.device, self.notify = run, ensemble, device, notify
         self.source = open_model_source(run, checkpoint)
@@ -133,11 +132,24 @@ class Model:
                 if options.engine == "ctranslate2" or isinstance(error, DataError):
                     raise
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
-        return "torch", torch_translator(self._loaded, overrides, request)
+        return "torch", torch_translator(self.loaded, overrides, request)
+
+    def align(self, source: str, target: str) -> SpanAlignment:
+        """The alignment of a source and its translation, by the attention of the model, or of an ensemble's first.
+
+        Neither may be longer than the model accepts. Raises: ConfigError: the model has no attention.
+        """
+        from transformer_cli.decoding.search.ensemble import Ensemble
+        from transformer_cli.decoding.token_alignment import align_tokens
+
+        model: Any = self.loaded.model
+        model = model.models[0] if isinstance(model, Ensemble) else model
+        vocabularies = self.loaded.vocabularies
+        return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
 
     @cached_property
-    def _loaded(self) -> LoadedModel:
-        """The model, or the ensemble, in torch."""
+    def loaded(self) -> LoadedModel:
+        """The model, or the ensemble, in torch; loaded on first use. Raises: CheckpointError."""
         from transformer_cli.artifacts.loading import load_ensemble
         from transformer_cli.runtime import select_device, tune_process
 

@@ -1,4 +1,4 @@
-"""Implementation of `evaluate`: translate a test set with a run, and write and score the translations."""
+"""Implementation of `evaluate`: translate test sets with a run, and write and score the translations."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from transformer_cli import durable
-from transformer_cli.artifacts.run_directory import hash_text
-from transformer_cli.data.corpus import read_corpus, replace_target
-from transformer_cli.data.readers.corpus_files import CorpusFiles
+from transformer_cli.config import validate_section
 from transformer_cli.data.text import Notify, encode_lines
 from transformer_cli.decoding.request import TranslationRequest
-from transformer_cli.deployment.engines import ModelRequest, open_model
-from transformer_cli.errors import DataError
-from transformer_cli.evaluation.metrics import Score, corpus_scores
+from transformer_cli.deployment.engines import ModelRequest, OpenModel, open_model
+from transformer_cli.errors import ConfigError
+from transformer_cli.evaluation.metrics import Score, can_resample, corpus_scores
+from transformer_cli.experiment.test_sets import TestSet, TestText
+from transformer_cli.schema.evaluation import MetricsConfig
 from transformer_cli.untrusted import read_bounded
 
 MAX_RESULT_BYTES = 1 << 20
@@ -39,11 +39,27 @@ class Evaluation:
         return {"scores": [asdict(score) for score in self.scores], **self.facts}
 
 
-def evaluate_file(hyp: Path, refs: Sequence[Path], tokenize: str | None, notify: Notify) -> Evaluation:
-    """Score a file of translations. Raises: DataError: missing, blank or misaligned files."""
-    hypotheses, references = _read_test_set(hyp, refs, notify)
-    scores = corpus_scores(hypotheses, *references, tokenize=tokenize)
-    return Evaluation(scores, {"lines": len(hypotheses), "hypotheses": str(hyp)})
+def metrics_config(given: Mapping[str, Any]) -> MetricsConfig:
+    """The options of the metrics that the user gives. Raises: ConfigError."""
+    return validate_section(MetricsConfig, given, "metrics")
+
+
+def evaluate_files(test_sets: Sequence[TestSet], given: Mapping[str, Any], notify: Notify) -> Iterator[Evaluation]:
+    """Score files of translations, one after the other.
+
+    Args:
+        test_sets: `src` of each is the file of translations.
+        given: options of the metrics.
+
+    Raises:
+        ConfigError: invalid options.
+        DataError: missing, blank or misaligned files.
+    """
+    config = metrics_config(given)
+    for test_set in test_sets:
+        text = test_set.read(notify)
+        facts = {"test_set": test_set.refs[0].name, "lines": len(text.src), "hypotheses": str(test_set.src)}
+        yield Evaluation(_scores(text.src, text, config, notify), facts)
 
 
 @dataclass(frozen=True)
@@ -52,31 +68,32 @@ class EvaluationRequest:
 
     Attributes:
         overrides: decoding options.
-        output: None chooses a file name.
-        data: a file with source and reference, which is then also `src`, with no `refs`.
+        metrics: options of the metrics.
+        output: file for the translations of the only test set; None chooses a file name for each.
     """
 
     run: Path
-    src: Path
-    refs: Sequence[Path]
+    test_sets: Sequence[TestSet]
     overrides: Mapping[str, Any]
     output: Path | None = None
     checkpoint: str = "best"
     device: str = "auto"
-    tokenize: str | None = None
-    data: CorpusFiles | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
-    """Translate `request.src` with a run, write the translations, and score them.
+def evaluate_run(request: EvaluationRequest, notify: Notify) -> Iterator[Evaluation]:
+    """Translate the test sets with a run, write the translations, and score them, one after the other.
 
     By default the translations are written to the run's `evaluation/` directory, in a file named by checkpoint and
     options, with the scores in a JSON file next to it.
 
     Raises:
-        UserError: files, run or options that cannot be used.
+        UserError: files, run or options that cannot be used. All files are read before the first is translated.
     """
-    sources, references = _read_test_set(request.src, request.refs, notify, request.data)
+    config = metrics_config(request.metrics)
+    if request.output is not None and len(request.test_sets) > 1:
+        raise ConfigError("--output is one file: give one test set, or leave it out")
+    texts = [test_set.read(notify) for test_set in request.test_sets]
     model = ModelRequest(
         request.run,
         request.checkpoint,
@@ -85,71 +102,64 @@ def evaluate_run(request: EvaluationRequest, notify: Notify) -> Evaluation:
         request=TranslationRequest(scored=False),
     )
     loaded = open_model(model, notify)
+    for text in texts:
+        stem = _file_stem(text.files, request, loaded.translator.options.beam)
+        target = request.output or _default_output(loaded.evaluation, stem, text.hash)
+        durable.check_writable(target, create_parents=True)
+        hypotheses, facts = translate_test_set(loaded, text, target)
+        evaluation = Evaluation(_scores(hypotheses, text, config, notify), facts)
+        if request.output is None:
+            durable.write_json(target.with_suffix(".json"), {**evaluation.to_json(), **text.facts()})
+        yield evaluation
+
+
+def translate_test_set(loaded: OpenModel, text: TestText, target: Path) -> tuple[list[str], dict[str, Any]]:
+    """Translate a test set, and write the translations to `target`. Returns: translations, facts."""
     translator = loaded.translator
-    beam = translator.options.beam
-    files = {
-        "source": str(request.src),
-        "references": list(map(str, request.refs)),
-        "text": hash_text(sources, *references),
-    }
-    target = request.output or _default_output(loaded.evaluation, _file_stem(request, beam), files)
-    durable.check_writable(target, create_parents=True)
     start = time.perf_counter()
-    with tqdm(total=len(sources), desc="translate", unit="line", disable=None, file=sys.stderr) as bar:
-        hypotheses = [t.text for t in translator.translate(sources, bar.update)]
+    with tqdm(total=len(text.src), desc="translate", unit="line", disable=None, file=sys.stderr) as bar:
+        hypotheses = [t.text for t in translator.translate(text.src, bar.update)]
     seconds = time.perf_counter() - start
     durable.write_output(target, encode_lines(hypotheses))
     facts = {
-        "lines": len(sources),
+        "test_set": text.files.name,
+        "lines": len(text.src),
         "hypotheses": str(target),
-        "beam": beam,
+        "beam": translator.options.beam,
         "length_penalty": translator.options.length_penalty,
         "engine": loaded.engine,
         "checkpoint": loaded.checkpoint.name,
-        "sentences_per_second": round(len(sources) / seconds, 1),
+        "sentences_per_second": round(len(text.src) / seconds, 1),
     }
-    evaluation = Evaluation(corpus_scores(hypotheses, *references, tokenize=request.tokenize), facts)
-    if request.output is None:
-        durable.write_json(target.with_suffix(".json"), {**evaluation.to_json(), **files})
-    return evaluation
+    return hypotheses, facts
 
 
-def _file_stem(request: EvaluationRequest, beam: int) -> str:
+def _scores(hypotheses: Sequence[str], text: TestText, config: MetricsConfig, notify: Notify) -> list[Score]:
+    if not can_resample(len(hypotheses), config):
+        notify(f"note: no intervals: {len(hypotheses):,} lines are too many for {config.resamples:,} resamples")
+    return corpus_scores(hypotheses, *text.references, config=config)
+
+
+def _file_stem(test_set: TestSet, request: EvaluationRequest, beam: int) -> str:
     """The test set's name, followed by the checkpoint and the options that differ from the defaults."""
     options = {
         "beam": beam,
         "length_penalty": request.overrides.get("length_penalty"),
         "precision": request.overrides.get("precision"),
         "engine": request.overrides.get("engine"),
-        "tok": request.tokenize,
-        "refs": len(request.refs) if len(request.refs) > 1 else None,
+        **{"tok" if name == "tokenize" else name: value for name, value in request.metrics.items()},
+        "refs": len(test_set.refs) if len(test_set.refs) > 1 else None,
     }
-    parts = [request.src.name, *([request.checkpoint] if request.checkpoint != "best" else [])]
+    parts = [test_set.name, *([request.checkpoint] if request.checkpoint != "best" else [])]
     parts += [f"{name}{value}" for name, value in options.items() if value is not None]
     return ".".join(parts)
 
 
-def _default_output(directory: Path, stem: str, files: Mapping[str, Any]) -> Path:
+def _default_output(directory: Path, stem: str, text_hash: str) -> Path:
     """The file for translations. Results of another text with the same name are not overwritten."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         existing = json.loads(read_bounded(directory / f"{stem}.json", MAX_RESULT_BYTES))
-        key = "text" if "text" in existing else "source"  # earlier versions did not write the hash of the text
-        if existing[key] != files[key]:
-            stem = f"{stem}.{files['text'][:8]}"
+        # Earlier versions did not write the hash of the text: their results are of an unknown text.
+        if existing.get("text") != text_hash:
+            stem = f"{stem}.{text_hash[:8]}"
     return directory / f"{stem}.txt"
-
-
-def _read_test_set(
-    src: Path, refs: Sequence[Path], notify: Notify, data: CorpusFiles | None = None
-) -> tuple[list[str], list[list[str]]]:
-    """Read the source or the translations (once, so that it may be a pipe) and each reference."""
-    text = read_corpus(data or CorpusFiles([src], [refs[0]]), allow_blank=True)
-    texts = [text, *(replace_target(text, ref) for ref in refs[1:])]
-    for form in dict.fromkeys(form for parallel in texts for form in parallel.forms):
-        notify(form)
-    for note in dict.fromkeys(note for parallel in texts for note in parallel.notes):
-        notify(f"warning: {note}")
-    for parallel, ref in zip(texts, refs or [src], strict=True):
-        if not any(line.strip() for line in parallel.tgt):
-            raise DataError(f"{ref}: no text to compare with (every line is blank)")
-    return list(text.src), [list(parallel.tgt) for parallel in texts]

@@ -6,10 +6,13 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from transformer_cli import durable
-from transformer_cli.artifacts.loading import load_model
-from transformer_cli.decoding.alignment import align_words, attention_maps, cross_attention, pharaoh
-from transformer_cli.errors import ConfigError, DataError
+from transformer_cli.artifacts.loading import LoadedModel, load_model
+from transformer_cli.decoding.alignment import generation_attention, pharaoh
+from transformer_cli.decoding.sentence_attention import MAX_TOKENS, attend_sentence
+from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.plots import HeatMaps, draw_heat_maps
 from transformer_cli.runtime import select_device, tune_process
 
@@ -18,8 +21,6 @@ KINDS = {
     "encoder": "self-attention of the encoder",
     "decoder": "self-attention of the decoder",
 }
-MAX_TOKENS = 60
-"""Maximum tokens per side; labels of larger plots are not readable."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,15 @@ def draw_attention(
     loaded = load_model(run, select_device(device), checkpoint)
     if target is None:
         target = loaded.translator().translate([sentence])[0].text
-    (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([target])
-    if not len(src) or not len(tgt):
-        raise DataError("there is nothing to draw: the sentence or its translation is blank")
-    if max(len(src), len(tgt)) > MAX_TOKENS:
-        raise DataError(
-            f"the sentence has {max(len(src), len(tgt))} tokens; a plot shows at most {MAX_TOKENS} per side",
-            hint="use a shorter sentence",
-        )
-    attention = attention_maps(loaded.model, [src], [tgt])
-    maps = {layer: w[0].float().cpu().numpy() for layer, w in attention.items() if _attention_kind(layer) == kind}
+    vocabularies = loaded.vocabularies
+    (src,), (tgt,) = vocabularies.src.encode([sentence]), vocabularies.tgt.encode([target])
+    token_bytes = vocabularies.src.token_bytes(), vocabularies.tgt.token_bytes()
+    attention = attend_sentence(loaded.model, src, tgt, *token_bytes)
+    maps = attention.maps[kind]
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")
-    src_tokens = [*(loaded.vocabularies.src.vocabulary[i] for i in src), "</s>"]
-    tgt_tokens = ["<s>", *(loaded.vocabularies.tgt.vocabulary[i] for i in tgt)]
+    src_tokens = [*(vocabularies.src.vocabulary[i] for i in src), "</s>"]
+    tgt_tokens = ["<s>", *(vocabularies.tgt.vocabulary[i] for i in tgt)]
     rows, columns = {
         "cross": (tgt_tokens, src_tokens),
         "encoder": (src_tokens, src_tokens),
@@ -81,19 +77,29 @@ def draw_attention(
         columns=columns,
         row_label="input token" if kind != "cross" else "target input token",
         column_label="attended token" if kind != "cross" else "attended source token",
-        layers=list(maps.values()),
+        layers=maps,
     )
     buffer = io.BytesIO()
     draw_heat_maps(picture, buffer, file_format)
     durable.write_bytes(output, buffer.getvalue())
-    links: list[tuple[int, int]] = []
-    if any(_attention_kind(layer) == "cross" for layer in attention):
-        token_bytes = loaded.vocabularies.src.token_bytes(), loaded.vocabularies.tgt.token_bytes()
-        (weights,) = cross_attention(loaded.model, [src], [tgt])
-        links = align_words(weights, [token_bytes[0][i] for i in src], [token_bytes[1][i] for i in tgt])
-    first = next(iter(maps.values()))
-    return Inspection(target, pharaoh(links), len(maps), len(first))
+    return Inspection(target, pharaoh(attention.links), len(maps), len(maps[0]))
 
 
-def _attention_kind(layer: str) -> str:
-    return "cross" if layer.endswith("cross_attention") else layer.split(".")[0]
+def sentence_attention(
+    loaded: LoadedModel, sentence: str, translation: str
+) -> tuple[list[str], list[str], list[list[int]]] | None:
+    """The attention to the source when each token of a translation is generated, over heads and two layers.
+
+    Returns: source tokens, target tokens, and for each of the latter weights of 0 to 9, of which the largest is 9.
+    None where there is nothing to show: a blank or overlong sentence, or a model without such attention.
+    """
+    (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([translation])
+    if not len(src) or not len(tgt) or max(len(src), len(tgt)) > MAX_TOKENS:
+        return None
+    try:
+        rows = generation_attention(loaded.model, src, tgt)
+    except ConfigError:
+        return None
+    scaled = np.rint(9 * rows / np.maximum(rows.max(axis=1, keepdims=True), 1e-9)).astype(int)
+    names = loaded.vocabularies.src.vocabulary, loaded.vocabularies.tgt.vocabulary
+    return [names[0][i] for i in src], [names[1][i] for i in tgt], scaled.tolist()

@@ -39,9 +39,18 @@ def has_checkpoints(run: RunDirectory) -> bool:
 
 
 def prepare_vocabularies(
-    run: RunDirectory, config: Config, texts: TrainingTexts, given: Path | None, notify: Notify
+    run: RunDirectory,
+    config: Config,
+    texts: TrainingTexts,
+    given: Path | None,
+    initial: Vocabularies | None,
+    notify: Notify,
 ) -> Vocabularies:
-    """Load the vocabularies of a run with checkpoints; otherwise train them, or copy `given`, and save them.
+    """Load the vocabularies of a run with checkpoints; otherwise copy `given` or `initial`, or train them.
+
+    Args:
+        given: a tokenizer file; None for none.
+        initial: the vocabularies of the model that the run starts from.
 
     Raises:
         CheckpointError: a damaged tokenizer, or `given` differs from the one the run was started with.
@@ -56,9 +65,13 @@ def prepare_vocabularies(
                 hint="omit --tokenizer to resume with the run's tokenizer, or choose another --run",
             )
         return saved
+    vocabularies = None
     if given is not None:
         tokenizer = Tokenizer.load(given)
         vocabularies = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
+    elif initial is not None:
+        vocabularies = initial
+    if vocabularies is not None:
         vocabularies.save(run)
         return vocabularies
     key = {

@@ -55,7 +55,7 @@ _CPU = [
 ]
 _GPU = [
     _Row(5_000, 1000, "tiny", 0.3, 2e-3, 2048, 100),
-    _Row(100_000, 4000, "small", 0.3, 2e-3, 4096, 60),
+    _Row(100_000, 4000, "small", 0.3, 4e-3, 4096, 60, "muon", "rotary"),
     _Row(1_000_000, 10_000, "base", 0.3, 7e-4, 8192, 40),
     _Row(float("inf"), 32_000, "base", 0.1, 1e-3, 25_000, 20),
 ]
@@ -68,9 +68,8 @@ def choose_recipe(pairs: int, words: int, characters: int, *, on_gpu: bool, rank
         words, characters: of the target: words between spaces, and characters of scripts without spaces.
         ranks: number of devices.
     """
-    tokens = words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN
     row = next(r for r in (_GPU if on_gpu else _CPU) if pairs < r.max_pairs)
-    steps_per_epoch = max(1, round(tokens / row.batch_tokens / ranks))
+    steps_per_epoch = _steps_per_epoch(words, characters, row.batch_tokens, ranks)
     steps = max(200, row.epochs * steps_per_epoch)
     validate_every = max(50, steps // 12)
     values: dict[str, dict[str, Any]] = {
@@ -88,6 +87,7 @@ def choose_recipe(pairs: int, words: int, characters: int, *, on_gpu: bool, rank
             "validate_every": validate_every,
             "save_every": validate_every,
             "log_every": min(50, max(5, steps // 50)),
+            "tune_length_penalty": True,
         },
     }
     device = "a GPU" if on_gpu else "a CPU"
@@ -102,6 +102,47 @@ def choose_recipe(pairs: int, words: int, characters: int, *, on_gpu: bool, rank
         "optim.lr": "for a model of this width, with linear decay to the last step",
         "data.batch_tokens": "enough updates per epoch",
         "training.max_steps": f"about {row.epochs} epochs",
+        "training.tune_length_penalty": "the best one depends on the corpus and on the training (docs/log.md)",
     }
     return Recipe(values, reasons)
 
+
+FINE_TUNING_LR = 0.3
+"""Peak learning rate of fine-tuning, relative to that of the first training."""
+FINE_TUNING_EPOCHS = 4
+FINE_TUNING_MIN_STEPS = 100
+
+
+def choose_fine_tuning(
+    values: dict[str, dict[str, Any]], words: int, characters: int, *, ranks: int = 1
+) -> Recipe:
+    """The configuration to continue a trained model on another corpus.
+
+    Args:
+        values: configuration of the model, by section. Architecture, vocabulary, data and search are kept.
+        words, characters: as in `choose_recipe`.
+        ranks: number of devices.
+    """
+    steps_per_epoch = _steps_per_epoch(words, characters, values["data"]["batch_tokens"], ranks)
+    steps = max(FINE_TUNING_MIN_STEPS, FINE_TUNING_EPOCHS * steps_per_epoch)
+    lr = values["optim"]["lr"] * FINE_TUNING_LR
+    optim = values["optim"] | {"lr": lr, "schedule": "linear", "warmup_steps": max(10, steps // 20)}
+    training = values["training"] | {
+        "max_steps": steps,
+        "max_minutes": None,
+        "validate_every": max(20, steps // 8),
+        "save_every": max(20, steps // 8),
+        "log_every": min(50, max(5, steps // 50)),
+        "tune_length_penalty": True,
+    }
+    reasons = {
+        "optim.lr": f"{FINE_TUNING_LR:g} of that of the first training, so that little is forgotten",
+        "training.max_steps": f"about {FINE_TUNING_EPOCHS} epochs, at least {FINE_TUNING_MIN_STEPS} updates",
+    }
+    return Recipe({**values, "optim": optim, "training": training}, reasons)
+
+
+def _steps_per_epoch(words: int, characters: int, batch_tokens: int, ranks: int) -> int:
+    """Estimate the number of updates of an epoch."""
+    tokens = words / WORDS_PER_TOKEN + characters / CHARACTERS_PER_TOKEN
+    return max(1, round(tokens / batch_tokens / ranks))

@@ -13,21 +13,22 @@ import torch
 from transformer_cli import durable
 from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, hash_architecture
 from transformer_cli.batch import TokenBudget
-from transformer_cli.config import flatten_config, load_config
+from transformer_cli.config import load_config
 from transformer_cli.data.batching import BatchStream
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.store import EncodedCorpus
-from transformer_cli.data.survey import Survey
 from transformer_cli.data.text import Notify
 from transformer_cli.errors import ConfigError
+from transformer_cli.experiment.configuration import choose_config
+from transformer_cli.experiment.length_penalty import tune_length_penalty
 from transformer_cli.experiment.preparation import (
     epoch_corpora,
     has_checkpoints,
     prepare_corpus,
     prepare_vocabularies,
 )
-from transformer_cli.experiment.recipe import choose_recipe
+from transformer_cli.experiment.starting_model import open_starting_model
 from transformer_cli.experiment.texts import TextRequest, prepare_texts
 from transformer_cli.experiment.validation import Validator
 from transformer_cli.manifest import check_identity, read_manifest
@@ -46,7 +47,13 @@ from transformer_cli.training.update import EagerUpdate, Update
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Arguments of `train`. `settings` are `section.key=value`; `tokenizer` is a trained SentencePiece model."""
+    """Arguments of `train`.
+
+    Attributes:
+        settings: `section.key=value`.
+        tokenizer: a trained SentencePiece model.
+        starting_model: run directory or bundle whose weights the run starts from.
+    """
 
     run: Path
     src: Sequence[Path] = ()
@@ -62,6 +69,7 @@ class TrainRequest:
     valid_data: Path | None = None
     columns: str | None = None
     data_format: str | None = None
+    starting_model: Path | None = None
 
     def corpus(self) -> CorpusFiles:
         """The files of the training text."""
@@ -119,13 +127,26 @@ def run_training(
     # Report a typo before reading any data.
     check_architecture(load_config(request.config, request.settings).model)
     run.require_run_or_empty()
+    start_from = open_starting_model(request.starting_model, run)
     # The recipe, which depends on the text, sets nothing that the text depends on.
     base = request.config or (run.config if has_checkpoints(run) else None)
-    files, options = (request.corpus(), request.validation()), load_config(base, request.settings)
+    values = start_from.values if start_from is not None and base is None else None
+    options = load_config(base, request.settings, values)
+    files = request.corpus(), request.validation()
     texts = prepare_texts(TextRequest(*files, options, request.strict_utf8, _nearest(run.path)), run.data)
     for note in texts.reading_notes:
         notify(note)
-    config = _configure(request, run, texts.survey, device, ranks, notify)
+    config = choose_config(
+        request.config,
+        request.settings,
+        run,
+        texts.survey,
+        texts.train.languages,
+        start_from,
+        notify,
+        on_gpu=device.type != "cpu",
+        ranks=ranks.size,
+    )
     for note in texts.split_notes:
         notify(note)
     with run.locked() if ranks.is_main else contextlib.nullcontext():
@@ -134,7 +155,8 @@ def run_training(
         elif ranks.is_main:
             run.write_config(config)  # without a checkpoint, all keys may still change
         if ranks.is_main:
-            vocabularies = prepare_vocabularies(run, config, texts, request.tokenizer, notify)
+            initial = start_from.vocabularies if start_from else None
+            vocabularies = prepare_vocabularies(run, config, texts, request.tokenizer, initial, notify)
         else:
             vocabularies = Vocabularies.load(run, joint=config.tokenizer.joint)
         identity = {
@@ -149,6 +171,8 @@ def run_training(
             # All checks have passed: from here on files in the directory are replaced.
             durable.make_directory(store.directory)
             run.write_config(config)
+            if start_from is not None:
+                start_from.record(run)
             texts.remember(run.data)
         text, valid = texts.train, texts.valid
         train_data = prepare_corpus(run, "train", text, texts.hashes[0], vocabularies, config, notify, texts)
@@ -156,6 +180,8 @@ def run_training(
         del texts  # and the sample of the corpus in its filters
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
+        if start_from is not None and newest is None:
+            start_from.copy_weights(model, vocabularies, notify)
         state = TrainState(model, config.optim, config.training, ranks)
         if ranks.is_main:
             _set_aside_damaged(store, newest)
@@ -166,7 +192,7 @@ def run_training(
             _resume(store, newest, state, notify)
         _report_setup(config, model, train_data, device, notify)
         corpora = epoch_corpora(config, vocabularies, text, train_data, notify)
-        update, budget = _choose_update(state, config, device, notify)
+        update, budget = _choose_update(state, config, train_data, device, notify)
         seed, position = config.training.seed, state.progress.position
         stream = BatchStream(corpora, config.data.batch_tokens, seed, position, packed=budget)
         validator = Validator(run, config, model, vocabularies, valid, valid_data, device, notify)
@@ -176,7 +202,11 @@ def run_training(
         _dry_run(update, stream, text, train_data, notify)
         ready()
         start = state.progress.step
-        reason = Trainer(state, config, stream, update, validator, store, log, stop, notify).run()
+        trainer = Trainer(state, config, stream, update, validator, store, log, stop, notify)
+        reason = trainer.run(validate_first=start_from is not None and newest is None)
+        if ranks.is_main and config.training.tune_length_penalty and not stop.signal:
+            tune_length_penalty(run, config, valid, device, notify, lambda: stop.signal > 0)
+        ranks.barrier()
     ranks.close()
     interrupted = reason == f"signal {stop.signal}"  # a signal during the last validation stopped nothing
     return TrainingOutcome(reason, state.progress.step - start, interrupted, state.progress, run, ranks.is_main)
@@ -191,29 +221,6 @@ def _nearest(path: Path) -> Path:
 
 def _discard(message: str) -> None:
     """Ignore a message that the main process also reports."""
-
-
-def _configure(
-    request: TrainRequest,
-    run: RunDirectory,
-    survey: Survey,
-    device: torch.device,
-    ranks: Ranks,
-    notify: Notify,
-) -> Config:
-    """The configuration: from the file, from the run that is resumed, or from the recipe."""
-    if request.config is not None:
-        return load_config(request.config, request.settings)
-    if has_checkpoints(run):
-        return load_config(run.config, request.settings)  # keeps the recipe that the run was started with
-    recipe = choose_recipe(
-        survey.pairs, survey.words, survey.characters, on_gpu=device.type != "cpu", ranks=ranks.size
-    )
-    config = load_config(None, request.settings, base=recipe.values)
-    notify(f"no configuration given; recipe for {survey.pairs:,} pairs:")
-    for line in recipe.describe(flatten_config(config)):
-        notify(f"  {line}")
-    return config
 
 
 def _newest_checkpoint(store: CheckpointStore, notify: Notify) -> Path | None:
@@ -263,12 +270,12 @@ def _report_setup(
 
 
 def _choose_update(
-    state: TrainState, config: Config, device: torch.device, notify: Notify
+    state: TrainState, config: Config, corpus: EncodedCorpus, device: torch.device, notify: Notify
 ) -> tuple[Update, TokenBudget | None]:
     """Choose static updates (CUDA graphs, with the budget of their packed batches) if supported, or eager ones."""
     eager, reason = EagerUpdate(state, config, notify), static_unsupported_reason(state, config)
     if not reason:
-        budget = token_budget(config)
+        budget = token_budget(config, corpus.src, corpus.tgt)
         return StaticUpdate(eager, budget, notify), budget
     if device.type == "cuda" or config.training.compile:
         compile_note = ", and training.compile has no effect" if config.training.compile else ""

@@ -14,7 +14,8 @@ from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.data.text import Notify, read_text
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.translation import Translation
-from transformer_cli.deployment.engines import ModelRequest, open_model, torch_translator
+from transformer_cli.deployment.documents.translation import DocumentJob, translate_document
+from transformer_cli.deployment.engines import Model, ModelRequest, open_model, torch_translator
 from transformer_cli.errors import ConfigError, DataError, UserError
 from transformer_cli.experiment.source_text import Shard, SourceText, read_chunks
 
@@ -113,6 +114,18 @@ def translate_lines(
         )
     if unusual["failed"]:
         notify(f"warning: {unusual['failed']} lines have no valid translation: --avoid forbids too much")
+
+
+def translate_file(job: DocumentJob, model: ModelRequest, notify: Notify) -> bytes:
+    """Translate a document, with a progress bar. Raises: UserError: as in `translate_document`."""
+    opened = Model(model.run, model.checkpoint, model.ensemble, model.device, notify)
+    with tqdm(desc="translate", unit="sentence", dynamic_ncols=True, disable=None, file=sys.stderr) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        return translate_document(job, opened, model.overrides, model.request, notify, report)
 
 
 def measure_invariance(job: TranslationJob, notify: Notify) -> None:

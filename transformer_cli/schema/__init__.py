@@ -156,6 +156,11 @@ class OptimConfig(Section):
 class TrainingConfig(Section):
     """Limits, validation, checkpoints."""
 
+    languages: str | None = key(
+        None,
+        "Languages of source and target for `serve`, such as en,de; null = by the names of the training files.",
+        values="two ISO 639 codes",
+    )
     max_steps: Count = key(20_000, "Stop after this many updates.")
     max_minutes: float | None = key(
         None,
@@ -170,6 +175,11 @@ class TrainingConfig(Section):
     keep_last: Count = key(3, "Checkpoints to keep, in addition to the best one.")
     patience: CountOrZero = key(0, "Stop after this many validations without improvement; 0 = never.")
     metric: Literal["bleu", "chrf", "loss"] = key("bleu", "Validation score that selects the best checkpoint.")
+    tune_length_penalty: bool = key(
+        False,
+        "After training, choose decoding.length_penalty by the BLEU of beam search on the validation set. Without "
+        "a configuration file `train` does so, unless decoding.length_penalty is set.",
+    )
     ema: Fraction = key(
         0.0, "Decay of the moving average of the weights, which is then validated and deployed; 0 = off."
     )

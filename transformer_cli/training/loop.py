@@ -76,8 +76,12 @@ class Trainer:
     stop: StopRequest
     notify: Callable[[str], None] = tqdm.write
 
-    def run(self) -> str:
-        """Train, and return the reason for stopping. The final state is saved before this method returns."""
+    def run(self, *, validate_first: bool = False) -> str:
+        """Train, and return the reason for stopping. The final state is saved before this method returns.
+
+        Args:
+            validate_first: validate and save before the first update; for a model that is trained already.
+        """
         c, progress = self.config.training, self.state.progress
         self._start_time = time.monotonic() - progress.seconds
         self._shared_seconds, self._shared_signal = progress.seconds, 0  # equal on all ranks
@@ -89,6 +93,9 @@ class Trainer:
         try:
             if reason and not self._signal and 0 < progress.step != progress.validated_step:
                 self._validate()  # an earlier run stopped on a signal at this step, before validation
+            if validate_first and not reason and progress.step == 0:
+                self._validate()
+                reason = self._stop_reason()
             while not reason:
                 updated = self._step()
                 reason = self._stop_reason()

@@ -12,11 +12,12 @@ Shapes: N tokens of the static shape, the same for source and target.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 
-from transformer_cli.batch import Batch, BatchPlan, TokenBudget
+from transformer_cli.batch import Batch, BatchPlan, Sentences, TokenBudget
 from transformer_cli.memory import is_out_of_memory
 from transformer_cli.ops.varlen import is_varlen_available
 from transformer_cli.runtime import capture_graph, resolve_precision
@@ -30,18 +31,28 @@ from transformer_cli.training.state import TrainState
 from transformer_cli.training.update import MAX_SKIPPED, AllReduce, EagerUpdate, UpdateResult, divergence_error
 from transformer_cli.tree import tree_copy_
 
-MIN_MEAN_LENGTH = 8
-"""Minimum mean tokens per sentence of a batch: bounds the number of sentences in the static shape."""
+SENTENCE_MARGIN = 1.15
+"""Sentences in the static shape relative to a batch of mean length. Batches with more sentences are cut
+shorter. Attention runs a block for each sentence of the shape, also for an empty one, so a larger margin
+costs time in every update."""
+LENGTH_MULTIPLE = 64
+"""The longest sentence of the static shape is a multiple of this: the attention kernel's block of queries."""
 WARMUP_UPDATES = 3
 """Eager updates before the capture: libraries select their kernels, the optimizer allocates its state."""
 POLL_INTERVAL = 50
 """Updates between reads of the counters on the device."""
 
 
-def token_budget(config: Config) -> TokenBudget:
-    """The static shape of batches with this configuration."""
-    tokens = config.data.batch_tokens
-    return TokenBudget(tokens, max(1, tokens // MIN_MEAN_LENGTH), config.data.max_length)
+def token_budget(config: Config, src: Sentences, tgt: Sentences) -> TokenBudget:
+    """The static shape of batches with this configuration, for a training corpus like `src` and `tgt`.
+
+    A later epoch may be encoded differently (subword sampling). A sentence that is longer than any of this
+    corpus makes its batch run without a graph, with the same result.
+    """
+    tokens, sides = config.data.batch_tokens, (src.lengths, tgt.lengths)
+    sentences = math.ceil(SENTENCE_MARGIN * tokens / max(float(n.mean()) for n in sides))
+    longest = -(-max(int(n.max()) for n in sides) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    return TokenBudget(tokens, sentences, min(longest, config.data.max_length))
 
 
 def static_unsupported_reason(state: TrainState, config: Config) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from transformer_cli.deployment.protection.alignment import Aligner
 from transformer_cli.deployment.protection.items import find_items, missing_items
 from transformer_cli.deployment.protection.placement import (
-    Aligner,
     append_items,
     insert_items,
     remove_items,
@@ -48,6 +48,8 @@ def test_remove_items(line: str, expected: str) -> None:
         "<b>{x}</b> and (%s)",
         "In 1998 the 3 men, at 10:30, slept.",
         "他有3只狗。",
+        'A man said <b>"stop!"</b> and left.',
+        "<b>Stop!</b> The <i>(big)</i>, old dog.",
     ],
 )
 def test_an_aligned_copy_gets_its_items_back_at_their_places(line: str) -> None:
@@ -83,6 +85,27 @@ def test_items_follow_their_words() -> None:
     links = [(0, 2), (1, 3), (2, 1), (3, 4), (4, 0)]
     align = _by_words(source.text, target, links)
     assert insert_items(target, source, align) == "<b>Heute</b> sieht die Katze 3 Hunde."
+
+
+def test_a_pair_of_tags_has_the_punctuation_that_it_has_in_the_source() -> None:
+    line = 'He said <b>"stop!"</b>, and left'
+    source = remove_items(line, find_items(line))
+    align = _by_words(source.text, 'Er ging, und "halt!", sagte er', [(0, 5), (1, 4), (2, 3), (3, 2), (4, 1)])
+    assert insert_items('Er ging, und "halt!", sagte er', source, align) == 'Er ging, und <b>"halt!"</b>, sagte er'
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("See <b>{x} the dogs</b> now", "now <b>dogs {x} the</b> See"),
+        ("See <b>the dogs {x}</b> now", "{x}"),
+        ("See <b>{x} <i>the</i> dogs</b> now", "<b>dogs {x} <i>the</i></b>"),
+    ],
+)
+def test_an_item_between_tags_remains_between_them(line: str, expected: str) -> None:
+    source = remove_items(line, find_items(line))
+    align = _by_words(source.text, "now dogs the See", [(0, 3), (1, 2), (2, 1), (3, 0)])
+    assert expected in insert_items("now dogs the See", source, align)
 
 
 def test_overlapping_pairs_of_tags_are_nested() -> None:

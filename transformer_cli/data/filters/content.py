@@ -113,9 +113,14 @@ def _is_mojibake(text: str) -> bool:
     return bool(is_bad(text))
 
 
+def number_digits(number: str) -> str:
+    """The digits of a number without its separators, as ASCII."""
+    return "".join(str(int(c)) for c in number if c.isdecimal())
+
+
 def _digits(number: str) -> tuple[str, int]:
-    """The digits of a number without separators and zeros at the ends, and how many it had."""
-    digits = "".join(str(int(c)) for c in number if c.isdecimal())
+    """The digits of a number without zeros at the ends, and how many it had."""
+    digits = number_digits(number)
     return digits.strip("0"), len(digits)
 
 

@@ -82,7 +82,7 @@ class WrongLanguage(PairFilter):
         names = [name.strip() for name in languages.split(",")]
         if len(names) != 2 or not all(names):
             raise ConfigError(f"data.filters.languages {languages!r}: two languages are needed, such as en,de")
-        self._identifier = _load_identifier()
+        self._identifier = load_identifier()
         self._expected = [language_code(name) or name for name in names]
         for language in self._expected:
             if language not in self._identifier.labels:
@@ -104,7 +104,8 @@ class WrongLanguage(PairFilter):
         return bool(dict(self._identifier.rank(text))[expected] <= MAX_PROBABILITY)
 
 
-def _load_identifier() -> Any:
+def load_identifier() -> Any:
+    """The classifier of py3langid. Raises: ConfigError if the package is not installed."""
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:

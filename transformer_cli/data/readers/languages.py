@@ -54,3 +54,9 @@ def same_name(a: str, b: str) -> bool:
 def suffix_of(name: str, default: str) -> str:
     """The suffix of a file for the language or column of this name."""
     return language_code(name) or (name if re.fullmatch(r"[A-Za-z][A-Za-z_-]{0,15}", name) else default)
+
+
+def language_name(code: str) -> str:
+    """The English name of a language; the code itself if it is unknown."""
+    entry = next((words for words in (e.split() for e in NAMES.split("|")) if words[0] == code), [code])
+    return entry[1].capitalize() if len(entry) > 1 else code

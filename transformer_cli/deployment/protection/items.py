@@ -55,6 +55,16 @@ class Item:
         """Whether it is an opening tag, `<b>`."""
         return self.kind == "tag" and not self.text.startswith("</") and not self.text.endswith("/>")
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether it touches the words next to it, without spaces of its own."""
+        return self.is_opening or self.is_closing
+
+    @property
+    def name(self) -> str:
+        """The name of a tag, which an opening tag and its closing tag share: `b` of `<b>` and of `</b>`."""
+        return self.text.strip("</>").split()[0]
+
 
 def find_items(line: str) -> list[Item]:
     """The items of a line, from left to right, with what belongs to them; they do not overlap."""
@@ -166,12 +176,7 @@ def is_balanced(tags: Sequence[Item]) -> bool:
     open_tags: list[str] = []
     for tag in tags:
         if tag.is_opening:
-            open_tags.append(tag_name(tag))
-        elif tag.is_closing and (not open_tags or open_tags.pop() != tag_name(tag)):
+            open_tags.append(tag.name)
+        elif tag.is_closing and (not open_tags or open_tags.pop() != tag.name):
             return False
     return not open_tags
-
-
-def tag_name(tag: Item) -> str:
-    """The name of a tag: `b` of `<b>` and of `</b>`."""
-    return tag.text.strip("</>").split()[0]

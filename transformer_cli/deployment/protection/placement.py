@@ -7,16 +7,13 @@ Hanneman and Dinu 2020, section 3.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
-from transformer_cli.deployment.protection.items import SENTENCE_PUNCTUATION, Item, other_items, tag_name
+from transformer_cli.deployment.protection.alignment import Aligner, Span
+from transformer_cli.deployment.protection.items import SENTENCE_PUNCTUATION, Item, other_items
 from transformer_cli.unicode_scripts import UNSPACED
-
-Span = tuple[int, int]
-Aligner = Callable[[int, int], "Span | None"]
-"""Place in the translation of a part of the source, given by its start and end."""
 
 MIN_SIMILARITY = 0.6
 """Similarity from which an item of a translation is taken for an altered item of the source."""
@@ -54,15 +51,14 @@ def remove_items(line: str, items: Sequence[Item]) -> Shortened:
     for item in items:
         text += line[position : item.start]
         position = item.end
-        is_inline = item.is_opening or item.is_closing
-        if not is_inline and not text.strip() and line[position : position + 1] in LEADING:
+        if not item.is_inline and not text.strip() and line[position : position + 1] in LEADING:
             position += 1
         removed, following = line[item.start : position], line[position : position + 1]
-        if not is_inline and text[-1:].isspace() and (not following or following in CLOSING):
+        if not item.is_inline and text[-1:].isspace() and (not following or following in CLOSING):
             text = text.rstrip()
         if (not text or text[-1].isspace()) and following.isspace():
             position += 1
-        elif not is_inline and text[-1:].isalnum() and following.isalnum():
+        elif not item.is_inline and text[-1:].isalnum() and following.isalnum():
             text += "" if UNSPACED.match(following) else " "
         anchors.append(Anchor(item, len(text), removed))
     return Shortened(text + line[position:], _merge_empty_pairs(line, anchors))
@@ -79,7 +75,8 @@ def _merge_empty_pairs(line: str, anchors: list[Anchor]) -> list[Anchor]:
             index = pairs[0][1]
             start, end = anchor.item.start, anchors[index].item.end
             pairs = [pair for pair in pairs if pair[0] > index]
-            anchor = Anchor(Item("pair", start, end, line[start:end], ()), anchor.offset, line[start:end])
+            item = replace(anchor.item, kind="pair", end=end, text=line[start:end], required=())
+            anchor = Anchor(item, anchor.offset, item.text)
         merged.append(anchor)
         index += 1
     return merged
@@ -110,36 +107,52 @@ def insert_items(text: str, source: Shortened, align: Aligner, fixed: Sequence[S
         align: of the shortened line and `text`.
         fixed: parts of `text` that nothing is inserted into.
     """
-    insertions: list[
-        tuple[int, int, int, int]
-    ] = []  # (offset, rank and order at this offset, index of the anchor)
-    pairs = _tag_pairs(source.anchors)
-    spans = _pair_spans(source, pairs, text, align)
-    for order, ((opening, closing), span) in enumerate(zip(pairs, spans, strict=True)):
-        start, end = (_outside(offset, fixed) for offset in span)
-        if start == end:  # words without alignment
-            insertions += [(start, ITEMS, opening, opening), (start, ITEMS, closing, closing)]
-            continue
-        size = (end - start) * len(source.anchors)
-        insertions.append((start, OPENING, order - size, opening))
-        insertions.append((end, CLOSING_TAGS, size - order, closing))
-    unpaired = set(range(len(source.anchors))) - {index for pair in pairs for index in pair}
-    for index in unpaired:
-        offset = _outside(_place(source.anchors[index], source.text, text, align), fixed)
-        insertions.append((offset, ITEMS, index, index))
-    result, position = "", 0
-    for offset, _, _, index in sorted(insertions):
+    result, position, opened = "", 0, ""
+    for offset, _, _, index in sorted(_insertions(text, source, align, fixed)):
         anchor = source.anchors[index]
         result += text[position:offset]
         position = offset
         following = text[offset : offset + 1]
-        if not (anchor.item.is_opening or anchor.item.is_closing):
-            result += " " if result and not result[-1].isspace() and _separates(result[-1], after=True) else ""
+        if not anchor.item.is_inline:
+            is_first = not result or result[-1].isspace() or (result.endswith(opened) and bool(opened))
+            result += " " if not is_first and separates(result[-1], after=True) else ""
             result += anchor.text
-            result += " " if following and not following.isspace() and _separates(following, after=False) else ""
+            result += " " if following and not following.isspace() and separates(following, after=False) else ""
         else:
             result += anchor.text
+        opened = anchor.text if anchor.item.is_opening else ""
     return result + text[position:]
+
+
+def _insertions(
+    text: str, source: Shortened, align: Aligner, fixed: Sequence[Span]
+) -> list[tuple[int, int, float, int]]:
+    """(offset, rank and order at this offset, index of the anchor) of each anchor."""
+    insertions: list[tuple[int, int, float, int]] = []
+    pairs = _tag_pairs(source.anchors)
+    places: list[tuple[int, int, int, int, int]] = []
+    for (opening, closing), span in zip(pairs, _pair_spans(source, pairs, text, align), strict=True):
+        start, end = (_outside(offset, fixed) for offset in span)
+        order = len(places) - (end - start) * len(source.anchors)  # the longer pair is the outer one
+        places.append((opening, closing, start, end, order))
+        if start == end:  # words without alignment
+            insertions += [(start, ITEMS, opening, opening), (start, ITEMS, closing, closing)]
+        else:
+            insertions += [(start, OPENING, order, opening), (end, CLOSING_TAGS, -order, closing)]
+    paired = {index for pair in pairs for index in pair}
+    for index, anchor in enumerate(source.anchors):
+        if index in paired:
+            continue
+        offset = _outside(_place(anchor, source.text, text, align), fixed)
+        rank, key = ITEMS, float(index)
+        around = [place for place in places if place[0] < index < place[1]]
+        if around:  # an item between tags remains between them
+            _, _, start, end, order = max(around)
+            offset = min(max(offset, start), end)
+            if start < end and offset in (start, end):
+                rank, key = (OPENING, order + 0.5) if offset == start else (CLOSING_TAGS, -order - 0.5)
+        insertions.append((offset, rank, key, index))
+    return insertions
 
 
 def append_items(text: str, items: Sequence[Item]) -> str:
@@ -153,7 +166,7 @@ def _similarity(a: str, b: str) -> float:
     return SequenceMatcher(None, a.lower(), b.lower(), autojunk=False).ratio()
 
 
-def _separates(neighbour: str, *, after: bool) -> bool:
+def separates(neighbour: str, *, after: bool) -> bool:
     """Whether a space belongs between an item and its neighbour."""
     if UNSPACED.match(neighbour):
         return False
@@ -167,15 +180,28 @@ def _place(anchor: Anchor, source: str, text: str, align: Aligner) -> int:
     """
     before, after = _core_before(source, anchor.offset), _core_after(source, anchor.offset)
     if not before:
-        return 0
+        return anchor.offset if text.startswith(source[: anchor.offset]) else 0
     if not after:
         return _cores(text, 0, len(text))[-1][1] if _cores(text, 0, len(text)) else len(text)
-    is_phrase_end = anchor.item.is_closing or not source[anchor.offset :].lstrip()[:1].isalnum()
+    gap = source[before[1] : anchor.offset]
+    touches = anchor.item.is_inline and not anchor.item.is_opening and not any(map(str.isspace, gap))
+    is_phrase_end = touches or anchor.item.is_closing or not source[anchor.offset :].lstrip()[:1].isalnum()
     for word, side in [(before, 1), (after, 0)] if is_phrase_end else [(after, 0), (before, 1)]:
         span = align(*word)
         if span is not None:
-            return _word_at(text, span)[side]
+            return _skip(text, _word_at(text, span)[side], len(gap) if touches and side else 0)
     return len(text)
+
+
+def _skip(text: str, offset: int, count: int) -> int:
+    """The offset after at most `count` marks of punctuation; before them, if `count` is negative."""
+    step = -1 if count < 0 else 1
+    for _ in range(abs(count)):
+        mark = text[offset - 1 : offset] if count < 0 else text[offset : offset + 1]
+        if not mark or mark.isalnum() or mark.isspace():
+            break
+        offset += step
+    return offset
 
 
 def _pair_spans(
@@ -189,6 +215,8 @@ def _pair_spans(
         span = align(words[0][0], words[-1][1]) if words else None
         if span is not None:
             place = _word_at(text, (span[0], span[0]))[0], _word_at(text, (span[1], span[1]))[1]
+            punctuation = source.text[start : words[0][0]].lstrip(), source.text[words[-1][1] : end].rstrip()
+            place = _skip(text, place[0], -len(punctuation[0])), _skip(text, place[1], len(punctuation[1]))
         else:
             place = (_place(source.anchors[opening], source.text, text, align),) * 2
         for other in spans:
@@ -204,12 +232,10 @@ def _tag_pairs(anchors: Sequence[Anchor]) -> list[tuple[int, int]]:
     for index, anchor in enumerate(anchors):
         if anchor.item.is_opening:
             stack.append(index)
-        elif anchor.item.is_closing:
-            names = [tag_name(anchors[i].item) for i in stack]
-            if tag_name(anchor.item) in names:
-                while (opening := stack.pop()) >= 0 and tag_name(anchors[opening].item) != tag_name(anchor.item):
-                    pass
-                pairs.append((opening, index))
+        elif anchor.item.is_closing and anchor.item.name in [anchors[i].item.name for i in stack]:
+            while (opening := stack.pop()) >= 0 and anchors[opening].item.name != anchor.item.name:
+                pass
+            pairs.append((opening, index))
     return sorted(pairs)
 
 

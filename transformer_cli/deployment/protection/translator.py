@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from transformer_cli.decoding.token_alignment import TokenAlignment, align_tokens
+from transformer_cli.decoding.token_alignment import align_tokens
 from transformer_cli.decoding.translation import Alternative, Translation
 from transformer_cli.decoding.translator import Translator
+from transformer_cli.deployment.protection.alignment import Aligner, join_alignments, locate_parts
 from transformer_cli.deployment.protection.items import Item, find_items, missing_items
 from transformer_cli.deployment.protection.placement import (
-    Aligner,
     Shortened,
-    Span,
     append_items,
     insert_items,
     remove_items,
@@ -101,25 +100,13 @@ class ProtectedTranslator:
 
     def _aligner(self, source: str, text: str, segments: Sequence[tuple[str, str]]) -> Aligner:
         """The alignment of a line and its translation, from those of its segments."""
-        aligned: list[tuple[Span, int, TokenAlignment]] = []
-        position, target_position = 0, 0
         t = self.translator
-        for src, tgt in segments:
-            start = max(source.find(src.strip(), position), position)
-            target_start = max(text.find(tgt.strip(), target_position), target_position)
-            alignment = align_tokens(self.aligner, t.src_tokenizer, t.tgt_tokenizer, src.strip(), tgt.strip())
-            position, target_position = start + len(src.strip()), target_start + len(tgt.strip())
-            aligned.append(((start, position), target_start, alignment))
-
-        def align(start: int, end: int) -> Span | None:
-            spans = [
-                (span[0] + offset, span[1] + offset)
-                for (a, b), offset, alignment in aligned
-                if a < end and start < b and (span := alignment.target_of(start - a, end - a))
+        return join_alignments(
+            [
+                (place, start, align_tokens(self.aligner, t.src_tokenizer, t.tgt_tokenizer, *texts))
+                for place, (start, _), texts in locate_parts(source, text, segments)
             ]
-            return (spans[0][0], spans[-1][1]) if spans else None
-
-        return align
+        )
 
     def _complete(self, translation: Translation, line: str, items: Sequence[Item], prefix: str) -> Translation:
         """The translation with what is still missing: at the end of its text, and aligned in alternatives."""

@@ -1,0 +1,1 @@
+"""Documents whose structure survives translation: subtitles, PO catalogues, HTML, Word, XLIFF."""

@@ -1,0 +1,87 @@
+"""Splits text into sentences, and puts their translations in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformer_cli.data.text import one_line
+from transformer_cli.deployment.sentences import split_sentences as split
+
+MAX_SENTENCE = 2000
+"""Characters of a sentence; a longer one is split at spaces, so that no request keeps the others waiting."""
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my"})
+"""Languages that are written without spaces between sentences."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a text, without the white space around it.
+
+    `start`, `end`: its place in the text, in code points. `text`: the sentence as one line.
+    """
+
+    start: int
+    end: int
+    text: str
+
+
+def split_text(text: str, language: str, *, split_sentences: bool = True) -> list[Sentence]:
+    """The sentences of a text, in order; white space, also blank lines, belongs to none.
+
+    Args:
+        language: ISO 639 code of the text; rules for other languages are English ones.
+        split_sentences: False: one sentence per line.
+    """
+    found, start = [], 0
+    for line in text.split("\n"):
+        parts = split(one_line(line), language) if split_sentences else [one_line(line)]
+        position = start
+        for part in parts:
+            found += _pieces(part, position)
+            position += len(part)
+        start += len(line) + 1
+    return found
+
+
+def join_text(
+    text: str, sentences: Sequence[Sentence], translations: Sequence[str], target: str
+) -> tuple[str, list[tuple[int, int]]]:
+    """The text with every sentence replaced by its translation.
+
+    Args:
+        target: ISO 639 code of the translations; decides about spaces between them.
+
+    Returns:
+        The text, and the place of each translation in it, in code points.
+    """
+    is_unspaced = target.partition("-")[0] in UNSPACED_LANGUAGES
+    result, length, position, places = [], 0, 0, []
+    for number, (sentence, translation) in enumerate(zip(sentences, translations, strict=True)):
+        between = text[position : sentence.start]
+        if number and is_unspaced and not between.strip(" "):
+            between = ""
+        elif number and not between and not is_unspaced:
+            between = " "
+        result += [between, translation]
+        length += len(between)
+        places.append((length, length + len(translation)))
+        length += len(translation)
+        position = sentence.end
+    return "".join([*result, text[position:]]), places
+
+
+def _pieces(part: str, position: int) -> list[Sentence]:
+    """A part of a line without the white space around it, split if it is too long."""
+    pieces, start = [], 0
+    while start < len(part):
+        end = len(part)
+        if end - start > MAX_SENTENCE:
+            space = part.rfind(" ", start + MAX_SENTENCE // 2, start + MAX_SENTENCE)
+            end = space if space > 0 else start + MAX_SENTENCE
+        stripped = part[start:end].strip()
+        if stripped:
+            first = start + len(part[start:end]) - len(part[start:end].lstrip())
+            pieces.append(Sentence(position + first, position + first + len(stripped), stripped))
+        start = end
+    return pieces
