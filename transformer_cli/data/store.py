@@ -25,7 +25,7 @@ from transformer_cli.schema.data import DataConfig
 from transformer_cli.untrusted import read_bounded, require_regular
 
 INDEX = "STORE.json"
-MAX_INDEX_BYTES = 1 << 20
+MAX_INDEX_BYTES, MAX_ARRAY_BYTES, MAX_HEADER_BYTES = 1 << 20, 1 << 36, 1 << 16
 PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
 
 
@@ -132,15 +132,14 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
             return None
         files = [f"{name}.{part}.npy" for part in PARTS]
         files = [file for file in files if key is not None or file in index["sha256"]]
+        arrays = [_map_array(directory / file) for file in files]
         for file in files:
-            require_regular(directory / file)
             if durable.sha256_file(directory / file) != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")
         left_out = {str(reason): int(count) for reason, count in index["left_out"].items()}
-        arrays = [np.load(directory / file, mmap_mode="r", allow_pickle=False) for file in files]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError) as error:
         raise CheckpointError(
             f"{directory}: the encoded corpus is damaged ({error})", hint=f"delete {directory} and run again"
         ) from None
@@ -150,6 +149,18 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
         np.asarray(arrays[4]) if len(arrays) == len(PARTS) else np.empty(0, dtype=np.int64),
         left_out,
     )
+
+
+def _map_array(path: Path) -> NDArray[Any]:
+    """Memory-map an array. Raises: OSError; ValueError: no array, or one that its file has not the size of."""
+    require_regular(path)
+    size = path.stat().st_size
+    if size > MAX_ARRAY_BYTES:  # before its content is hashed
+        raise ValueError(f"{path.name} has more than {MAX_ARRAY_BYTES:,} bytes")
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if size > array.nbytes + MAX_HEADER_BYTES:
+        raise ValueError(f"{path.name} is larger than its array")
+    return array
 
 
 def _arrays(corpus: EncodedCorpus, name: str) -> dict[str, NDArray[Any]]:
