@@ -129,6 +129,9 @@ class BundleSource:
     def validation_lines(self) -> list[str]:
         return []
 
+    def validation_pairs(self) -> tuple[list[str], list[str]]:
+        return [], []
+
     def _beside(self, suffix: str) -> Path:
         """A directory next to the bundle; a bundle is never modified."""
         path = self.path.resolve()

@@ -77,6 +77,10 @@ class ModelSource(Protocol):
         """Source side of the validation text; empty if it is not stored. Raises: CheckpointError."""
         ...
 
+    def validation_pairs(self) -> tuple[list[str], list[str]]:
+        """Both sides of the validation text; empty if it is not stored. Raises: CheckpointError."""
+        ...
+
     def lexicon(self, size: int) -> Lexicon | None:
         """The `size` likeliest target tokens of each source token; None if the training text is not stored."""
         ...
@@ -143,12 +147,16 @@ class RunSource:
         load_weights(self.checkpoint, model)
 
     def validation_lines(self) -> list[str]:
+        return self.validation_pairs()[0]
+
+    def validation_pairs(self) -> tuple[list[str], list[str]]:
         from transformer_cli.data.store import load_corpus
 
         corpus = load_corpus(self.run.data, "valid", None)
         if corpus is None:
-            return []
-        return self.vocabularies.src.decode([corpus.src[i] for i in range(len(corpus))])
+            return [], []
+        rows, (src, tgt) = range(len(corpus)), (self.vocabularies.src, self.vocabularies.tgt)
+        return src.decode([corpus.src[i] for i in rows]), tgt.decode([corpus.tgt[i] for i in rows])
 
     def lexicon(self, size: int) -> Lexicon | None:
         """Build the lexicon on first use and cache it next to the encoded corpus. Raises: CheckpointError."""

@@ -205,7 +205,8 @@ class _ArrayFile:
 
     def _write_header(self) -> None:
         """The header has room for any number of values, so that its size does not change."""
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+        dtype = np.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": dtype, "fortran_order": False, "shape": (self.count,)}
         np.lib.format.write_array_header_1_0(self._stream, header)
 
 

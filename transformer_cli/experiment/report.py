@@ -134,15 +134,11 @@ def _read_text(request: ReportRequest, sources: Sequence[RunSource], notify: Not
             "the runs have different validation sets", hint="give a test set for both: --src FILE --ref FILE"
         )
     source = sources[0]
-    corpus = load_corpus(source.run.data, "valid", None)
-    if corpus is None or not len(corpus):
+    src, tgt = source.validation_pairs()
+    if not src:
         raise DataError(
             f"{source.run.path}: has no validation text", hint="give a test set: --src FILE --ref FILE"
         )
-    src, tgt = (
-        vocabulary.decode([side[i] for i in range(len(corpus))])
-        for vocabulary, side in ((source.vocabularies.src, corpus.src), (source.vocabularies.tgt, corpus.tgt))
-    )
     return _Text("the validation set, decoded from the run", src, [tgt], [])
 
 

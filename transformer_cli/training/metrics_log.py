@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TextIO
 
 from transformer_cli import durable
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.untrusted import require_regular
+
+if TYPE_CHECKING:  # reading the file needs no torch
+    from torch import Tensor
 
 
 class MetricsLog:
