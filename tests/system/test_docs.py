@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import docx
 import pytest
 from conftest import ROOT, load_script, toy_pairs, write_pairs
 
@@ -60,6 +61,15 @@ def desk(tmp_path: Path, toy_run: Path) -> Iterator[Path]:
     (tmp_path / "terms.tsv").write_text("house\tHaus\n")
     (tmp_path / "avoid.txt").write_text("Pferd\n")
     (tmp_path / "starts.txt").write_text("heute\n" + "\n" * 9)
+    (tmp_path / "page.html").write_text('<html lang="en"><p>The cat <b>sees</b> the house now.')
+    (tmp_path / "film.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nThe cat sees the house now.\n")
+    (tmp_path / "app.po").write_text('msgid "The cat sees the house now."\nmsgstr ""\n')
+    (tmp_path / "app.xlf").write_text(
+        '<xliff version="1.2"><file><body><trans-unit><source>A</source></trans-unit></body></file></xliff>'
+    )
+    letter = docx.Document()
+    letter.add_paragraph("The cat sees the house now.")
+    letter.save(str(tmp_path / "letter.docx"))
     shutil.copytree(toy_run, tmp_path / "runs/mine", symlinks=True)
     yield tmp_path
     pids = tmp_path / "server.pids"

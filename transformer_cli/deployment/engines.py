@@ -159,7 +159,7 @@ class Model:
         unsupported += ["--ensemble"] if self.ensemble else []
         if unsupported:
             raise ConfigError(f"confidence cannot be combined with {' and '.join(unsupported)}")
-        translator = torch_translator(self._loaded, overrides, replace(request, scored=True))
+        translator = torch_translator(self.loaded, overrides, replace(request, scored=True))
         return "torch", confident_translator(translator, self.source, self.notify)
 
     @cached_property

@@ -49,6 +49,9 @@ def test_remove_items(line: str, expected: str) -> None:
         "In 1998 the 3 men, at 10:30, slept.",
         "他有3只狗。",
         'A man said <b>"stop!"</b> and left.',
+        "An API. ({x} #5) here.",
+        "An API ({x}), here.",
+        "The indices {x}, {y}.",
         "<b>Stop!</b> The <i>(big)</i>, old dog.",
     ],
 )

@@ -181,6 +181,8 @@ def _place(anchor: Anchor, source: str, text: str, align: Aligner) -> int:
     before, after = _core_before(source, anchor.offset), _core_after(source, anchor.offset)
     if not before:
         return anchor.offset if text.startswith(source[: anchor.offset]) else 0
+    if not after and text.endswith(source[anchor.offset :]):
+        return len(text) - len(source) + anchor.offset
     if not after:
         return _cores(text, 0, len(text))[-1][1] if _cores(text, 0, len(text)) else len(text)
     gap = source[before[1] : anchor.offset]
@@ -189,7 +191,10 @@ def _place(anchor: Anchor, source: str, text: str, align: Aligner) -> int:
     for word, side in [(before, 1), (after, 0)] if is_phrase_end else [(after, 0), (before, 1)]:
         span = align(*word)
         if span is not None:
-            return _skip(text, _word_at(text, span)[side], len(gap) if touches and side else 0)
+            place = _word_at(text, span)[side]
+            if side and gap.strip() and text.startswith(gap, place):  # the punctuation before it, such as ". ("
+                return place + len(gap)
+            return _skip(text, place, len(gap) if touches and side else 0)
     return len(text)
 
 
