@@ -26,6 +26,13 @@ class Sentence:
     text: str
 
 
+def clean_text(text: str) -> str:
+    """The text with spaces for NUL and for other line ends than LF and CRLF, as in `data.text`; equally long."""
+    lines = text.split("\n")
+    ends = ["\r" if line.endswith("\r") else "" for line in lines]
+    return "\n".join(one_line(line.removesuffix("\r")) + end for line, end in zip(lines, ends, strict=True))
+
+
 def split_text(text: str, language: str, *, split_sentences: bool = True) -> list[Sentence]:
     """The sentences of a text, in order; white space, also blank lines, belongs to none.
 

@@ -22,7 +22,7 @@ from transformer_cli.deployment.server.models import (
     open_models,
 )
 from transformer_cli.deployment.server.schemas import AttentionRequest, TranslateRequest
-from transformer_cli.deployment.server.sentences import Sentence, join_text, split_text
+from transformer_cli.deployment.server.sentences import Sentence, clean_text, join_text, split_text
 from transformer_cli.deployment.server.settings import RequestError, ServerSettings
 
 LONG_TEXT = 20_000
@@ -145,7 +145,7 @@ class Service:
 
         def split() -> list[Text]:
             found, first = [], 0
-            for text in texts:
+            for text in map(clean_text, texts):
                 sentences = split_text(text, running.model.source, split_sentences=request.split_sentences)
                 found.append(Text(text, sentences, first))
                 first += len(sentences)
