@@ -12,6 +12,7 @@ from transformer_cli.decoding.alignment import (
     attention_maps,
     coverage_score,
     cross_attention,
+    generation_attention,
     pharaoh,
 )
 from transformer_cli.decoding.search.ensemble import Ensemble
@@ -43,9 +44,7 @@ def test_maps_of_other_architectures(
     assert all(torch.equal(maps[name], repeated[name]) for name in maps)
     (first, _) = cross_attention(model, SOURCES, TARGETS)
     assert first.shape == (7, 5)
-    if decoder == "rnn":  # its weights select the next token, so they are assigned to that one
-        expected = maps["decoder.cross_attention"][0, 0].numpy()[:, :5]
-        np.testing.assert_array_equal(first[1:], expected[:-1])
+    assert generation_attention(model, SOURCES[0], TARGETS[0]).shape == (6, 4)
 
 
 def test_maps_of_every_layer_and_the_model_is_restored() -> None:
@@ -76,6 +75,14 @@ def test_cross_attention_is_the_penultimate_layer_without_padding() -> None:
     np.testing.assert_allclose(unpadded[1], weights[1, :4, :8])
 
 
+def test_generation_attention_is_the_mean_of_two_layers_where_tokens_are_generated() -> None:
+    model = build_model(SIZES, 30, 30).eval()
+    maps = attention_maps(model, SOURCES[:1], TARGETS[:1])
+    layers = [maps[f"decoder.layers.{i}.cross_attention"][0].mean(0) for i in (1, 2)]
+    expected = torch.stack(layers).mean(0)[:6, :4]  # row t, which reads token t - 1, generates token t
+    np.testing.assert_allclose(generation_attention(model, SOURCES[0], TARGETS[0]), expected, rtol=1e-6)
+
+
 def test_an_ensemble_has_no_attention_weights() -> None:
     with pytest.raises(ConfigError, match="ensemble"):
         attention_maps(Ensemble([build_model(SIZES, 30, 30)]), SOURCES, TARGETS)
@@ -84,10 +91,8 @@ def test_an_ensemble_has_no_attention_weights() -> None:
 def test_links_connect_words() -> None:
     src = [b" the", b" ", b"bl", b"ue", b" house"]  # the | blue | house
     tgt = [b" das", b" bla", b"ue", b" Ha", b"us"]
-    weights = np.zeros((6, 6), dtype=np.float32)
-    for t, s in enumerate((0, 3, 3, 4, 2)):  # row t + 1 reads token t
-        weights[t + 1, s] = 0.6
-    weights[1:, 5] = 0.9  # EOS has the largest weight and is ignored
+    weights = np.zeros((5, 5), dtype=np.float32)
+    weights[range(5), (0, 3, 3, 4, 2)] = 0.6
     assert pharaoh(align_words(weights, src, tgt)) == "0-0 1-1 1-2 2-2"
     assert align_words(weights, [], tgt) == []
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from transformer_cli.decoding.alignment import align_words, attention_maps, cross_attention
+from transformer_cli.decoding.alignment import align_words, attention_maps, generation_attention
 from transformer_cli.errors import DataError
 from transformer_cli.token_ids import TokenIds
 
@@ -61,7 +61,7 @@ def attend_sentence(
         maps[_kind(layer)].append(weights[0].float().cpu().numpy())
     links: list[tuple[int, int]] = []
     if maps["cross"]:
-        (mean,) = cross_attention(model, [src], [tgt])
+        mean = generation_attention(model, src, tgt)
         links = align_words(mean, [src_token_bytes[i] for i in src], [tgt_token_bytes[i] for i in tgt])
     return SentenceAttention(maps, links)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from transformer_cli.batch import collate_sentences
-from transformer_cli.decoding.alignment import align_words, cross_attention, rerank_by_coverage
+from transformer_cli.decoding.alignment import align_words, generation_attention, rerank_by_coverage
 from transformer_cli.decoding.constraints.phrases import ForbiddenPhrases, Phrase, contains_phrase
 from transformer_cli.decoding.execution.batch_merging import ActiveBatch, OutOfMemorySafeSearch
 from transformer_cli.decoding.execution.compiled.searcher import CompiledSearcher
@@ -286,7 +286,7 @@ class Translator:
         links = []
         for source, result in zip(sources, results, strict=True):
             target = result.best.ids
-            (weights,) = cross_attention(self.model, [source.ids], [target])
+            weights = generation_attention(self.model, source.ids, target)
             links.append(align_words(weights, [src_bytes[i] for i in source.ids], [tgt_bytes[i] for i in target]))
         return links
 
