@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 import platform
+import shutil
 import stat
 import sys
 import tempfile
@@ -67,6 +68,11 @@ def mark_compiled(directory: Path, name: str) -> None:
     """Record that the function `name` is in the cache."""
     with contextlib.suppress(OSError):  # a full disk: the function is compiled again
         _marker(directory, name).touch()
+
+
+def remove_cache(directory: Path) -> None:
+    """Delete the cache, so that the next process compiles again."""
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _parents() -> Iterator[Path]:
