@@ -55,6 +55,26 @@ def test_compiled_functions_are_remembered_one_by_one() -> None:
     assert is_compiled(directory, "greedy") and not is_compiled(directory, "beam")
 
 
+@pytest.mark.parametrize("damage", ["machine code", "missing", "record"])
+def test_a_damaged_cache_is_deleted(damage: str) -> None:
+    """A flipped bit in machine code is not noticed by numba."""
+    directory = cache_directory()
+    assert directory is not None
+    code = directory / "functions/greedy.1.nbc"
+    code.parent.mkdir()
+    code.write_bytes(b"machine code")
+    mark_compiled(directory, "greedy")
+    assert is_compiled(directory, "greedy")
+    if damage == "machine code":
+        code.write_bytes(b"mechine code")
+    elif damage == "missing":
+        code.unlink()
+    else:
+        next(directory.glob("greedy-*")).write_text("{")
+    assert not is_compiled(directory, "greedy")
+    assert damage == "missing" or not any(directory.iterdir())
+
+
 PROGRAM = """
 import sys
 from pathlib import Path

@@ -81,6 +81,25 @@ def test_always(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_started(s)
 
 
+def test_a_failure_of_numba_is_noted_and_leaves_the_text_to_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loads, s = Loads(monkeypatch, compiled=True), searcher(always=True)
+    (tmp_path / "damaged").touch()
+
+    def fail(directory: Path) -> Any:
+        loads.count += 1
+        raise ValueError("bad marshal data")
+
+    monkeypatch.setattr(module, "load_search", fail)
+    monkeypatch.setattr(module, "cache_directory", lambda: tmp_path)
+    for _ in range(2):
+        s.expect(10_000)
+        assert not is_started(s)
+    assert loads.count == 1 and not any(tmp_path.iterdir())
+    assert "bad marshal data" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("obstacle", ["no directory", "weights"])
 def test_an_obstacle_leaves_the_text_to_torch(monkeypatch: pytest.MonkeyPatch, obstacle: str) -> None:
     _, s = (

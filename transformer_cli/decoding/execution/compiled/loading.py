@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 import platform
+import shutil
 import stat
 import sys
 import tempfile
@@ -22,6 +24,8 @@ from typing import Any
 
 from transformer_cli import token_ids
 from transformer_cli.decoding.search import hypothesis, logits
+from transformer_cli.durable import sha256, write_bytes
+from transformer_cli.errors import DiskError
 
 SEARCH = f"{__package__}.search"
 """The module that imports all compiled functions."""
@@ -59,14 +63,30 @@ def cache_directory() -> Path | None:
 
 
 def is_compiled(directory: Path, name: str) -> bool:
-    """Whether the function `name` has been compiled for this processor before."""
-    return _marker(directory, name).exists()
+    """Whether the function `name` has been compiled for this processor before. Empties a damaged cache."""
+    try:
+        hashes = json.loads(_marker(directory, name).read_text())
+        if all(sha256((directory / path).read_bytes()) == digest for path, digest in hashes.items()):
+            return True
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, AttributeError):
+        pass
+    remove_cache(directory)
+    return False
 
 
 def mark_compiled(directory: Path, name: str) -> None:
-    """Record that the function `name` is in the cache."""
-    with contextlib.suppress(OSError):  # a full disk: the function is compiled again
-        _marker(directory, name).touch()
+    """Record that the function `name` is in the cache, with hashes of its files, which numba does not check."""
+    hashes = {str(p.relative_to(directory)): sha256(p.read_bytes()) for p in directory.rglob("*.nbc")}
+    with contextlib.suppress(OSError, DiskError):  # a full disk: the function is compiled again
+        write_bytes(_marker(directory, name), json.dumps(hashes).encode())
+
+
+def remove_cache(directory: Path) -> None:
+    """Empty the cache, so that the functions are compiled again."""
+    shutil.rmtree(directory, ignore_errors=True)
+    _make_private(directory)
 
 
 def _parents() -> Iterator[Path]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transformer_cli.decoding.execution.compiled.emitter import LANES
+from transformer_cli.decoding.execution.compiled.emitter import HAS_VNNI, LANES
 from transformer_cli.decoding.execution.compiled.simd import TILE_COLUMNS
 from transformer_cli.decoding.execution.compiled.simd_int8 import GROUP
 from transformer_cli.models.layers import Embedding
@@ -185,7 +185,9 @@ class PackedTransformer:
     """
 
     def __init__(self, model: Seq2Seq, config: ModelConfig, *, int8: bool = False) -> None:
-        """`int8`: quantize the matrices, except for the embeddings."""
+        """`int8`: quantize the matrices, except for the embeddings. Raises: ValueError: without VNNI."""
+        if int8 and not HAS_VNNI:
+            raise ValueError("products of 8-bit integers need a processor with VNNI")
         self.config = config
         self.positions: Positions = model.decoder.positions  # type: ignore[attr-defined]
         self.source_positions: Positions = model.encoder.positions  # type: ignore[attr-defined]
