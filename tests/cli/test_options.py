@@ -23,6 +23,7 @@ from transformer_cli.schema import Config, DecodingConfig, TrainingConfig
 
 COMMANDS = (
     "train",
+    "sweep",
     "check",
     "clean",
     "average",

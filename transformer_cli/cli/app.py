@@ -27,6 +27,7 @@ from transformer_cli.cli import (
     report,
     score,
     serve,
+    sweep,
     tokenizer,
     train,
     translate,
@@ -58,6 +59,7 @@ def _add(command: Callable[..., None], panel: str, lines: Sequence[str]) -> None
 
 
 _add(train.train, TRAIN, train.EXAMPLES)
+_add(sweep.sweep, TRAIN, sweep.EXAMPLES)
 _add(check.check, TRAIN, check.EXAMPLES)
 _add(clean.clean, TRAIN, clean.EXAMPLES)
 app.add_typer(tokenizer.app, name="tokenizer", rich_help_panel=TRAIN)

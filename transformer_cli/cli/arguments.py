@@ -44,7 +44,7 @@ def expand_multi_value_options(arguments: list[str]) -> list[str]:
 
     A configuration file (`*.yaml`) is a positional argument wherever it appears.
     """
-    if _command(arguments) not in ("train", "check", "clean", "tokenizer"):
+    if _command(arguments) not in ("train", "sweep", "check", "clean", "tokenizer"):
         return arguments
     expanded: list[str] = []
     option, values = "", 0

@@ -41,6 +41,26 @@ def draw_curves(metrics: Path, output: Path) -> None:
     plt.close(figure)
 
 
+def draw_sweep(groups: Sequence[tuple[str, Sequence[float]]], label: str, stream: BinaryIO) -> None:
+    """Plot the scores of each group, the first on top, as dots with a line at their mean, as PNG.
+
+    Args:
+        groups: (settings, scores). label: of the scores.
+    """
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.45 * len(groups)), layout="constrained")
+    for place, (_, scores) in enumerate(groups):
+        axes.plot(scores, [place] * len(scores), "o", color="#0072b2", alpha=0.7)
+        if scores:
+            mean = sum(scores) / len(scores)
+            axes.plot([mean, mean], [place - 0.3, place + 0.3], color="#d55e00", linewidth=2)
+    axes.set_yticks(range(len(groups)), _escape([name for name, _ in groups]))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlabel(f"{label}; line: mean")
+    axes.grid(alpha=0.3, axis="x")
+    figure.savefig(stream, dpi=120, format="png")
+    plt.close(figure)
+
+
 def _plot(axes: Axes, records: list[dict[str, Any]], key: str, label: str, marker: str = "o") -> None:
     if records:
         steps, values = [r["step"] for r in records], [r[key] for r in records]
