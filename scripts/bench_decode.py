@@ -159,7 +159,8 @@ def list_engines(args: argparse.Namespace) -> dict[str, Engine]:
     installed = importlib.util.find_spec("ctranslate2") is not None
     names = [name for name in args.engines if name != "ctranslate2" or installed]
     for engine, beam, precision in itertools.product(names, args.beams, args.precisions):
-        for tokens, shortlist in itertools.product(args.batch_tokens, args.shortlists):
+        modes = args.compiled if engine == "torch" else ["auto"]
+        for tokens, shortlist, compiled in itertools.product(args.batch_tokens, args.shortlists, modes):
             if shortlist and engine == "ctranslate2":
                 continue
             options = {
@@ -168,9 +169,11 @@ def list_engines(args: argparse.Namespace) -> dict[str, Engine]:
                 "precision": precision,
                 "batch_tokens": tokens or None,
                 "shortlist": shortlist,
+                "compiled": compiled,
             }
             name = f"{engine}, beam {beam}, {precision}" + f", {tokens} tokens" * bool(tokens)
             name += f", shortlist {shortlist}" * bool(shortlist)
+            name += f", compiled {compiled}" * (len(modes) > 1)
             engines[name] = Engine(args.run, args.src, args.device, options)
     return engines
 
@@ -185,6 +188,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, nargs="+", default=[0], help="0 = the value of the run")
     parser.add_argument("--shortlists", type=int, nargs="+", default=[0], help="0 = the whole vocabulary")
     parser.add_argument("--engines", nargs="+", default=["torch", "ctranslate2"])
+    parser.add_argument("--compiled", nargs="+", default=["always"], help="values of decoding.compiled to compare")
     parser.add_argument(
         "--grow", type=Path, metavar="PNG", help="plot the cost against batch size, beam and length instead"
     )

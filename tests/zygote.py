@@ -15,8 +15,10 @@ import sys
 import matplotlib.pyplot  # noqa: F401
 
 import transformer_cli.deployment.export
+import transformer_cli.experiment.comparison
 import transformer_cli.experiment.evaluation
 import transformer_cli.experiment.inspection
+import transformer_cli.experiment.report
 import transformer_cli.experiment.scoring
 import transformer_cli.experiment.training
 import transformer_cli.experiment.translation  # noqa: F401

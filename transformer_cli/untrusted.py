@@ -16,9 +16,11 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     """The content of a regular file of at most this size. Raises: OSError; also for a link."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | _no_follow(path))
     with os.fdopen(descriptor, "rb") as stream:
-        _require_regular(os.fstat(descriptor), path)
-        content = stream.read(max_bytes + 1)
-    if len(content) > max_bytes:
+        status = os.fstat(descriptor)
+        _require_regular(status, path)
+        # Not max_bytes + 1: `read` allocates what it is asked for.
+        content = stream.read(status.st_size + 1) if status.st_size <= max_bytes else b""
+    if max(status.st_size, len(content)) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
     return content
 

@@ -10,11 +10,12 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import CLI, ENVIRONMENT, ROOT, cli, tree, write_pairs
+from conftest import CLI, ENVIRONMENT, ROOT, cli, toy_pairs, tree, write_pairs
 from planted import FAULTS, plant, sample_pairs
 
 
@@ -218,3 +219,28 @@ def test_multi30k_loses_less_than_half_a_percent(language: str, tmp_path: Path) 
     assert cli("clean", *files, "--output", tmp_path / "out").returncode == 0
     report = json.loads((tmp_path / "out.report.json").read_text())
     assert report["read"] == 29_000 and report["kept"] > 0.995 * 29_000, report["removed"]
+
+
+def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    """Several thousand pairs, so that the processes share them."""
+    pairs = toy_pairs(5000)
+    pairs[2000:2100] = [(src, pairs[i][1]) for i, (src, _) in enumerate(pairs[2000:2100])]
+    pairs[4000] = ("a single rare line.", "")
+    src, tgt = write_pairs(tmp_path, "train", pairs)
+    found = []
+    for count in ("1", "3"):
+        run = [sys.executable, "-c", LIMITED, count]
+        prefix = tmp_path / count
+        subprocess.run([*run, "clean", "--src", src, "--tgt", tgt, "--output", prefix], check=True)
+        checked = subprocess.run(
+            [*run, "check", "--json", "--src", src, "--tgt", tgt], check=True, capture_output=True
+        )
+        outputs = [(tmp_path / f"{count}.{name}").read_bytes() for name in ("en", "de", "removed.tsv")]
+        found.append([checked.stdout, *outputs])
+    assert found[0] == found[1]
+
+
+LIMITED = (
+    "import sys\nfrom transformer_cli.data import parallel\ncores = int(sys.argv.pop(1))\n"
+    "parallel.available_cores = lambda: cores\nfrom transformer_cli.__main__ import main\nmain()\n"
+)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import toy_pairs
 
-from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
+from transformer_cli.data import tokenizer as module
+from transformer_cli.data.tokenizer import Tokenizer, sample_lines, train_tokenizer
 from transformer_cli.errors import CheckpointError, DataError
 from transformer_cli.schema import TokenizerConfig
 
@@ -56,3 +58,39 @@ def test_other_files_are_rejected(tmp_path: Path) -> None:
         Tokenizer.load(tmp_path / "junk")
     with pytest.raises(DataError, match="blank"):
         train_tokenizer(["", " "], TokenizerConfig())
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 1000])
+def test_a_sample_has_all_lines_of_a_small_text_and_a_fixed_part_of_a_large_one(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLE_PART", 7)
+    lines = [str(i) for i in range(count)]
+    assert sample_lines(iter(lines), 1000, seed=1) == lines
+    sample = sample_lines(iter(lines), 5, seed=1)
+    assert len(sample) == min(5, count) and sample == sorted(set(sample), key=int)
+    assert sample == sample_lines(iter(lines), 5, seed=1)
+    assert count < 1000 or sample != sample_lines(iter(lines), 5, seed=2)
+
+
+def test_every_line_is_as_likely_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAMPLE_PART", 3)
+    lines = [str(i) for i in range(40)]
+    drawn = Counter(line for seed in range(1000) for line in sample_lines(lines, 10, seed))
+    assert drawn.total() == 10_000 and 200 < min(drawn.values()) and max(drawn.values()) < 300
+
+
+def test_the_flat_encoding_is_the_plain_one() -> None:
+    model, _ = train_tokenizer(TEXT, TokenizerConfig(vocab_size=350))
+    lines = [*TEXT[:9], "", "\u3000 x"]
+    tokens, lengths = model.encode_flat(lines)
+    plain = model.encode(lines)
+    assert lengths.tolist() == list(map(len, plain)) and tokens.tolist() == [i for ids in plain for i in ids]
+
+
+def test_a_vocabulary_of_a_large_text_is_learned_from_its_sample() -> None:
+    config = TokenizerConfig(vocab_size=350, max_lines=1000)
+    text = [f"{line} {i}" for i, line in enumerate(TEXT * 40)]
+    assert len(text) > 1000
+    sample = sample_lines(text, 1000, seed=3)
+    assert train_tokenizer(iter(text), config, seed=3)[0].hash == train_tokenizer(sample, config, seed=3)[0].hash

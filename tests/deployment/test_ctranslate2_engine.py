@@ -116,7 +116,7 @@ def test_options_that_it_lacks_are_named() -> None:
     changed = {
         "coverage_penalty": 1.0, "min_length_ratio": 0.5, "no_repeat_ngram": 2, "repetition_penalty": 1.2, "diversity_groups": 5,
         "diversity_strength": 1.0, "sample": True, "temperature": 0.5, "top_k": 3, "top_p": 0.5,
-        "mbr_samples": 3, "shortlist": 9, "protect": True,
+        "mbr_samples": 3, "shortlist": 9, "protect": True, "confidence": True, "min_confidence": 0.5,
     }  # fmt: skip
     assert set(changed) | set(SUPPORTED_OPTIONS) == set(DecodingConfig.model_fields)
     for key, value in changed.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import toy_pairs
+from conftest import ROOT, toy_pairs
 
 from transformer_cli.evaluation.breakdown import count_words
 from transformer_cli.evaluation.failures import FAILURES, find_failures, repeated_phrase
@@ -107,3 +107,9 @@ def test_repeated_phrases() -> None:
     assert repeated_phrase(["a", "b", "a", "b", "c", "a", "b"]) == "" == repeated_phrase([])
     assert repeated_phrase(["w", *["1", "2", "3", "4", "5", "6"] * 3]) == "1 2 3 4 5 6"
     assert repeated_phrase(["1", "2", "3", "4", "5", "6", "7"] * 3) == ""
+
+
+def test_documentation_has_the_definitions() -> None:
+    text = (ROOT / "docs/evaluating.md").read_text(encoding="utf-8")
+    for failure in FAILURES:
+        assert f"| {failure.title} | {failure.definition} |" in text, failure.key

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import docx
@@ -47,7 +50,7 @@ def commands(page: str) -> list[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, toy_run: Path) -> Path:
+def desk(tmp_path: Path, toy_run: Path) -> Iterator[Path]:
     """A folder with the files that the docs speak of."""
     for name, count in (("my", 300), ("valid", 20), ("test", 10)):
         write_pairs(tmp_path, name, toy_pairs(count, seed=count))
@@ -68,17 +71,29 @@ def desk(tmp_path: Path, toy_run: Path) -> Path:
     letter.add_paragraph("The cat sees the house now.")
     letter.save(str(tmp_path / "letter.docx"))
     shutil.copytree(toy_run, tmp_path / "runs/mine", symlinks=True)
-    return tmp_path
+    yield tmp_path
+    pids = tmp_path / "server.pids"
+    for pid in pids.read_text().split() if pids.exists() else ():
+        os.kill(int(pid), signal.SIGTERM)
+
+
+def port_of(desk: Path) -> int:
+    """A port for the servers of a page, another one for each page."""
+    return 20_000 + zlib.crc32(str(desk).encode()) % 10_000
 
 
 def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a shell whose `transformer-cli train` stops early, and whose pictures of commands are small."""
+    """The command in a shell whose `transformer-cli train` stops early, and whose servers run in the background."""
     program = Path(sys.executable).parent / "transformer-cli"
     (desk / "bin").mkdir(exist_ok=True)
+    serve = f'exec {program} "$@" --port {port_of(desk)} > /dev/null 2>> server.log & echo $! >> server.pids; '
+    demo = f'exec {program} "$@" --no-browser > /dev/null 2>> server.log & echo $! >> server.pids; '
+    wait = 'until grep -q "http://127" server.log; do sleep 0.2; done; rm server.log'
     (desk / "bin/transformer-cli").write_text(
-        f'#!/bin/sh\nif [ "$1" = train ]; then exec {program} "$@" --max-steps {BUDGET}; '
-        f'else exec {program} "$@"; fi\n'
+        f'#!/bin/sh\ncase "$1" in\ntrain) exec {program} "$@" --max-steps {BUDGET};;\n'
+        f'serve) {serve}{wait};;\ndemo) {demo}{wait};;\n*) exec {program} "$@";;\nesac\n'
     )
+    command = command.replace("localhost:5000", f"localhost:{port_of(desk)}")
     (desk / "bin/transformer-cli").chmod(0o755)
     environment = {**os.environ, "PATH": f"{desk / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(["bash", "-euc", command], cwd=desk, capture_output=True, text=True, env=environment)
@@ -95,6 +110,8 @@ def test_every_command_of_a_page_works(page: str, desk: Path) -> None:
             trained.rename(desk / "aside")
         done = run(command, desk)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+        if command.startswith("curl "):
+            assert done.stdout and '"error"' not in done.stdout, f"{command}\n{done.stdout}"
         if aside:
             shutil.rmtree(trained, ignore_errors=True)
             (desk / "aside").rename(trained)

@@ -20,10 +20,12 @@ from transformer_cli.experiment.training import TrainRequest, run_training
 from transformer_cli.layout import Layout
 from transformer_cli.models.registry import build_model
 from transformer_cli.ops.attention import attend, fused_attention, reference_attention
+from transformer_cli.ops.fused_cross_entropy import supports_fused
+from transformer_cli.runtime import capture_graph
 from transformer_cli.schema import ModelConfig
 from transformer_cli.token_ids import EOS
 from transformer_cli.training.loop import StopRequest
-from transformer_cli.training.loss import label_smoothed_cross_entropy
+from transformer_cli.training.loss import label_smoothed_cross_entropy, reference_cross_entropy
 from transformer_cli.training.state import TrainState
 from transformer_cli.training.static_update import StaticUpdate, static_unsupported_reason, token_budget
 from transformer_cli.training.update import EagerUpdate
@@ -71,6 +73,28 @@ def test_packed_attention_equals_padded_attention() -> None:
             results.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
         for packed, padded in zip(*results, strict=True):
             assert float((packed.double() - padded).norm() / padded.norm()) < 0.01
+
+
+def test_fused_loss_equals_the_reference() -> None:
+    """bf16 on both sides, so that only rounding differs; a capture finds out whether the kernel synchronizes."""
+    h = torch.randn(300, 64, device="cuda", requires_grad=True)
+    w = (0.3 * torch.randn(1000, 64, device="cuda")).requires_grad_()
+    y, weights = torch.randint(0, 1000, (300,), device="cuda"), torch.rand(300, device="cuda").round()
+    exact = [x.detach().bfloat16().double().requires_grad_() for x in (h, w)]
+    loss, nll = reference_cross_entropy(exact[0], exact[1], y, 0.1, weights.double())
+    expected = [loss.detach(), nll.detach(), *torch.autograd.grad(loss, exact)]
+
+    def compute() -> list[torch.Tensor]:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            loss, nll = label_smoothed_cross_entropy(h, w, y, 0.1, weights)
+        return [loss.detach(), nll, *torch.autograd.grad(loss, (h, w))]
+
+    assert supports_fused(h.bfloat16())
+    actual = compute()
+    graph, reason = capture_graph(compute)
+    assert graph is not None, reason
+    for a, b in zip(actual, expected, strict=True):
+        assert float((a.double() - b).norm() / b.norm()) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from transformer_cli.runtime import matmul_precision
+from transformer_cli.training import loss
 from transformer_cli.training.loss import label_smoothed_cross_entropy, reference_cross_entropy
 
 
@@ -69,3 +71,29 @@ def test_padding_has_no_gradient() -> None:
     (grad,) = torch.autograd.grad(loss, h)
     assert not grad[290:].any() and grad[:290].any(dim=1).all()
     torch.testing.assert_close(loss, label_smoothed_cross_entropy(h[:290], w, y[:290], 0.1)[0])
+
+
+@pytest.mark.parametrize("tokens", [3, 20])
+def test_chunks_with_a_fused_kernel_equal_the_others(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch's operations in place of the kernel, which needs a GPU."""
+
+    def kernel(z: Tensor, targets: Tensor, smoothing: float, weights: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = z.log_softmax(dim=-1)
+        losses = -log_p.gather(1, targets[:, None]).squeeze(1) * weights, -log_p.mean(dim=-1) * weights
+        gradient = log_p.exp() - smoothing / z.shape[1]
+        gradient.scatter_add_(1, targets[:, None], torch.full_like(weights[:, None], smoothing - 1.0))
+        z.copy_(gradient * weights[:, None])
+        return losses
+
+    h = torch.randn(tokens, 8, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(30, 8, dtype=torch.float64, requires_grad=True)
+    y, weights = torch.randint(0, 30, (tokens,)), torch.rand(tokens, dtype=torch.float64)
+    results = []
+    for fused in (False, True):
+        monkeypatch.setattr(loss, "supports_fused", lambda h, fused=fused: fused)
+        monkeypatch.setattr(loss, "cross_entropy_gradient_", kernel)
+        monkeypatch.setattr(loss, "GPU_CHUNK_ROWS", 8)
+        total, nll = label_smoothed_cross_entropy(h, w, y, 0.1, weights)
+        results.append((total, nll, *torch.autograd.grad(total, (h, w))))
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)

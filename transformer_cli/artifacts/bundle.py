@@ -35,6 +35,7 @@ from transformer_cli.manifest import MANIFEST, MODEL, UnsupportedFormatError, fi
 from transformer_cli.models.registry import build_model
 from transformer_cli.schema import Config
 from transformer_cli.training.checkpoint import BEST, DTYPES, serialize_tensors
+from transformer_cli.untrusted import read_bounded
 
 KIND = "transformer-cli bundle"
 FORMAT = 1
@@ -127,6 +128,9 @@ class BundleSource:
 
     def validation_lines(self) -> list[str]:
         return []
+
+    def validation_pairs(self) -> tuple[list[str], list[str]]:
+        return [], []
 
     def _beside(self, suffix: str) -> Path:
         """A directory next to the bundle; a bundle is never modified."""
@@ -262,17 +266,12 @@ def _read_directory(path: Path) -> dict[str, bytes]:
     members = {}
     for name, limit in LIMITS.items():
         file = path / name
-        if file.is_symlink():
-            raise CheckpointError(f"{file}: is a symlink, not a regular file")
-        if file.is_file():
-            try:
-                with file.open("rb") as stream:
-                    content = stream.read(limit + 1)
-            except OSError as error:
-                raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
-            if len(content) > limit:
-                raise CheckpointError(f"{file}: larger than {limit:,} bytes")
-            members[name] = content
+        try:
+            members[name] = read_bounded(file, limit)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from None
     return members
 
 

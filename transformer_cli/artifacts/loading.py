@@ -12,11 +12,14 @@ import torch
 from transformer_cli.artifacts.model_source import ModelSource, open_model_source
 from transformer_cli.artifacts.run_directory import Vocabularies
 from transformer_cli.data.lexicon import Lexicon
+from transformer_cli.decoding.execution.compiled.searcher import CompiledSearcher
+from transformer_cli.decoding.execution.compiled.support import compiled_unsupported_reason
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax
 from transformer_cli.decoding.execution.shortlist import Shortlist
 from transformer_cli.decoding.request import TranslationRequest, resolve_options
 from transformer_cli.decoding.search.ensemble import Ensemble
+from transformer_cli.decoding.search.hypothesis import Scorer
 from transformer_cli.decoding.translator import Translator
 from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.models.inference import prepare_for_inference
@@ -101,6 +104,25 @@ def build_translator(
         shortlist=shortlist,
         int8_argmax=Int8Argmax(weight, inference_model.logits) if Int8Argmax.supports(weight) else None,
         graph_pool=GraphPool() if graphs and on_cuda and shortlist is None else None,
+        compiled=_compiled_searcher(config, model, options, request or TranslationRequest()),
+    )
+
+
+def _compiled_searcher(
+    config: Config, model: Seq2Seq, options: DecodingConfig, request: TranslationRequest
+) -> CompiledSearcher | None:
+    """The compiled search of this model; None if it does not support the options or the request."""
+    if request.avoid or compiled_unsupported_reason(model, config.model, options):
+        return None
+    return CompiledSearcher(
+        model,
+        config.model,
+        beam=options.beam,
+        n_best=request.n_best,
+        scorer=Scorer(options.length_penalty),
+        scored=request.scored or bool(options.coverage_penalty),
+        int8=options.precision == "int8",
+        always=options.compiled == "always",
     )
 
 

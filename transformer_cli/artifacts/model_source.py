@@ -16,6 +16,7 @@ from transformer_cli.artifacts.run_directory import RunDirectory, Vocabularies, 
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.manifest import MODEL, check_identity, read_state, verify_checkpoint
 from transformer_cli.schema import Config
+from transformer_cli.untrusted import read_bounded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,6 +75,10 @@ class ModelSource(Protocol):
 
     def validation_lines(self) -> list[str]:
         """Source side of the validation text; empty if it is not stored. Raises: CheckpointError."""
+        ...
+
+    def validation_pairs(self) -> tuple[list[str], list[str]]:
+        """Both sides of the validation text; empty if it is not stored. Raises: CheckpointError."""
         ...
 
     def lexicon(self, size: int) -> Lexicon | None:
@@ -142,23 +147,31 @@ class RunSource:
         load_weights(self.checkpoint, model)
 
     def validation_lines(self) -> list[str]:
+        return self.validation_pairs()[0]
+
+    def validation_pairs(self) -> tuple[list[str], list[str]]:
         from transformer_cli.data.store import load_corpus
 
         corpus = load_corpus(self.run.data, "valid", None)
         if corpus is None:
-            return []
-        return self.vocabularies.src.decode([corpus.src[i] for i in range(len(corpus))])
+            return [], []
+        rows, (src, tgt) = range(len(corpus)), (self.vocabularies.src, self.vocabularies.tgt)
+        return src.decode([corpus.src[i] for i in rows]), tgt.decode([corpus.tgt[i] for i in rows])
 
     def lexicon(self, size: int) -> Lexicon | None:
         """Build the lexicon on first use and cache it next to the encoded corpus. Raises: CheckpointError."""
         from transformer_cli.data.lexicon import build_lexicon, load_lexicon, save_lexicon
-        from transformer_cli.data.store import index_path, load_corpus
+        from transformer_cli.data.store import MAX_INDEX_BYTES, index_path, load_corpus
 
         index = index_path(self.run.data, "train")
-        if not index.is_file():
+        try:
+            content = read_bounded(index, MAX_INDEX_BYTES)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise CheckpointError(f"{index}: cannot be read: {error.strerror}") from None
         v, joint = self.vocabularies, self.config.tokenizer.joint
-        key = f"{durable.sha256_file(index)} {size}"
+        key = f"{durable.sha256(content)} {size}"
         if (cached := load_lexicon(self.run.data, key, joint=joint, tgt_vocab=v.tgt.vocab_size)) is not None:
             return cached
         corpus = load_corpus(self.run.data, "train", None)

@@ -20,6 +20,7 @@ from transformer_cli.schema import Config
 from transformer_cli.untrusted import read_bounded
 
 CHANGEABLE_KEYS = (
+    "training.languages",
     "training.max_steps",
     "training.max_minutes",
     "training.validate_every",

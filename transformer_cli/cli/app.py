@@ -24,6 +24,7 @@ from transformer_cli.cli import (
     evaluate,
     export,
     inspect,
+    report,
     score,
     serve,
     tokenizer,
@@ -65,6 +66,7 @@ _add(config.config, TRAIN, config.EXAMPLES)
 _add(translate.translate, USE, translate.EXAMPLES)
 _add(evaluate.evaluate, USE, evaluate.EXAMPLES)
 _add(compare.compare, USE, compare.EXAMPLES)
+_add(report.report, USE, report.EXAMPLES)
 _add(score.score, USE, score.EXAMPLES)
 _add(inspect.inspect, USE, inspect.EXAMPLES)
 _add(export.export, DEPLOY, export.EXAMPLES)

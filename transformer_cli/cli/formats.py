@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from transformer_cli.data.text import encode_lines, one_line
+from transformer_cli.decoding.translation import UNSURE
 from transformer_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def render(
     if form == "pharaoh":
         return encode_lines(" ".join(f"{s}-{t}" for s, t in translation.links) for translation in translations)
     if n_best == 1:
-        return encode_lines(t.text for t in translations)
+        return encode_lines("" if t.status == UNSURE else t.text for t in translations)
     return encode_lines(
         f"{number} ||| {one_line(a.text)} ||| {a.score:.6f}"
         for number, t in enumerate(translations, first)
@@ -52,6 +53,8 @@ def _fields(source: str, t: Translation, n_best: int) -> dict[str, Any]:
         "status": t.status,
         "seconds": round(t.seconds, 6),
     }
+    if t.confidence is not None:
+        fields["confidence"] = round(t.confidence, 4)
     if n_best > 1:
         fields["n_best"] = [{"translation": one_line(a.text), "score": a.score} for a in t.alternatives]
     if t.links:

@@ -1,4 +1,4 @@
-"""`inspect`: the attention weights of a sentence as a picture."""
+"""`inspect`: a summary of a run, or the attention weights of a sentence as a picture."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from transformer_cli.cli.options import Checkpoint, Device, Run
 from transformer_cli.cli.terminal import notify, print_line
 
 EXAMPLES = (
+    "transformer-cli inspect runs/mine",
     'transformer-cli inspect runs/mine "A dog is running." -o attention.png',
-    'transformer-cli inspect runs/mine "A dog is running." --kind encoder -o encoder.svg',
 )
 
 
 def inspect(
     run: Run,
-    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="A source sentence.")],
+    sentence: Annotated[
+        str | None,
+        typer.Argument(metavar="SENTENCE", help="A source sentence; without it, a summary."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="The picture: .png, .svg or .pdf.")
     ] = Path("attention.png"),
@@ -38,7 +41,13 @@ def inspect(
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
-    """Draw the attention weights of a sentence as heat maps: a row per layer, a column per head."""
+    """Summarize a run, or draw the attention of a sentence as heat maps: a row per layer, a column per head."""
+    if sentence is None:
+        from transformer_cli.experiment.summary import summarize_run
+
+        for name, text in summarize_run(run, checkpoint):
+            print_line(f"{name:<16}{text}")
+        return
     from transformer_cli.data.text import decode_argument
     from transformer_cli.experiment.inspection import KINDS, draw_attention
 

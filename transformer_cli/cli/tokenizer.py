@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import tempfile
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +29,7 @@ def tokenizer() -> None:
 
 
 @app.command("train", cls=Command, epilog=examples(*EXAMPLES))
-@schema_options(TokenizerConfig, "vocab_size", "model_type", "character_coverage")
+@schema_options(TokenizerConfig, "vocab_size", "model_type", "character_coverage", "max_lines")
 def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The SentencePiece model to write.")
@@ -46,21 +49,24 @@ def train(
     from transformer_cli.config import validate_config
     from transformer_cli.data.corpus import read_corpus
     from transformer_cli.data.readers.corpus_files import CorpusFiles
-    from transformer_cli.data.text import read_text
+    from transformer_cli.data.text import stream_text
     from transformer_cli.data.tokenizer import train_tokenizer
 
     values = {**(overrides or {}), **({"byte_fallback": False} if no_byte_fallback else {})}
     config = validate_config({"tokenizer": values}, "tokenizer train").tokenizer
     exit_on_signal(signal.SIGINT)
     durable.check_writable(output, *(input or ()), *(data or ()), create_parents=True)
-    lines = [line for path in input or () for line in read_text(path, notify)]
+    sides: list[Iterable[str]] = [stream_text(path, notify) for path in input or ()]
     if data or not input:
-        text = read_corpus(CorpusFiles(data=data or (), columns=columns, form=data_format))
+        files = CorpusFiles(data=data or (), columns=columns, form=data_format)
+        text = read_corpus(files, directory=Path(tempfile.gettempdir()))
         for message in [*text.forms, *(f"warning: {note}" for note in text.notes)]:
             notify(message)
-        lines += [*text.src, *text.tgt]
+        sides += [text.src, text.tgt]
+    read = count(1)  # its next value tells how many lines were read
+    lines = (line for line, _ in zip(chain.from_iterable(sides), read, strict=False))
     model, notes = train_tokenizer(lines, config)
     for note in notes:
         notify(f"note: {note}")
     durable.write_output(output, model.model)
-    notify(f"{output}: {config.model_type}, {model.vocab_size} tokens from {len(lines):,} lines")
+    notify(f"{output}: {config.model_type}, {model.vocab_size} tokens from {next(read) - 1:,} lines")

@@ -6,7 +6,7 @@ import contextlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from transformer_cli.data.filters.base import Pair
 from transformer_cli.data.line_file import CHUNK, LineFile, RemainingLines, RemainingRows, chunks
 from transformer_cli.data.parallel import ordered_map
 from transformer_cli.data.readers.corpus_files import CorpusFiles, UnequalLengthsError, describe
+from transformer_cli.data.readers.languages import language_code
 from transformer_cli.data.readers.pairs import PairReport
 from transformer_cli.data.text import read_lines
 from transformer_cli.errors import DataError
@@ -76,6 +77,7 @@ class ParallelText:
         files: the source files in order.
         rows: for a selection, the row of each pair in the concatenated files; None if all pairs are present.
         forms: how the files were read, for files that are not plain text.
+        languages: codes of source and target by the names of the first files or their columns; None if unknown.
     """
 
     src: Sequence[str]
@@ -84,6 +86,7 @@ class ParallelText:
     files: list[TextFile] = field(default_factory=list)
     rows: Sequence[int] | None = None
     forms: list[str] = field(default_factory=list)
+    languages: tuple[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.src)
@@ -92,14 +95,14 @@ class ParallelText:
         """Copy these pairs, in this order."""
         file_rows = rows if self.rows is None else [self.rows[i] for i in rows]
         src, tgt = [self.src[i] for i in rows], [self.tgt[i] for i in rows]
-        return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms)
+        return ParallelText(src, tgt, self.notes, self.files, file_rows, self.forms, self.languages)
 
     def without(self, rows: Iterable[int]) -> ParallelText:
         """All pairs but these, in order and without copying them. Only of a text with all pairs of its files."""
         assert self.rows is None
         left = RemainingRows(len(self), rows)
         src, tgt = RemainingLines(self.src, left), RemainingLines(self.tgt, left)
-        return ParallelText(src, tgt, self.notes, self.files, left, self.forms)
+        return ParallelText(src, tgt, self.notes, self.files, left, self.forms, self.languages)
 
     def file_rows(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of these pairs in the concatenated files."""
@@ -171,7 +174,7 @@ def read_corpus(
     sources = files.sources(strict_utf8=strict_utf8)
     src: list[str] | LineFile = [] if directory is None else LineFile(directory)
     tgt: list[str] | LineFile = [] if directory is None else LineFile(directory)
-    joined = ParallelText(src, tgt)
+    joined, languages = ParallelText(src, tgt), None
     has_text = allow_blank
     for source in sources:
         report, lines = PairReport(), LineNumbers()
@@ -185,13 +188,21 @@ def read_corpus(
         joined.notes.extend(report.messages(str(source.path)))
         joined.forms.extend(describe(source, report))
         joined.files.append(TextFile(source.path, len(lines), lines))
+        if len(joined.files) == 1 and len(lines):
+            languages = _languages(source.suffixes(report))
     for side in (src, tgt):
         if isinstance(side, LineFile):
             side.finish()
     if not has_text:
         names = ", ".join(map(str, files.paths))
         raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
-    return joined
+    return replace(joined, languages=languages)
+
+
+def _languages(suffixes: tuple[str, str]) -> tuple[str, str] | None:
+    """The codes of the languages that files are named by, if they are."""
+    src, tgt = map(language_code, suffixes)
+    return (src, tgt) if src and tgt and src != tgt else None
 
 
 def read_parallel(

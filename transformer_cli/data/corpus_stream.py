@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 from transformer_cli.data.corpus import explain_unequal_lengths
 from transformer_cli.data.filters.base import Pair
+from transformer_cli.data.filters.pipeline import BATCH
 from transformer_cli.data.normalization import Normalizer
+from transformer_cli.data.parallel import ordered_map
 from transformer_cli.data.readers.corpus_files import PairSource, describe
 from transformer_cli.data.readers.pairs import PairReport, Row
 from transformer_cli.data.text import Notify
 from transformer_cli.schema.data import NormalizationConfig
+
+Batch = list[tuple[int, Row]]
+"""Rows as they were read, each with the index of its source."""
+Result = TypeVar("Result")
 
 
 class CorpusStream:
@@ -33,10 +41,33 @@ class CorpusStream:
 
     def __iter__(self) -> Iterator[Pair]:
         """Read all pairs. Raises: DataError."""
+        if self._normalize.is_identity:
+            for batch in self._batches():
+                yield from self.pairs(batch)
+        else:
+            for _, texts in self.map(lambda pairs: [(pair.line, pair.src, pair.tgt, pair.file) for pair in pairs]):
+                yield from (Pair(*text) for text in texts)
+
+    def map(self, function: Callable[[list[Pair]], Result]) -> Iterator[tuple[Batch, Result]]:
+        """Read all pairs, and process batches of `BATCH` pairs in parallel; see `ordered_map`.
+
+        Yields:
+            Each batch, of which `pairs` makes pairs, with the result of `function` for its pairs.
+
+        Raises:
+            DataError
+        """
+        return ordered_map(lambda batch: function(self.pairs(batch)), self._batches())
+
+    def pairs(self, batch: Batch) -> list[Pair]:
+        """The pairs of a batch, normalised."""
         normalize = self._normalize
-        for index, source in enumerate(self.sources):
-            for row in self._rows(index, source):
-                yield Pair(row.line, normalize(row.src), normalize(row.tgt), index)
+        return [Pair(row.line, normalize(row.src), normalize(row.tgt), file) for file, row in batch]
+
+    def _batches(self) -> Iterator[Batch]:
+        rows = ((file, row) for file, source in enumerate(self.sources) for row in self._rows(file, source))
+        while batch := list(islice(rows, BATCH)):
+            yield batch
 
     def location(self, pair: Pair) -> str:
         """The file and line of a pair, for messages."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
-from transformer_cli.data.corpus_stream import CorpusStream
+from transformer_cli.data.corpus_stream import Batch, CorpusStream
 from transformer_cli.data.filters.alignment import MIN_PAIRS
 from transformer_cli.data.filters.base import Filter, Pair
 from transformer_cli.data.filters.content import CONTROL
 from transformer_cli.data.filters.duplicates import Duplicates, NearDuplicates, Overlap
-from transformer_cli.data.filters.pipeline import BATCH, build_filters
+from transformer_cli.data.filters.pipeline import build_filters, split_filters
 from transformer_cli.data.filters.profile import CorpusProfile
 from transformer_cli.data.signs import SIGNS
-from transformer_cli.data.survey import BLOCK, find_shifted_blocks
+from transformer_cli.data.statistics import BatchStatistics, CorpusStatistics, WordHashes
+from transformer_cli.data.survey import BLOCK
 from transformer_cli.errors import DataError
 from transformer_cli.schema.data import FiltersConfig
 
@@ -35,8 +35,6 @@ CERTAIN_PAIRS = 3 * MIN_PAIRS
 """Pairs of the sample from which a missing correspondence of words is a problem."""
 UNSPACED_ALPHABETS = {"Thai", "Lao", "Khmer", "Burmese"}
 """Scripts whose words cannot be found, so that a missing correspondence says little."""
-QUANTILES = {"5 %": 0.05, "median": 0.5, "95 %": 0.95, "99 %": 0.99}
-"""Columns of the table of lengths."""
 
 
 @dataclass
@@ -63,14 +61,15 @@ class Finding:
     level: str = "note"
     mends: str = ""
 
-    def add(self, pair: Pair, stream: CorpusStream) -> None:
-        """Count an affected pair."""
-        self.count += 1
-        if len(self.lines) < PLACES:
+    def add(self, rows: Sequence[int], batch: Batch, stream: CorpusStream) -> None:
+        """Count the affected pairs of a batch."""
+        self.count += len(rows)
+        shown = rows[: max(0, PLACES - len(self.lines))]
+        for pair in stream.pairs([batch[row] for row in shown]):
             self.lines.append(pair.line)
             self.places.append(stream.location(pair))
-        if len(self.examples) < EXAMPLES:
-            self.examples.append((_shorten(pair.src), _shorten(pair.tgt)))
+            if len(self.examples) < EXAMPLES:
+                self.examples.append((_shorten(pair.src), _shorten(pair.tgt)))
 
 
 @dataclass(frozen=True)
@@ -117,29 +116,20 @@ def check_corpus(
         names = ", ".join(str(path) for source in stream.sources for path in source.paths)
         raise DataError(f"{names}: no sentence pair (every line is blank on at least one side)")
     filters = build_filters(config, profile, excluded)
-    sides = _Sides()
+    sides = CorpusStatistics()
     blank = [Finding("blank on both sides", "left out of training"), Finding("blank on one side", _ONE_SIDED)]
     by_filter = [Finding(one.reason, one.advice) for one in filters]
     by_sign = [Finding(sign.kind, sign.advice, mends=sign.mends) for sign in SIGNS]
     total = Finding("pairs with a fault, of all kinds", "remove them with clean", level="problem")
-    pairs = iter(stream)
-    while batch := list(islice(pairs, BATCH)):
-        for pair in batch:
-            sides.add(pair)
-            if pair.is_blank:
-                blank[bool(pair.src or pair.tgt)].add(pair, stream)
-            for sign, finding in zip(SIGNS, by_sign, strict=True):
-                if sign.shows(pair):
-                    finding.add(pair, stream)
-        filled = [pair for pair in batch if not pair.is_blank]
-        faulty = set()
-        for one, finding, flags in zip(filters, by_filter, _flags(filters, filled), strict=True):
-            for i, (pair, excludes) in enumerate(zip(filled, flags, strict=True)):
-                if excludes:
-                    finding.add(pair, stream)
-                    if one.key not in NOT_FAULTY:
-                        faulty.add(i)
-        total.count += len(faulty) + len(batch) - len(filled)
+    examine = _Examination(filters)
+    for batch, found in stream.map(examine):
+        sides.add(found.statistics)
+        total.count += found.faulty
+        for findings, places in ((blank, found.blank), (by_sign, found.signs)):
+            for finding, rows in zip(findings, places, strict=True):
+                finding.add(rows, batch, stream)
+        for finding, rows in zip(by_filter, examine.flagged(found), strict=True):
+            finding.add(rows, batch, stream)
     for sign, finding in zip(SIGNS, by_sign, strict=True):
         if finding.count < sign.min_share * sides.pairs:
             finding.count = 0
@@ -165,20 +155,70 @@ NOT_FAULTY = (Duplicates.key, NearDuplicates.key, Overlap.key)
 _ONE_SIDED = "left out of training; many of them mean that the files are not aligned"
 
 
-def _flags(filters: Sequence[Filter], pairs: Sequence[Pair]) -> Iterator[list[bool]]:
-    """What each filter flags. Every filter sees every pair; only repeated pairs are no near-duplicates as well."""
-    repeated = [False] * len(pairs)
-    for one in filters:
-        if one.key == "near_duplicates":
-            flags = [False] * len(pairs)
-            new = [i for i, known in enumerate(repeated) if not known]
-            for i, flag in zip(new, one.flag([pairs[i] for i in new]), strict=True):
-                flags[i] = flag
-        else:
-            flags = one.flag(pairs)
-        if one.key == "duplicates":
-            repeated = flags
-        yield flags
+@dataclass(frozen=True)
+class _Found:
+    """What was found in a batch of pairs, by rows of the batch.
+
+    Attributes:
+        blank: pairs that are blank on both sides, and on one.
+        signs: pairs that show each of `SIGNS`.
+        flagged: pairs that each of the filters flags that need no other pairs.
+        filled: pairs with text on both sides.
+        hashes: of the filled pairs, for each filter that compares them with earlier pairs.
+        faulty: number of pairs with any fault.
+    """
+
+    statistics: BatchStatistics
+    blank: tuple[list[int], list[int]]
+    signs: list[list[int]]
+    flagged: list[list[int]]
+    filled: list[int]
+    hashes: list[NDArray[np.uint64]]
+    faulty: int
+
+
+class _Examination:
+    """Examines batches of pairs, in any process and any order. Every filter sees every pair that is not blank."""
+
+    def __init__(self, filters: Sequence[Filter]) -> None:
+        self._pure, self._remembering = split_filters(filters)
+        self._words = WordHashes()
+
+    def __call__(self, pairs: Sequence[Pair]) -> _Found:
+        filled = [row for row, pair in enumerate(pairs) if not pair.is_blank]
+        with_text = [pairs[row] for row in filled]
+        flagged = []
+        faulty: set[int] = set()
+        for one in self._pure:
+            rows = [row for row, excludes in zip(filled, one.flag(with_text), strict=True) if excludes]
+            flagged.append(rows)
+            if one.key not in NOT_FAULTY:
+                faulty.update(rows)
+        blank = [(row, pair) for row, pair in enumerate(pairs) if pair.is_blank]
+        return _Found(
+            statistics=self._words.count(pairs),
+            blank=(
+                [row for row, pair in blank if not (pair.src or pair.tgt)],
+                [row for row, pair in blank if pair.src or pair.tgt],
+            ),
+            signs=[[row for row, pair in enumerate(pairs) if sign.shows(pair)] for sign in SIGNS],
+            flagged=flagged,
+            filled=filled,
+            hashes=[one.hash_pairs(with_text) for one in self._remembering],
+            faulty=len(faulty) + len(blank),
+        )
+
+    def flagged(self, found: _Found) -> list[list[int]]:
+        """The rows that each of the filters flags. Batches must be given in order, each once."""
+        flagged = list(found.flagged)
+        new = np.ones(len(found.filled), dtype=bool)  # a repeated pair is no near-duplicate as well
+        filled = np.array(found.filled, dtype=np.int64)
+        for one, hashes in zip(self._remembering, found.hashes, strict=True):
+            candidates = np.flatnonzero(new) if one.key == NearDuplicates.key else np.arange(len(new))
+            rows = candidates[np.array(one.flag_hashes(hashes[candidates]), dtype=bool)]
+            new[rows] = False
+            flagged.append(filled[rows].tolist())
+        return flagged
 
 
 def _grade(finding: Finding, pairs: int, excluded: Sequence[str] | None) -> None:
@@ -188,9 +228,9 @@ def _grade(finding: Finding, pairs: int, excluded: Sequence[str] | None) -> None
         finding.level = "problem"
 
 
-def _whole_corpus(stream: CorpusStream, profile: CorpusProfile, sides: _Sides) -> Iterator[Finding]:
+def _whole_corpus(stream: CorpusStream, profile: CorpusProfile, sides: CorpusStatistics) -> Iterator[Finding]:
     """Findings about the corpus as a whole."""
-    shifted = find_shifted_blocks(sides.characters[0], sides.characters[1])
+    shifted = sides.find_shifted()
     if shifted:
         places = [sides.place(row, stream) for row in shifted[:PLACES]]
         yield Finding(
@@ -216,64 +256,6 @@ def _whole_corpus(stream: CorpusStream, profile: CorpusProfile, sides: _Sides) -
             sides.pairs,
             level="problem" if certain else "note",
         )
-
-
-class _Sides:
-    """Lengths and words of both sides: 16 bytes a pair, and the distinct words."""
-
-    def __init__(self) -> None:
-        self.pairs = 0
-        self.characters = array("i"), array("i")
-        self._words = array("i"), array("i")
-        self._types: tuple[set[str], set[str]] = set(), set()
-        self._longest = [(0, 1), (0, 1)]
-        self._starts: list[int] = []
-        self._lines: list[array[int]] = []
-
-    def add(self, pair: Pair) -> None:
-        self.pairs += 1
-        while pair.file >= len(self._starts):  # a file may have no pair
-            self._starts.append(self.pairs - 1)
-            self._lines.append(array("i"))
-        if len(self.characters[0]) % BLOCK == 0:
-            self._lines[-1].append(pair.line)
-        for side, (text, words) in enumerate(((pair.src, pair.src_words), (pair.tgt, pair.tgt_words))):
-            self.characters[side].append(len(text))
-            self._words[side].append(len(words))
-            self._types[side].update(words)
-            if len(words) > self._longest[side][0]:
-                self._longest[side] = len(words), pair.line
-
-    def place(self, row: int, stream: CorpusStream) -> tuple[int, str]:
-        """Line and place of a row at the beginning of a block."""
-        file = max(i for i, start in enumerate(self._starts) if start <= row or i == 0)
-        first = -(-self._starts[file] // BLOCK)
-        lines = self._lines[file]
-        line = lines[min(row // BLOCK - first, len(lines) - 1)] if lines else row - self._starts[file] + 1
-        return line, f"{stream.sources[file].path}, line {line:,}"
-
-    @property
-    def total_words(self) -> tuple[int, int]:
-        return sum(self._words[0]), sum(self._words[1])
-
-    @property
-    def types(self) -> tuple[int, int]:
-        return len(self._types[0]), len(self._types[1])
-
-    @property
-    def longest(self) -> tuple[int, int]:
-        return self._longest[0][1], self._longest[1][1]
-
-    def table(self) -> dict[str, dict[str, int]]:
-        """Quantiles of the lengths of each side."""
-        rows = {}
-        for name, counts in (("words", self._words), ("characters", self.characters)):
-            for side, values in zip(("source", "target"), counts, strict=True):
-                lengths = np.frombuffer(values, dtype=np.intc)
-                quantiles = np.quantile(lengths, list(QUANTILES.values()), method="lower")
-                row = dict(zip(QUANTILES, map(int, quantiles), strict=True))
-                rows[f"{side} {name}"] = {**row, "longest": int(lengths.max())}
-        return rows
 
 
 def _shorten(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from transformer_cli.token_ids import EOS
 
 PART = 8 * BATCH
 """Pairs that are encoded at a time."""
-Side = tuple[NDArray[np.int32], NDArray[np.int32]]
+Side = tuple[NDArray[Any], NDArray[np.int32]]
 """Token ids, each sentence with its EOS, and the number of them in each sentence."""
 
 
@@ -28,12 +29,14 @@ class _Part:
     """Encoded pairs.
 
     Attributes:
+        pairs: number of pairs, encoded or not.
         judgements: by filters of the text, of `BATCH` pairs each.
-        reasons: why other limits exclude a pair; empty if none does.
+        reasons: why each pair is excluded, without comparison to earlier pairs; empty if none is.
         rows: the encoded ones of the pairs.
         src, tgt: their token ids.
     """
 
+    pairs: int
     judgements: list[Judgement]
     reasons: list[str]
     rows: NDArray[np.int64]
@@ -57,42 +60,56 @@ def encode_text(
     judge = Judge(filters)
 
     def encode(start: int, src: Sequence[str], tgt: Sequence[str]) -> _Part:
-        reasons = [BLANK if not (s.strip() and t.strip()) else "" for s, t in zip(src, tgt, strict=True)]
+        reasons, rows = [""] * len(src), np.arange(len(src))
+        if not (all(map(str.strip, src)) and all(map(str.strip, tgt))):
+            reasons = [BLANK if not (s.strip() and t.strip()) else "" for s, t in zip(src, tgt, strict=True)]
         judgements = []
         if filters:
             pairs = list(text.pairs_of(start, src, tgt))
             judgements = [judge.judge_alone(pairs[i : i + BATCH]) for i in range(0, len(pairs), BATCH)]
             judged = [reason for one in judgements for reason in one.reasons]
             reasons = [first or second for first, second in zip(judged, reasons, strict=True)]
-        rows = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
-        src_side = src_tokenizer.encode_flat([src[i] for i in rows])
-        tgt_side = tgt_tokenizer.encode_flat([tgt[i] for i in rows])
+        if any(reasons):
+            rows = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
+            src, tgt = [src[i] for i in rows.tolist()], [tgt[i] for i in rows.tolist()]
+        src_side, tgt_side = src_tokenizer.encode_flat(src), tgt_tokenizer.encode_flat(tgt)
         kept = np.ones(len(rows), dtype=bool)
-        for i, (s, t) in enumerate(zip(src_side[1].tolist(), tgt_side[1].tolist(), strict=True)):
-            if reason := length_reason(s, t, config):
+        for i in np.flatnonzero(_may_exceed(src_side[1], tgt_side[1], config)).tolist():
+            if reason := length_reason(int(src_side[1][i]), int(tgt_side[1][i]), config):
                 reasons[rows[i]] = reason
                 kept[i] = False
-        return _Part(judgements, reasons, rows[kept], _finish(src_side, kept), _finish(tgt_side, kept))
+        src_side, tgt_side = _finish(src_side, kept, src_tokenizer), _finish(tgt_side, kept, tgt_tokenizer)
+        return _Part(len(reasons), judgements, reasons if any(reasons) else [], rows[kept], src_side, tgt_side)
 
     left_out: Counter[str] = Counter()
     start = 0
     for part in text.map_parts(encode, PART):
-        reasons = part.reasons
+        reasons = part.reasons or [""] * part.pairs
         if filters:
             compared = [reason for one in part.judgements for reason in judge.compare(one)]
             reasons = [first or second for first, second in zip(compared, reasons, strict=True)]
-        kept = np.array([not reasons[row] for row in part.rows.tolist()], dtype=bool)
+        kept = np.ones(len(part.rows), dtype=bool)
+        if filters:
+            kept = np.array([not reasons[row] for row in part.rows.tolist()], dtype=bool)
         src, tgt = _select(part.src, kept), _select(part.tgt, kept)
         writer.add(*src, *tgt, start + part.rows[kept])
-        left_out.update(reason for reason in reasons if reason)
-        start += len(reasons)
+        left_out.update(filter(None, reasons))
+        start += part.pairs
     return dict(left_out)
 
 
-def _finish(side: Side, kept: NDArray[np.bool_]) -> Side:
-    """The kept ones of the sentences, with EOS."""
+def _may_exceed(src: NDArray[np.int32], tgt: NDArray[np.int32], config: DataConfig) -> NDArray[np.bool_]:
+    """Which of the pairs of these lengths `length_reason` must look at: a superset of those that it excludes."""
+    longer, shorter = np.maximum(src, tgt), np.minimum(src, tgt)
+    ratio = config.filters.length_ratio
+    return (shorter == 0) | (longer >= config.max_length) | (longer > (ratio or np.inf) * shorter)
+
+
+def _finish(side: Side, kept: NDArray[np.bool_], tokenizer: Tokenizer) -> Side:
+    """The kept ones of the sentences, with EOS, in as few bytes as possible: they are sent to another process."""
     tokens, lengths = _select(side, kept)
-    finished = np.full(len(tokens) + len(lengths), EOS, dtype=np.int32)
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.int32
+    finished = np.full(len(tokens) + len(lengths), EOS, dtype=dtype)
     is_token = np.ones(len(finished), dtype=bool)
     is_token[np.cumsum(lengths + 1) - 1] = False
     finished[is_token] = tokens

@@ -8,6 +8,7 @@ macOS), the work is done in this process.
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -91,6 +92,7 @@ def _begin(parent: int) -> None:
     """Leave signals to the parent, and end with it, however it ends."""
     global _is_worker
     _is_worker = True
+    gc.disable()  # a collection would visit, and so copy, all memory that is shared with the parent
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):

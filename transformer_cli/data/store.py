@@ -26,7 +26,7 @@ from transformer_cli.schema.data import DataConfig
 from transformer_cli.untrusted import read_bounded, require_regular
 
 INDEX = "STORE.json"
-MAX_INDEX_BYTES = 1 << 20
+MAX_INDEX_BYTES, MAX_ARRAY_BYTES, MAX_HEADER_BYTES = 1 << 20, 1 << 36, 1 << 16
 LENGTHS_PART = 1 << 17
 """Sentences whose lengths are read at a time."""
 PARTS = ("src.tokens", "src.offsets", "tgt.tokens", "tgt.offsets", "lines")
@@ -205,7 +205,8 @@ class _ArrayFile:
 
     def _write_header(self) -> None:
         """The header has room for any number of values, so that its size does not change."""
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+        dtype = np.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": dtype, "fortran_order": False, "shape": (self.count,)}
         np.lib.format.write_array_header_1_0(self._stream, header)
 
 
@@ -224,18 +225,16 @@ def load_corpus(directory: Path, name: str, key: dict[str, str] | None) -> Encod
             return None
         files = [f"{name}.{part}.npy" for part in PARTS]
         files = [file for file in files if key is not None or file in index["sha256"]]
-        for file in files:
-            require_regular(directory / file)
+        arrays = [_map_array(directory / file) for file in files]
         with ThreadPoolExecutor(len(files)) as threads:
             hashes = list(threads.map(durable.sha256_file, [directory / file for file in files]))
         for file, found in zip(files, hashes, strict=True):
             if found != index["sha256"][file]:
                 raise ValueError(f"{file} does not match its SHA-256")
         left_out = {str(reason): int(count) for reason, count in index["left_out"].items()}
-        arrays = [np.load(directory / file, mmap_mode="r", allow_pickle=False) for file in files]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError) as error:
         raise CheckpointError(
             f"{directory}: the encoded corpus is damaged ({error})", hint=f"delete {directory} and run again"
         ) from None
@@ -258,3 +257,15 @@ def _lengths(offsets: Path) -> NDArray[np.int32]:
             lengths[start : start + len(part)] = np.diff(part, prepend=last)
             last = part[-1:]
     return lengths
+
+
+def _map_array(path: Path) -> NDArray[Any]:
+    """Memory-map an array. Raises: OSError; ValueError: no array, or one that its file has not the size of."""
+    require_regular(path)
+    size = path.stat().st_size
+    if size > MAX_ARRAY_BYTES:  # before its content is hashed
+        raise ValueError(f"{path.name} has more than {MAX_ARRAY_BYTES:,} bytes")
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if size > array.nbytes + MAX_HEADER_BYTES:
+        raise ValueError(f"{path.name} is larger than its array")
+    return array

@@ -173,12 +173,17 @@ def read_lines(path: Path, *, strict_utf8: bool = False) -> tuple[list[str], Lin
 
 def read_text(path: Path, notify: Notify, *, strict_utf8: bool = False) -> list[str]:
     """Read all lines of a text file, and report each repair as a warning. Raises: DataError, as `read_lines`."""
-    lines, report = read_lines(path, strict_utf8=strict_utf8)
+    return list(stream_text(path, notify, strict_utf8=strict_utf8))
+
+
+def stream_text(path: Path, notify: Notify, *, strict_utf8: bool = False) -> Iterator[str]:
+    """The lines of a text file as they are read; each repair is reported at the end. Raises: DataError."""
+    report = LineReport()
+    yield from stream_lines(path, report, strict_utf8=strict_utf8)
     for note in report.note(str(path)):
         notify(note)
     for message in report.messages(str(path)):
         notify(f"warning: {message}")
-    return lines
 
 
 def detect_script(text: str) -> str:

@@ -5,6 +5,7 @@ Shapes: B sentences, H heads, S source and T target positions.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from transformer_cli.token_ids import EOS, TokenIds
 
 CROSS_ATTENTION = "cross_attention"
 """Last part of the module name of attention from target to source."""
+_recording_lock = threading.Lock()
 
 
 def attention_maps(
@@ -54,35 +56,45 @@ def _recording(model: nn.Module, maps: dict[str, Tensor]) -> Iterator[None]:
     """Store the weights of every attention layer in `maps`.
 
     Layers with an attribute `kernel` temporarily use an explicit softmax formula. The others have a
-    submodule `weights` that outputs theirs, in one call or position by position.
+    submodule `weights` that outputs theirs, in one call or position by position. Other threads may
+    use the model at the same time.
     """
-    layers: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "kernel")}
-    kernels = {name: layer.kernel for name, layer in layers.items()}
-    weight_modules = [(name, m) for name, m in model.named_modules() if name.endswith(".weights")]
-    hooks = [
-        m.register_forward_hook(_recording_hook(name.removesuffix(".weights"), maps)) for name, m in weight_modules
-    ]
-    try:
-        for name, layer in layers.items():
-            layer.kernel = _recording_kernel(name, maps)
-        yield
-    finally:
-        for name, layer in layers.items():
-            layer.kernel = kernels[name]
-        for hook in hooks:
-            hook.remove()
+    with _recording_lock:
+        layers: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "kernel")}
+        kernels = {name: layer.kernel for name, layer in layers.items()}
+        hooks = [
+            m.register_forward_hook(_recording_hook(name.removesuffix(".weights"), maps))
+            for name, m in model.named_modules()
+            if name.endswith(".weights")
+        ]
+        try:
+            for name, layer in layers.items():
+                layer.kernel = _recording_kernel(name, maps, kernels[name])
+            yield
+        finally:
+            for name, layer in layers.items():
+                layer.kernel = kernels[name]
+            for hook in hooks:
+                hook.remove()
 
 
 def _recording_hook(name: str, maps: dict[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    thread = threading.get_ident()
+
     def record(module: nn.Module, inputs: Any, weights: Tensor) -> None:
-        previous = [maps[name]] if name in maps else []
-        maps[name] = torch.cat([*previous, weights], dim=2)  # [B, H, queries so far, keys]
+        if threading.get_ident() == thread:
+            previous = [maps[name]] if name in maps else []
+            maps[name] = torch.cat([*previous, weights], dim=2)  # [B, H, queries so far, keys]
 
     return record
 
 
-def _recording_kernel(name: str, maps: dict[str, Tensor]) -> Kernel:
+def _recording_kernel(name: str, maps: dict[str, Tensor], usual: Kernel) -> Kernel:
+    thread = threading.get_ident()
+
     def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        if threading.get_ident() != thread:
+            return usual(q, k, v, mask, causal)
         maps[name] = attention_weights(q, k, mask, causal)
         return maps[name] @ v
 

@@ -61,6 +61,11 @@ class SourceSentence:
     prefix: TokenIds = field(default_factory=lambda: NO_TOKENS)
     phrases: tuple[Phrase, ...] = ()
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether rules of its own restrict its translation."""
+        return bool(self.minimum or len(self.prefix) or self.phrases)
+
 
 class Strategy(ABC):
     """Starts the search of a batch and ranks its results."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from transformer_cli.decoding.search.hypothesis import Hypothesis
 from transformer_cli.decoding.segments import Segment, TextCodec
 
+UNSURE = "unsure"
+"""Status of a translation below `decoding.min_confidence`."""
+
 
 @dataclass(frozen=True)
 class Alternative:
@@ -28,12 +31,15 @@ class Translation:
             an empty one.
         status: `ok`, `empty` (the line is blank), `split` (translated sentence by sentence),
             `cut` (a sentence longer than the model accepts was cut in the middle) or `failed`
-            (phrases to avoid leave no translation; see `is_damaged`).
+            (phrases to avoid leave no translation; see `is_damaged`), or `unsure` (the confidence
+            is below `decoding.min_confidence`).
         token_log_probs: log-probability of each token of the translation and of EOS.
         alternatives: the n best translations with distinct texts, best first, starting with this
             one.
         links: word alignment (source word, target word) if requested.
         segments: (source, translation) of each segment.
+        confidence: 0 to 1, if requested: the sentence chrF / 100 that such translations had on the
+            validation set.
         seconds: time of the batches that were searched together with this line, divided by their
             sentences.
     """
@@ -46,6 +52,7 @@ class Translation:
     links: list[tuple[int, int]] = field(default_factory=list)
     seconds: float = 0.0
     segments: list[tuple[str, str]] = field(default_factory=list)
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from transformer_cli.batch import collate_sentences
 from transformer_cli.decoding.alignment import align_words, cross_attention, rerank_by_coverage
 from transformer_cli.decoding.constraints.phrases import ForbiddenPhrases, Phrase, contains_phrase
 from transformer_cli.decoding.execution.batch_merging import ActiveBatch, OutOfMemorySafeSearch
+from transformer_cli.decoding.execution.compiled.searcher import CompiledSearcher
 from transformer_cli.decoding.execution.cuda_graphs import GraphPool
 from transformer_cli.decoding.execution.int8_argmax import Int8Argmax, Int8ArgmaxModel
 from transformer_cli.decoding.execution.shortlist import Shortlist, ShortlistedModel
@@ -61,6 +62,7 @@ class Translator:
         shortlist: Shortlist | None = None,
         int8_argmax: Int8Argmax | None = None,
         graph_pool: GraphPool | None = None,
+        compiled: CompiledSearcher | None = None,
     ) -> None:
         """
         Args:
@@ -70,10 +72,12 @@ class Translator:
                 be set.
             graph_pool: buckets for greedy and beam search without rules. Excludes `shortlist`,
                 which builds another model for each batch.
+            compiled: searches batches without constraints once a text is long enough.
         """
         self.shortlist = shortlist
         self.model = model
         self.graph_pool = graph_pool
+        self.compiled = compiled
         self.search_batches = OutOfMemorySafeSearch(self._release_memory)
         self.src_tokenizer = src_tokenizer
         self.tgt_tokenizer = tgt_tokenizer
@@ -156,13 +160,18 @@ class Translator:
         self, sources: Sequence[SourceSentence], progress: Callable[[int], object] = lambda done: None
     ) -> list[SearchResult]:
         """The hypotheses of each source, in order."""
+        compiled = self.compiled is not None and self.compiled.expect(len(sources))
         was_training = self.model.training
         self.model.eval()
         order = sorted(range(len(sources)), key=lambda i: -len(sources[i].ids))
         lengths = [len(sources[i].ids) + 1 for i in order]
         tasks = [
             [order[start:end] for start, end in bounds]
-            for bounds in partition_batches(lengths, self._tokens_per_batch(), max(1, self.threads))
+            for bounds in partition_batches(
+                lengths,
+                self._tokens_per_batch(compiled and not any(s.is_constrained for s in sources)),
+                max(1, self.threads),
+            )
         ]
         results: dict[int, SearchResult] = {}
         lock = threading.Lock()
@@ -198,6 +207,10 @@ class Translator:
 
     def _start_batch(self, batch: Sequence[int], sources: Sequence[SourceSentence]) -> ActiveBatch:
         sentences, device = [sources[i] for i in batch], self.device
+        if self.compiled is not None and not any(s.is_constrained for s in sentences):
+            search = self.compiled.start([s.ids for s in sentences], [s.limit for s in sentences])
+            if search is not None:
+                return ActiveBatch(search, batch)
         ids, layout = collate_sentences([np.append(s.ids, EOS) for s in sentences])
         memory = self.model.encode(ids.to(device), layout.to(device))
         if self.shortlist is None:
@@ -210,9 +223,11 @@ class Translator:
             self.graph_pool.clear()
         torch.cuda.empty_cache()
 
-    def _tokens_per_batch(self) -> int:
-        """Maximum number of source tokens of a batch."""
+    def _tokens_per_batch(self, compiled: bool) -> int:
+        """Maximum number of source tokens of a batch. The compiled search limits its rows itself."""
         o, on_cpu = self.options, self.device.type == "cpu"
+        if compiled:
+            return o.batch_tokens or CPU_BATCH
         width = o.mbr_samples or (self.request.n_best if o.sample else o.beam)
         return o.batch_tokens or max(1, (CPU_BATCH if on_cpu else GPU_BATCH) // width)
 

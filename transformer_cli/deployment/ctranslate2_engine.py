@@ -31,6 +31,7 @@ SUPPORTED_OPTIONS = (
     "max_length_ratio",
     "batch_tokens",
     "precision",
+    "compiled",
     "threads",
     "seed",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -125,6 +125,8 @@ class Model:
             UserError: options that cannot be used, also with the engine that was chosen.
         """
         options = resolve_options(self.source.config.decoding, overrides, request)
+        if options.confidence or options.min_confidence:
+            return self._confident(overrides, request, options)
         if options.engine != "torch":
             try:
                 return "ctranslate2", self._ctranslate2(options, request, has_prefixes)
@@ -146,6 +148,19 @@ class Model:
         model = model.models[0] if isinstance(model, Ensemble) else model
         vocabularies = self.loaded.vocabularies
         return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
+
+    def _confident(
+        self, overrides: Mapping[str, Any], request: TranslationRequest, options: DecodingConfig
+    ) -> tuple[str, LineTranslator]:
+        """Raises: ConfigError: an engine or ensemble that has no confidence, or no validation text."""
+        from transformer_cli.deployment.confidence import confident_translator
+
+        unsupported = ["--engine ctranslate2"] if options.engine == "ctranslate2" else []
+        unsupported += ["--ensemble"] if self.ensemble else []
+        if unsupported:
+            raise ConfigError(f"confidence cannot be combined with {' and '.join(unsupported)}")
+        translator = torch_translator(self.loaded, overrides, replace(request, scored=True))
+        return "torch", confident_translator(translator, self.source, self.notify)
 
     @cached_property
     def loaded(self) -> LoadedModel:

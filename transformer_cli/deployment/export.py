@@ -104,6 +104,7 @@ def write_ctranslate2(
             "quantization": quantization,
             "tokenizer": tokenizer_files,
             "max_source_pieces": loaded.config.data.max_length - 1,
+            "config": loaded.config.model_dump(mode="json"),
             "decoding": decoding_options(loaded, report.length_penalty),
             "proof": [asdict(agreement) for agreement in report.agreements],
             "sha256": {p.name: durable.sha256_file(p) for p in sorted(directory.iterdir())},

@@ -40,7 +40,8 @@ class Result:
     Attributes:
         scores: of each output.
         mean, sd: over the outputs; sd is None for a single one.
-        p_bootstrap, p_randomization: p-values of the paired tests against the first system, for single outputs.
+        p_bootstrap, p_randomization: p-values of the paired tests against the first system, for single outputs
+            that are not all equal.
         p_seeds: p-value of Welch's t-test against the first system, for two or more outputs on both sides.
     """
 
@@ -182,6 +183,7 @@ def _paired_tests(
         for metric in bootstrap
         if metric != "System"
         for number in range(1, len(systems))
+        if named[number][1] != named[0][1]  # of equal outputs, the tests find a tiny p-value
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -14,8 +15,10 @@ from sacrebleu.metrics.ter import TER
 from transformer_cli.data.text import detect_script
 from transformer_cli.schema.evaluation import MetricsConfig
 
-MAX_RESAMPLED_LINES = 10_000_000
-"""Lines times resamples above which there are no intervals: sacreBLEU holds 96 bytes of each in memory."""
+MAX_RESAMPLED_LINES = 30_000_000
+"""Lines times resamples above which there are no intervals: their row numbers need 8 bytes each."""
+SEED = 12345
+"""The seed of sacreBLEU's resampling."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,16 @@ def strip_ends(lines: Sequence[str]) -> list[str]:
 
 
 def _score(metric: Metric, hypotheses: Sequence[str], resamples: int) -> Score:
-    result = metric.corpus_score(strip_ends(hypotheses), None, n_bootstrap=max(resamples, 1))
-    interval = (float(result._mean), float(result._ci)) if resamples else (None, None)
-    return Score(result.name, float(result.score), str(metric.get_signature()), *interval)
+    if not resamples:
+        result = metric.corpus_score(strip_ends(hypotheses), None)
+        return Score(result.name, float(result.score), str(metric.get_signature()))
+    # As `metric.corpus_score(..., n_bootstrap=resamples)`, which needs a gigabyte for 10,000 lines: it holds all
+    # resamples at once.
+    stats = metric._extract_corpus_statistics(strip_ends(hypotheses), None)
+    result = metric._aggregate_and_compute(stats)
+    metric.n_bootstrap, metric.seed = resamples, str(SEED)
+    array = np.array(stats, dtype=np.float32)
+    rows = np.random.default_rng(SEED).choice(len(stats), size=(resamples, len(stats)), replace=True)
+    result.estimate_ci([metric._compute_score_from_stats(array[row].sum(0)) for row in rows])
+    signature = str(metric.get_signature())
+    return Score(result.name, float(result.score), signature, float(result._mean), float(result._ci))

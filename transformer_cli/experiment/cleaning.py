@@ -6,13 +6,12 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from transformer_cli import durable
-from transformer_cli.data.corpus_stream import CorpusStream
+from transformer_cli.data.corpus_stream import Batch, CorpusStream
 from transformer_cli.data.filters.base import Pair
-from transformer_cli.data.filters.pipeline import BATCH, build_filters, judge
+from transformer_cli.data.filters.pipeline import Judge, build_filters
 from transformer_cli.data.filters.profile import CorpusProfile
 from transformer_cli.data.readers.corpus_files import CorpusFiles, DataFile, read_form
 from transformer_cli.data.readers.pairs import PairReport
@@ -79,13 +78,13 @@ def clean_corpus(request: CleanRequest, notify: Notify) -> CleanReport:
             outputs[name] = durable.OutputFile(paths[name])
             stack.callback(outputs[name].close)
         outputs["removed"].write(_table([REMOVED_COLUMNS]))
-        judged = judge(stream, filters)
-        while batch := list(islice(judged, BATCH)):
-            kept = [pair for pair, reason in batch if not reason]
-            outputs["src"].write(encode_lines(pair.src for pair in kept))
-            outputs["tgt"].write(encode_lines(pair.tgt for pair in kept))
-            outputs["removed"].write(_table(_removed_rows(batch, stream)))
-            counts.update(reason for _, reason in batch)
+        judge = Judge(filters)
+        for batch, (sides, judgement) in stream.map(lambda pairs: (_sides(pairs), judge.judge_alone(pairs))):
+            reasons = judge.compare(judgement)
+            for output, side in zip((outputs["src"], outputs["tgt"]), sides, strict=True):
+                output.write(encode_lines(line for line, reason in zip(side, reasons, strict=True) if not reason))
+            outputs["removed"].write(_table(_removed_rows(batch, sides, reasons, stream)))
+            counts.update(reasons)
         report = CleanReport(
             read=counts.total(),
             kept=counts.pop("", 0),
@@ -95,9 +94,9 @@ def clean_corpus(request: CleanRequest, notify: Notify) -> CleanReport:
         if not report.kept:
             for output in outputs.values():
                 output.partial.unlink(missing_ok=True)
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.removed.items()) or "no pairs"
+            removed = ", ".join(f"{count:,} {reason}" for reason, count in report.removed.items()) or "no pairs"
             raise DataError(
-                f"no pair is left: {reasons}",
+                f"no pair is left: {removed}",
                 hint="turn filters off with --set data.filters.NAME=..., or check the files",
             )
         # A kill while the files get their names leaves no mixture of old and new ones: the old ones go first.
@@ -131,10 +130,16 @@ def _output_paths(prefix: Path, suffixes: tuple[str, str]) -> dict[str, Path]:
     return {kind: prefix.with_name(f"{prefix.name}.{suffix}") for kind, suffix in names.items()}
 
 
-def _removed_rows(batch: Iterable[tuple[Pair, str]], stream: CorpusStream) -> Iterator[Sequence[str]]:
-    for pair, reason in batch:
+def _sides(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
+    return [pair.src for pair in pairs], [pair.tgt for pair in pairs]
+
+
+def _removed_rows(
+    batch: Batch, sides: tuple[list[str], list[str]], reasons: Sequence[str], stream: CorpusStream
+) -> Iterator[Sequence[str]]:
+    for (file, row), src, tgt, reason in zip(batch, *sides, reasons, strict=True):
         if reason:
-            yield str(stream.sources[pair.file].path), str(pair.line), reason, pair.src, pair.tgt
+            yield str(stream.sources[file].path), str(row.line), reason, src, tgt
 
 
 def _table(rows: Iterable[Sequence[str]]) -> bytes:

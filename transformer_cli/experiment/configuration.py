@@ -20,6 +20,7 @@ def choose_config(
     settings: Sequence[str],
     run: RunDirectory,
     survey: Survey,
+    languages: tuple[str, str] | None,
     start_from: StartingModel | None,
     notify: Notify,
     *,
@@ -32,6 +33,7 @@ def choose_config(
         path: a configuration file; None takes that of a run with checkpoints, or a recipe.
         settings: `section.key=value`, which override it.
         survey: of the training text.
+        languages: codes of source and target, for a configuration without them.
         start_from: the model that the run starts from.
         ranks: number of devices.
 
@@ -46,6 +48,9 @@ def choose_config(
         config = _config_of_recipe(settings, survey, start_from, notify, on_gpu, ranks)
     if start_from is not None:
         start_from.require_same_architecture(config)
+    if config.training.languages is None and languages is not None:
+        training = config.training.model_copy(update={"languages": ",".join(languages)})
+        config = config.model_copy(update={"training": training})
     return config
 
 

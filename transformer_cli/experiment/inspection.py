@@ -6,10 +6,12 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from transformer_cli import durable
-from transformer_cli.artifacts.loading import load_model
-from transformer_cli.decoding.alignment import pharaoh
-from transformer_cli.decoding.sentence_attention import attend_sentence
+from transformer_cli.artifacts.loading import LoadedModel, load_model
+from transformer_cli.decoding.alignment import generation_attention, pharaoh
+from transformer_cli.decoding.sentence_attention import MAX_TOKENS, attend_sentence
 from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.plots import HeatMaps, draw_heat_maps
 from transformer_cli.runtime import select_device, tune_process
@@ -81,3 +83,23 @@ def draw_attention(
     draw_heat_maps(picture, buffer, file_format)
     durable.write_bytes(output, buffer.getvalue())
     return Inspection(target, pharaoh(attention.links), len(maps), len(maps[0]))
+
+
+def sentence_attention(
+    loaded: LoadedModel, sentence: str, translation: str
+) -> tuple[list[str], list[str], list[list[int]]] | None:
+    """The attention to the source when each token of a translation is generated, over heads and two layers.
+
+    Returns: source tokens, target tokens, and for each of the latter weights of 0 to 9, of which the largest is 9.
+    None where there is nothing to show: a blank or overlong sentence, or a model without such attention.
+    """
+    (src,), (tgt,) = loaded.vocabularies.src.encode([sentence]), loaded.vocabularies.tgt.encode([translation])
+    if not len(src) or not len(tgt) or max(len(src), len(tgt)) > MAX_TOKENS:
+        return None
+    try:
+        rows = generation_attention(loaded.model, src, tgt)
+    except ConfigError:
+        return None
+    scaled = np.rint(9 * rows / np.maximum(rows.max(axis=1, keepdims=True), 1e-9)).astype(int)
+    names = loaded.vocabularies.src.vocabulary, loaded.vocabularies.tgt.vocabulary
+    return [names[0][i] for i in src], [names[1][i] for i in tgt], scaled.tolist()

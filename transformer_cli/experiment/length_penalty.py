@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ LADDER = (0.0, 0.6, 1.0, 1.4, 2.0, 3.0)
 START = 2
 """Index in `LADDER` of the first one."""
 MIN_GAIN = 0.05
-"""BLEU points that another penalty must gain: smaller differences are noise."""
+"""BLEU points that the next penalty must gain for the search to continue."""
+MARGIN = 0.1
+"""BLEU points below the best score that count as equal: of equal penalties the nearest to the start is chosen,
+because a gain this small on a validation set does not carry over to other text (docs/log.md)."""
 MAX_LINES = 1000
 """Validation pairs that are translated for each penalty."""
 MAX_RESULT_BYTES = 1 << 16
@@ -55,9 +59,11 @@ def climb(score: Callable[[float], float]) -> dict[float, float]:
 
 
 def best_penalty(scores: Mapping[float, float]) -> float:
-    """The length penalty with the highest score; the start of `LADDER` unless the gain is `MIN_GAIN` or more."""
-    best = max(scores, key=lambda penalty: scores[penalty])
-    return best if scores[best] >= scores[LADDER[START]] + MIN_GAIN else LADDER[START]
+    """The length penalty nearest to the start of `LADDER` whose score is within `MARGIN` of the best one."""
+    good = [
+        i for i, penalty in enumerate(LADDER) if scores.get(penalty, -math.inf) >= max(scores.values()) - MARGIN
+    ]
+    return LADDER[min(good, key=lambda i: abs(i - START))]
 
 
 def tune_length_penalty(

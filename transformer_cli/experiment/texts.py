@@ -123,6 +123,7 @@ class TrainingTexts:
             "filters_key": self.filters_key,
             "reading_notes": self.reading_notes,
             "split_notes": self.split_notes,
+            "languages": self.train.languages,
             "train": {**_dump_files(self.train), "held_out": _held_out(self.train), "pairs": len(self.train)},
             "valid": {
                 **_dump_files(self.valid),
@@ -267,9 +268,12 @@ def _parse(values: dict[str, Any], request: TextRequest) -> TrainingTexts:
     rows = None
     if train["held_out"] is not None:
         rows = RemainingRows(pairs + len(train["held_out"]), map(int, train["held_out"]))
+    languages = values["languages"] and (str(values["languages"][0]), str(values["languages"][1]))
     lines = [DeferredLines(pairs, lambda: load().train.src), DeferredLines(pairs, lambda: load().train.tgt)]
     return TrainingTexts(
-        train=ParallelText(lines[0], lines[1], files=list(_parse_files(train["files"])), rows=rows),
+        train=ParallelText(
+            lines[0], lines[1], files=list(_parse_files(train["files"])), rows=rows, languages=languages
+        ),
         valid=ParallelText(
             [str(line) for line in valid["src"]],
             [str(line) for line in valid["tgt"]],

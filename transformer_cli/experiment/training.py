@@ -141,6 +141,7 @@ def run_training(
         request.settings,
         run,
         texts.survey,
+        texts.train.languages,
         start_from,
         notify,
         on_gpu=device.type != "cpu",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.data.text import Notify, read_text
 from transformer_cli.decoding.request import TranslationRequest
-from transformer_cli.decoding.translation import Translation
+from transformer_cli.decoding.translation import UNSURE, Translation
 from transformer_cli.deployment.documents.translation import DocumentJob, translate_document
 from transformer_cli.deployment.engines import Model, ModelRequest, open_model, torch_translator
 from transformer_cli.errors import ConfigError, DataError, UserError
@@ -83,7 +83,7 @@ def translate_lines(
         notify(note)
     prefixes = read_text(job.prefix, notify) if job.prefix else []
     translator = open_model(job.model, notify).translator
-    first, unusual = text.first, {"split": 0, "cut": 0, "failed": 0}
+    first, unusual = text.first, {"split": 0, "cut": 0, "failed": 0, UNSURE: 0}
     with tqdm(
         desc="translate", unit="line", total=text.total, dynamic_ncols=True, disable=None, file=sys.stderr
     ) as bar:
@@ -112,6 +112,8 @@ def translate_lines(
             f"warning: {unusual['cut']} lines have a sentence that is too long for the model (data.max_length) "
             "and was split in the middle; check these translations"
         )
+    if unusual[UNSURE]:
+        notify(f"note: {unusual[UNSURE]} of {first - text.first} lines are below --min-confidence")
     if unusual["failed"]:
         notify(f"warning: {unusual['failed']} lines have no valid translation: --avoid forbids too much")
 

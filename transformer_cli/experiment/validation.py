@@ -43,6 +43,7 @@ class Validator:
             beam=1,
             max_length_ratio=self.config.decoding.max_length_ratio,
             batch_tokens=self.config.decoding.batch_tokens,
+            compiled="never",  # so that a resumed run scores as the interrupted one
         )
         request = TranslationRequest(scored=False)
         translator = build_translator(self.config, self.model, self.vocabularies, options, request, graphs=False)

@@ -156,6 +156,11 @@ class OptimConfig(Section):
 class TrainingConfig(Section):
     """Limits, validation, checkpoints."""
 
+    languages: str | None = key(
+        None,
+        "Languages of source and target for `serve`, such as en,de; null = by the names of the training files.",
+        values="two ISO 639 codes",
+    )
     max_steps: Count = key(20_000, "Stop after this many updates.")
     max_minutes: float | None = key(
         None,

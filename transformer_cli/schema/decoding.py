@@ -10,6 +10,7 @@ from transformer_cli.options import Section, key
 from transformer_cli.schema.types import Count, CountOrZero, Seed
 
 SEARCH, SAMPLING, CONSTRAINTS, SPEED = "Search", "Sampling", "Constraints", "Speed and memory"
+OUTPUT = "Output"
 """Panels of the help screen."""
 
 
@@ -55,6 +56,18 @@ class DecodingConfig(Section):
         False,
         "Keep URLs, e-mail addresses, numbers, {placeholders}, %s and <tags> exactly as they are in the source.",
         panel=CONSTRAINTS,
+    )
+    confidence: bool = key(
+        False,
+        "Add a confidence to --format jsonl: the sentence chrF, 0 to 1, of such translations in validation.",
+        panel=OUTPUT,
+    )
+    min_confidence: float = key(
+        0.0,
+        "Withhold translations below this confidence: as text an empty line, in jsonl the status unsure; 0 = off.",
+        panel=OUTPUT,
+        ge=0.0,
+        le=1.0,
     )
     diversity_groups: Count = key(
         1, "Diverse beam search: groups of beams that avoid each other's tokens; 1 = off.", panel=SEARCH
@@ -114,6 +127,11 @@ class DecodingConfig(Section):
         "torch",
         "Program that searches: torch; ctranslate2, faster on a CPU; auto = ctranslate2 where it is installed and "
         "supports what is asked.",
+        panel=SPEED,
+    )
+    compiled: Literal["auto", "always", "never"] = key(
+        "auto",
+        "Compiled search on a CPU, two to three times as fast, which needs the extra fast: auto = for long texts.",
         panel=SPEED,
     )
     threads: CountOrZero = key(0, "CPU workers of one thread each; 0 = one per core.", panel=SPEED)

@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TextIO
 
 from transformer_cli import durable
 from transformer_cli.errors import CheckpointError, DiskError
 from transformer_cli.untrusted import require_regular
+
+if TYPE_CHECKING:  # reading the file needs no torch
+    from torch import Tensor
 
 
 class MetricsLog:
@@ -34,7 +35,7 @@ class MetricsLog:
             return
         # A crash between the log and the checkpoint leaves a validation that the checkpoint does not know.
         last_steps = {"validation": min(step, validated_step)}
-        records = (r for r in _read_lines(path) if r["step"] <= last_steps.get(str(r.get("kind")), step))
+        records = (r for r in read_metrics(path) if r["step"] <= last_steps.get(str(r.get("kind")), step))
         durable.write_text(path, "".join(json.dumps(record) + "\n" for record in records))
         self._stream = path.open("a", encoding="utf-8")
 
@@ -53,7 +54,7 @@ class MetricsLog:
             self._stream.close()
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """The valid lines of a metrics file; a line truncated by a crash is skipped. Raises: CheckpointError."""
     if path.exists() or path.is_symlink():
         try:

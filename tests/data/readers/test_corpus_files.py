@@ -100,3 +100,23 @@ def test_any_content_gives_pairs_or_one_clear_error(tmp_path: Path, content: byt
         read_corpus(CorpusFiles(data=[tmp_path / "any"], columns=columns, form=form))
     with contextlib.suppress(UserError):
         read_corpus(CorpusFiles([tmp_path / "any"], [tmp_path / "any"]))
+
+
+@pytest.mark.parametrize("encoding", ["windows-1252", "windows-1250"])
+def test_a_table_in_an_encoding_of_windows_is_refused_with_the_remedy(tmp_path: Path, encoding: str) -> None:
+    """Its letters beyond ASCII may come late, after the part by which the form is recognised."""
+    rows = ["English;German", *(f"the house {i};das Haus {i}" for i in range(5000)), "streets;Stra\xdfen", "nice;sch\xf6n"]
+    (tmp_path / "table.csv").write_bytes("\r\n".join(rows).encode(encoding))
+    corpus = CorpusFiles(data=[tmp_path / "table.csv"])
+    with pytest.raises(DataError, match="line 5002: is not UTF-8; 2 lines") as caught:
+        read_corpus(corpus)
+    assert "iconv -f WINDOWS-1252 -t UTF-8" in caught.value.hint
+    (tmp_path / "table.csv").write_bytes("\r\n".join(rows).encode())
+    assert read_corpus(corpus).tgt[-1] == "schön"
+
+
+def test_a_table_with_a_few_damaged_lines_is_read_with_a_warning(tmp_path: Path) -> None:
+    rows = [b"English;German", *("house;Häuschen".encode() for _ in range(9)), b"streets;Stra\xdfen"]
+    (tmp_path / "table.csv").write_bytes(b"\n".join(rows))
+    text = read_corpus(CorpusFiles(data=[tmp_path / "table.csv"]))
+    assert len(text) == 10 and "1 lines have bytes that are not UTF-8" in text.notes[0]

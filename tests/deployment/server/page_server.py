@@ -77,7 +77,7 @@ def translate(q: str, glossary: list[dict[str, str]], alternatives: int) -> dict
         })  # fmt: skip
         text += translation
         at = start + len(source)
-    return {"translatedText": text + q[at:], "sentences": sentences}
+    return {"translatedText": text + q[at:], "sentences": [sentences]}
 
 
 def attention(q: str) -> dict[str, Any]:
@@ -152,6 +152,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/translate":
             found: Any = translate(body["q"], body.get("glossary", []), body.get("alternatives", 0))
+            if body["source"] == "auto":
+                found["detectedLanguage"] = {"language": "de", "confidence": 90.0}
         elif self.path == "/attention":
             found = attention(body["q"])
         else:

@@ -12,6 +12,8 @@ from conftest import cli, toy_pairs
 from libretranslatepy import LibreTranslateAPI
 from running_server import RunningServer
 
+from transformer_cli.deployment.server.models import ModelFile, ServedModel
+
 LINES = [source for source, _ in toy_pairs(40, seed=5)]
 
 
@@ -92,3 +94,16 @@ def test_attention_weights(server: RunningServer) -> None:
     assert len(answer["cross"][0][0][0]) == len(answer["source_tokens"])
     for q, status in (("", 422), ("The cat sees the house. " * 20, 422)):
         assert server.post("/attention", {"q": q, "source": "en", "target": "de"})[0] == status
+
+
+def test_languages_are_those_of_the_training_files(toy_run: Path, tmp_path: Path) -> None:
+    for text, name, expected in (
+        (str(toy_run), "run", ("en", "de")),
+        (f"fr-it={toy_run}", "fr-it", ("fr", "it")),
+        (f"best={toy_run}", "best", ("en", "de")),
+    ):
+        model = ServedModel(ModelFile.parse(text), {}, "cpu")
+        assert (model.name, model.source, model.target) == (name, *expected)
+    assert ModelFile.parse(f"a={tmp_path}") == ModelFile(tmp_path, "a")
+    (tmp_path / "a=b").mkdir()
+    assert ModelFile.parse(str(tmp_path / "a=b")).name == ""

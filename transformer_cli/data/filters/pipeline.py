@@ -70,6 +70,14 @@ def build_filters(
     return [one for one in filters if one is not None]
 
 
+def split_filters(filters: Sequence[Filter]) -> tuple[list[Filter], list[RememberingFilter]]:
+    """The filters that need no other pairs, and those that compare pairs with earlier ones, which must come last."""
+    pure = [one for one in filters if not isinstance(one, RememberingFilter)]
+    remembering = [one for one in filters if isinstance(one, RememberingFilter)]
+    assert [*pure, *remembering] == list(filters)
+    return pure, remembering
+
+
 @dataclass(frozen=True)
 class Judgement:
     """What is known of some pairs without the pairs before them.
@@ -90,10 +98,8 @@ class Judge:
     """
 
     def __init__(self, filters: Sequence[Filter]) -> None:
-        """`filters`: those that remember pairs must come last."""
-        self._pure = [one for one in filters if not isinstance(one, RememberingFilter)]
-        self._remembering = [one for one in filters if isinstance(one, RememberingFilter)]
-        assert [*self._pure, *self._remembering] == list(filters)
+        """`filters`: as `build_filters` orders them."""
+        self._pure, self._remembering = split_filters(filters)
 
     def judge_alone(self, pairs: Sequence[Pair]) -> Judgement:
         """Apply the filters that need no other pairs to up to `BATCH` pairs."""

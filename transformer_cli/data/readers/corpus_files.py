@@ -19,6 +19,10 @@ from transformer_cli.data.text import LineReport, iter_lines, open_file
 from transformer_cli.errors import ConfigError, DataError
 
 
+REPLACEMENT = "\ufffd"
+"""What stands for bytes that are not UTF-8."""
+
+
 class PairSource(Protocol):
     """A part of a corpus, which can be read several times unless it is a pipe."""
 
@@ -115,12 +119,34 @@ class DataFile:
                 yield from read_tmx(text.stream, self.columns, report, encoding=encoding)
                 return
             lines = iter_lines(text.stream, report.lines, strict_utf8=self.strict_utf8)
-            reader = read_json_lines if form.name == JSONL else Table(form.dialect) if form.dialect else None
-            assert reader is not None
-            yield from reader(lines, self.columns, report)
+            if form.name == JSONL:
+                yield from read_json_lines(lines, self.columns, report)
+                return
+            assert form.dialect is not None
+            yield from Table(form.dialect)(_refuse_other_encodings(lines, report.lines), self.columns, report)
 
     def suffixes(self, report: PairReport) -> tuple[str, str]:
         return suffix_of(report.names[0], "src"), suffix_of(report.names[1], "tgt")
+
+
+def _refuse_other_encodings(lines: Iterator[str], report: LineReport) -> Iterator[str]:
+    """The lines of a table.
+
+    Raises:
+        DataError: at the end, if most lines beyond ASCII are not UTF-8: spreadsheets export the encoding of Windows.
+            Which one it is cannot be told for certain, and a wrong one would change letters in silence.
+    """
+    valid = 0
+    for line in lines:
+        valid += not line.isascii() and REPLACEMENT not in line
+        yield line
+    if report.bad_utf8 > valid:
+        raise DataError(
+            f"line {report.bad_utf8_lines[0]}: is not UTF-8; {report.bad_utf8:,} lines are probably in an encoding of "
+            "Windows, as spreadsheets export it",
+            hint="save it in the spreadsheet as 'CSV UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8 FILE > "
+            "FILE.utf8.csv (Central Europe: WINDOWS-1250, Cyrillic: WINDOWS-1251)",
+        )
 
 
 class UnequalLengthsError(DataError):

@@ -38,7 +38,7 @@ def map_unordered(tasks: Sequence[Task], work: Callable[[Task], Result], threads
             yield work(task)
         return
     waiting = iter(tasks)
-    pool = ThreadPoolExecutor(threads, initializer=_use_one_thread)
+    pool = ThreadPoolExecutor(threads, initializer=use_one_thread)
     try:
         running = {pool.submit(work, task) for task in islice(waiting, threads)}
         while running:
@@ -71,6 +71,7 @@ def partition_batches(lengths: Sequence[int], budget: int, workers: int) -> list
     return [batches[i::num_tasks][::-1] for i in range(min(num_tasks, len(batches)))]
 
 
-def _use_one_thread() -> None:
+def use_one_thread() -> None:
+    """Let torch compute on the current thread alone."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,12 @@ from transformer_cli.decoding.translation import Translation
 from transformer_cli.deployment.server.settings import RequestError
 from transformer_cli.errors import UserError
 
-BATCH_SENTENCES = 48
+MAX_BATCH = 48
 """Sentences that are searched together: enough for an efficient search, few enough that answers do not wait."""
-TURN_SENTENCES = 8
-"""Sentences that a request contributes before the next one has its turn."""
+GATHER_SECONDS, MAX_GATHER_SECONDS = 0.004, 0.06
+"""While a thread is busy, another one waits for more sentences as long as some arrive within the first time."""
+TURN_SENTENCES, WINDOW = 8, 4 * MAX_BATCH
+"""Sentences that a request contributes before the next one has its turn, and those that a batch is chosen from."""
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
@@ -46,20 +49,20 @@ class Job:
     Attributes:
         deadline: time of the event loop until which its sentences are searched.
         results: by sentence; None while it is not translated.
+        pending: numbers of the sentences that are not being searched yet.
     """
 
     sentences: Sequence[str]
     options: SearchOptions
     deadline: float
-    results: list[Translation | None] = field(default_factory=list)
-    started: int = 0
+    results: list[Translation | None] = field(init=False)
+    pending: deque[int] = field(init=False)
     error: RequestError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def waiting(self) -> int:
-        """Sentences that are not being searched yet."""
-        return 0 if self.error else len(self.sentences) - self.started
+    def __post_init__(self) -> None:
+        self.results = [None] * len(self.sentences)
+        self.pending = deque(range(len(self.sentences)))
 
     async def wait(self, end: int) -> list[Translation]:
         """The first `end` translations, as soon as they are there. Raises: RequestError."""
@@ -79,22 +82,25 @@ class Job:
     def fail(self, error: RequestError) -> None:
         """Drop the sentences that are not translated yet."""
         self.error = self.error or error
+        self.pending.clear()
         self.changed.set()
 
 
 class BatchingWorker:
-    """Searches the sentences of all requests for one model, one batch after the other, on a thread of its own."""
+    """Searches the sentences of all requests for one model, a batch at a time on each of its threads."""
 
     def __init__(
         self,
         translate: Callable[[Sequence[str], SearchOptions], list[Translation]],
         max_queue: int,
+        threads: int = 1,
         on_batch: Callable[[int], object] = lambda sentences: None,
     ) -> None:
         """
         Args:
-            translate: called on the worker's thread.
+            translate: called on the worker's threads.
             max_queue: sentences that may wait.
+            threads: batches that are searched at the same time, each on a thread.
             on_batch: called with the size of each batch.
         """
         self._translate = translate
@@ -102,14 +108,16 @@ class BatchingWorker:
         self._on_batch = on_batch
         self._jobs: deque[Job] = deque()
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="search")
+        self._searching = 0  # threads
         self._closing = False
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(threads)]
 
     @property
     def waiting(self) -> int:
         """Sentences that wait for their turn."""
-        return sum(job.waiting for job in self._jobs)
+        return sum(len(job.pending) for job in self._jobs)
 
     def check_space(self, sentences: int) -> None:
         """Raises: RequestError if the queue has no space for so many sentences."""
@@ -124,22 +132,22 @@ class BatchingWorker:
         """Queue sentences. Raises: RequestError if the queue is full."""
         self.check_space(len(sentences))
         deadline = asyncio.get_running_loop().time() + timeout
-        job = Job(sentences, options, deadline, [None] * len(sentences))
+        job = Job(sentences, options, deadline)
         if sentences:
             self._jobs.append(job)
             self._wake.set()
         return job
 
     async def call(self, function: Callable[[], Result]) -> Result:
-        """Run a function between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        """Run a function on one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
     async def close(self) -> None:
         """Search what is queued, then stop."""
         self._closing = True
         self._wake.set()
-        await self._task
-        self._thread.shutdown()
+        await asyncio.gather(*self._tasks)
+        self._pool.shutdown()
 
     async def _run(self) -> None:
         while not (self._closing and not self._jobs):
@@ -149,37 +157,59 @@ class BatchingWorker:
             elif not self._closing:
                 await self._wake.wait()
                 self._wake.clear()
+                await self._gather()
+
+    async def _gather(self) -> None:
+        """Wait for requests that arrive together, such as those of clients that got their answers together."""
+        start, before = time.monotonic(), -1
+        while (
+            self._searching and before < self.waiting < MAX_BATCH and time.monotonic() - start < MAX_GATHER_SECONDS
+        ):
+            before = self.waiting
+            await asyncio.sleep(GATHER_SECONDS)
 
     def _next_batch(self) -> list[tuple[Job, int]]:
-        """(job, number of a sentence) of the next batch; requests that have ended are dropped."""
+        """(job, number of a sentence) of the next batch: the oldest request's, and others of similar length."""
         now = asyncio.get_running_loop().time()
-        batch: list[tuple[Job, int]] = []
-        others: list[Job] = []  # with other options: they are next
-        options = None
-        while self._jobs and len(batch) < BATCH_SENTENCES:
-            job = self._jobs.popleft()
-            if job.deadline <= now:
+        for job in self._jobs:
+            if job.pending and job.deadline <= now:
                 job.fail(
                     RequestError(503, "the server is busy: no time was left for the translation", retry_after=5)
                 )
-            if not job.waiting:
-                continue
-            options = options or job.options
-            if job.options != options:
-                others.append(job)
-                continue
-            count = min(job.waiting, TURN_SENTENCES, BATCH_SENTENCES - len(batch))
-            batch += [(job, number) for number in range(job.started, job.started + count)]
-            job.started += count
-            if job.waiting:
-                self._jobs.append(job)
-        self._jobs.extendleft(reversed(others))
+        self._jobs = deque(job for job in self._jobs if job.pending)
+        if not self._jobs:
+            return []
+        size = min(
+            MAX_BATCH, -(-self.waiting // (self._threads - self._searching))
+        )  # a share for each idle thread
+        window = self._window()
+        oldest = window[0]
+        window.sort(key=lambda item: len(item[0].sentences[item[1]]))
+        start = max(0, min(window.index(oldest) // size * size, len(window) - size))
+        batch = window[start : start + size]
+        for job, number in batch:
+            job.pending.remove(number)
+        self._jobs.rotate(-1)  # the next request has its turn
         return batch
+
+    def _window(self) -> list[tuple[Job, int]]:
+        """Sentences with the options of the oldest request, some of each request in turn."""
+        options = self._jobs[0].options
+        remaining = [(job, list(job.pending)) for job in self._jobs if job.options == options]
+        window: list[tuple[Job, int]] = []
+        turn = 0
+        while remaining and len(window) < WINDOW:
+            part = slice(turn, turn + TURN_SENTENCES)
+            window += [(job, number) for job, numbers in remaining for number in numbers[part]]
+            turn += TURN_SENTENCES
+            remaining = [(job, numbers) for job, numbers in remaining if len(numbers) > turn]
+        return window[:WINDOW]
 
     async def _search(self, batch: Sequence[tuple[Job, int]]) -> None:
         self._on_batch(len(batch))
         sentences, options = [job.sentences[number] for job, number in batch], batch[0][0].options
         error = None
+        self._searching += 1
         try:
             translations = await self.call(lambda: self._translate(sentences, options))
         except RequestError as caught:
@@ -190,6 +220,8 @@ class BatchingWorker:
             # Not the message, which might quote the text.
             logger.error("search failed", extra={"facts": {"error": type(caught).__name__}})
             error = RequestError(500, "the translation failed")
+        finally:
+            self._searching -= 1
         if not error:
             for (job, number), translation in zip(batch, translations, strict=True):
                 job.results[number] = translation

@@ -6,7 +6,7 @@ import json
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from transformer_cli.deployment.server.settings import RequestError
@@ -46,9 +46,7 @@ async def _read_form(request: Request) -> dict[str, Any]:
     await request.body()  # kept, and read again by `form`
     try:
         form = await request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=1 << 30)
-    except HTTPException:
-        raise RequestError(400, "the form cannot be parsed") from None
-    except (ValueError, UnicodeError):
+    except (MultiPartException, ValueError):
         raise RequestError(400, "the form cannot be parsed") from None
     fields: dict[str, Any] = {}
     for key, value in form.items():

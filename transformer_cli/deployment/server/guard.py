@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import logging
@@ -20,10 +21,14 @@ from transformer_cli.errors import ConfigError
 from transformer_cli.untrusted import read_bounded
 
 MAX_KEYS_BYTES = 1 << 20
+MAX_HEAD, MAX_HEADERS = 32 << 10, 100
+"""Bytes and number of the headers of a request."""
+MAX_DISCARDED, DISCARD_SECONDS = 16 << 20, 5.0
+"""Bytes of a refused body that are read, and for how long."""
 MAX_BODIES_BYTES = 64 << 20
 """Bytes of the bodies of all requests that are being answered."""
-BODY_SECONDS = 20.0
-"""Time that a client may take to send a body."""
+BODY_SECONDS = 10.0
+"""Time that a client may take to send a part of a body."""
 SEND_SECONDS = 20.0
 """Time that a client may take to receive a part of an answer."""
 Message = MutableMapping[str, Any]
@@ -120,6 +125,8 @@ class _Exchange:
         self.start = time.perf_counter()
         self.status = 0
         self.bytes = 0
+        self.received = False  # the whole body
+        self.streams = False
 
     async def run(self) -> None:
         client = (self.scope.get("client") or ("", 0))[0]
@@ -154,7 +161,14 @@ class _Exchange:
         """Raises: RequestError: the head of the request tells that it is refused."""
         names = [name for name, _ in self.scope["headers"]]
         if b"transfer-encoding" in names and b"content-length" in names:
-            raise RequestError(400, "Content-Length and Transfer-Encoding exclude each other")
+            raise RequestError(
+                400, "Content-Length and Transfer-Encoding exclude each other", headers={"connection": "close"}
+            )
+        if (
+            len(names) > MAX_HEADERS
+            or sum(len(name) + len(value) for name, value in self.scope["headers"]) > MAX_HEAD
+        ):
+            raise RequestError(431, "the head of the request is too large", headers={"connection": "close"})
         length = self.headers.get("content-length", "0")
         if length.isdecimal() and int(length[:18]) > self.guard.service.settings.max_bytes:
             raise self._too_large()
@@ -164,11 +178,10 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """The next part of the body. Raises: RequestError: it is too large or too slow."""
-        has_body = "content-length" in self.headers or "transfer-encoding" in self.headers
+        if self.received or not self._has_body():
+            return await self._receive()
         try:
-            message = await asyncio.wait_for(
-                self._receive(), BODY_SECONDS if has_body and not self.received else None
-            )
+            message = await asyncio.wait_for(self._receive(), BODY_SECONDS)
         except TimeoutError:
             raise RequestError(408, "the body was not sent in time") from None
         if message["type"] == "http.request":
@@ -179,8 +192,6 @@ class _Exchange:
             self.guard.add_bytes(size)
             self.bytes += size
         return message
-
-    received = False
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer. Raises: ConnectionError: the client does not receive it."""
@@ -193,6 +204,10 @@ class _Exchange:
                 (b"cache-control", b"no-store"),
                 (b"referrer-policy", b"no-referrer"),
             ]
+        self.streams |= message.get("more_body", False)
+        if not self.streams:  # it does not wait for the client
+            await self._send(message)
+            return
         try:
             await asyncio.wait_for(self._send(message), SEND_SECONDS)
         except TimeoutError:
@@ -204,10 +219,22 @@ class _Exchange:
         body = json.dumps({"error": error.message}, ensure_ascii=False).encode("utf-8", errors="replace")
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
+        if error.status != 408:
+            await self._discard_body()
         if not self.received and self._has_body():
-            headers.append((b"connection", b"close"))  # what is left of the body is not read
+            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+    async def _discard_body(self) -> None:
+        """Read the rest of the body: a client that is still sending would not see the answer."""
+        left = MAX_DISCARDED
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while self._has_body() and not self.received and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self.received = not message.get("more_body", False)
 
     def _has_body(self) -> bool:
         return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 from transformer_cli.data.readers.languages import language_code, language_name
 from transformer_cli.data.text import one_line
 from transformer_cli.decoding.translation import Translation
+from transformer_cli.deployment.ctranslate2_engine import available_cores
+from transformer_cli.deployment.ctranslate2_export import ExportedModel, is_export
 from transformer_cli.deployment.engines import LineTranslator, Model
 from transformer_cli.deployment.server.batching import SearchOptions
 from transformer_cli.deployment.server.settings import RequestError
@@ -46,7 +49,7 @@ class ModelFile:
 
 
 class ServedModel:
-    """A model in memory. Its methods that compute run on the model's thread."""
+    """A model in memory. Several threads may use it."""
 
     def __init__(self, file: ModelFile, overrides: Mapping[str, Any], device: str) -> None:
         """
@@ -58,7 +61,11 @@ class ServedModel:
         """
         self.file = file
         self.overrides = dict(overrides)
-        self.model = Model(file.path, "best", (), device, lambda message: logger.info(message))
+        self.model: Model | ExportedModel = (
+            ExportedModel(file.path) if is_export(file.path) else Model(file.path, "best", (), device, logger.info)
+        )
+        self.cores = int(self.overrides.pop("threads", 0)) or available_cores()
+        self._lock = threading.Lock()
         self._translators: OrderedDict[SearchOptions, LineTranslator] = OrderedDict()
         self.source, self.target = self._languages()
         self.engine = ""
@@ -82,7 +89,12 @@ class ServedModel:
 
     def translate(self, lines: Sequence[str], options: SearchOptions) -> list[Translation]:
         """The translation of each line, in order. Raises: UserError: options that cannot be used."""
-        return self._translator(options).translate(lines)
+        translator = self._translator(options)
+        if self.engine != "ctranslate2":
+            from transformer_cli.decoding.execution.workers import use_one_thread
+
+            use_one_thread()
+        return translator.translate(lines)
 
     def attention(self, sentence: str) -> dict[str, Any]:
         """The attention weights of a sentence and its translation, as `schemas.AttentionAnswer`.
@@ -90,7 +102,7 @@ class ServedModel:
         Raises:
             RequestError: 501: the engine is CTranslate2; 422: no attention, or a blank or too long sentence.
         """
-        if self.engine != "torch":
+        if self.engine != "torch" or isinstance(self.model, ExportedModel):
             raise RequestError(501, "attention weights need the engine torch: serve with --engine torch")
         from transformer_cli.decoding.sentence_attention import attend_sentence
 
@@ -119,21 +131,35 @@ class ServedModel:
         source = sum(map(len, vocabularies.src.encode(lines)))
         return source, sum(map(len, vocabularies.tgt.encode([t.text for t in translations])))
 
+    @property
+    def threads(self) -> int:
+        """Batches to search at the same time: one per core, which is faster than a batch on all cores."""
+        if isinstance(self.model, ExportedModel) or self.engine != "torch":
+            return self.cores
+        return self.cores if next(self.model.loaded.model.parameters()).device.type == "cpu" else 1
+
     def _translator(self, options: SearchOptions) -> LineTranslator:
-        if options not in self._translators:
-            overrides = {**self.overrides, **dict(options.overrides)}
-            engine, translator = self.model.translator(overrides, options.request)
-            self.engine = self.engine or engine
-            self._translators[options] = translator
-            if len(self._translators) > MAX_TRANSLATORS:
-                self._translators.popitem(last=False)
-        self._translators.move_to_end(options)
-        return self._translators[options]
+        with self._lock:
+            if options not in self._translators:
+                self._translators[options] = self._open(options)
+                if len(self._translators) > MAX_TRANSLATORS:
+                    self._translators.popitem(last=False)
+            self._translators.move_to_end(options)
+            return self._translators[options]
+
+    def _open(self, options: SearchOptions) -> LineTranslator:
+        overrides = {**self.overrides, **dict(options.overrides), "threads": self.cores}
+        engine, translator = self.model.translator(overrides, options.request)
+        if engine == "torch":  # its threads are those that call it; CTranslate2 has its own
+            _, translator = self.model.translator({**overrides, "engine": engine, "threads": 1}, options.request)
+        self.engine = self.engine or engine
+        return translator
 
     def _languages(self) -> tuple[str, str]:
         """Codes of source and target: from its name, the configuration, or the name of its file."""
-        configured = (self.model.source.config.data.filters.languages or "").replace(",", "-")
-        for name in (self.file.name, configured, self.name):
+        config = self.model.source.config
+        configured = [config.training.languages, config.data.filters.languages]
+        for name in (self.file.name, *(pair.replace(",", "-") for pair in configured if pair), self.name):
             match = PAIR.fullmatch(name)
             codes = [language_code(code) for code in match.groups()] if match else []
             if len(codes) == 2 and all(codes):
@@ -174,12 +200,12 @@ def choose_model(models: Sequence[ServedModel], name: str | None, source: str, t
     """The model for a request. Raises: RequestError: there is none."""
     candidates = [model for model in models if name is None or model.name == name]
     if not candidates:
-        raise RequestError(422, f"there is no model {name!r}; models: {', '.join(m.name for m in models)}")
+        raise RequestError(422, f"there is no such model; models: {', '.join(m.name for m in models)}")
     for model in candidates:
         if _same(source, model.source) and (target is None or _same(target, model.target)):
             return model
     pairs = ", ".join(f"{model.source} to {model.target}" for model in candidates)
-    raise RequestError(422, f"{source[:20]!r} to {(target or '')[:20]!r} is not supported; supported: {pairs}")
+    raise RequestError(422, f"these languages are not supported; supported: {pairs}")
 
 
 def _same(code: str, other: str) -> bool:

@@ -22,6 +22,7 @@ STATUS = {
     413: "The request is too large.",
     422: "The request has values that cannot be used.",
     429: "The client has too many requests at the same time.",
+    431: "The head of the request is too large.",
     500: "An error of the server.",
     501: "The engine of the model cannot do this.",
     503: "The server is busy or stopping, or the time is over.",

@@ -17,20 +17,19 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from transformer_cli.deployment.server.app import Application, encode_json
-from transformer_cli.deployment.server.guard import ApiKeys
+from transformer_cli.deployment.server.guard import MAX_HEAD, ApiKeys
 from transformer_cli.deployment.server.models import ModelFile
 from transformer_cli.deployment.server.service import Service
 from transformer_cli.deployment.server.settings import ServerSettings
 from transformer_cli.errors import ConfigError, UserError
 
-HEAD_SECONDS = 10.0
+HEAD_SECONDS = 5.0
 """Time that a client may take to send the head of a request."""
 KEEP_ALIVE_SECONDS = 15
 LINGER_SECONDS = 0.5
 """At a stop, time for a request that is on its way on an open connection."""
 FLUSH_SECONDS = 20.0
 """Time that a client may take to receive the end of an answer."""
-MAX_HEAD_BYTES = 32 << 10
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ class BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP/1.1, as JSON."""
-        body = encode_json({"error": "the request is not valid HTTP/1.1"})
+        body = encode_json({"error": "the request is not valid HTTP"})
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
@@ -223,7 +222,7 @@ def run_server(
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.timeout) + 5,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        h11_max_incomplete_event_size=MAX_HEAD,
         backlog=1024,
     )
     TranslationServer(config, application, on_start).run()

@@ -75,7 +75,8 @@ class Service:
             self.metrics.add_sentences(model.name, len(lines), *model.count_tokens(lines, translations))
             return translations
 
-        return Running(model, BatchingWorker(translate, self.settings.max_queue, self.metrics.add_batch))
+        worker = BatchingWorker(translate, self.settings.max_queue, model.threads, self.metrics.add_batch)
+        return Running(model, worker)
 
     async def reload(self) -> None:
         """Open the models again and replace the old ones, which search what they have accepted.
@@ -172,7 +173,7 @@ def search_options(request: TranslateRequest, model: ServedModel) -> SearchOptio
         raise RequestError(422, "a glossary needs a beam of 2 or more")
     if request.alignment and model.overrides.get("protect"):
         raise RequestError(422, "words cannot be aligned by a server that was started with --protect")
-    if request.alignment and model.overrides.get("engine") == "ctranslate2":
+    if request.alignment and model.engine == "ctranslate2" and model.overrides.get("engine") != "auto":
         raise RequestError(501, "alignment needs the engine torch: serve with --engine torch or auto")
     overrides = {} if beam == model.default_beam else {"beam": beam}
     scored = request.confidence or request.details or request.alignment or n_best > 1

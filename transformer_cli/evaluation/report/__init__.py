@@ -1,0 +1,1 @@
+"""The report of one or two runs: one HTML file that opens without a network."""
