@@ -205,6 +205,27 @@ MUTATIONS = [
         "    if False:",
         "tests/test_untrusted.py",
     ),
+    Mutation(
+        "XML entities of a document are refused",
+        "deployment/documents/xml.py",
+        "    if dtd is not None and any(",
+        "    if False and any(",
+        "tests/deployment/documents/test_xliff.py",
+    ),
+    Mutation(
+        "a translation does not become markup",
+        "deployment/documents/html.py",
+        "parts.append(_escape(piece))",
+        "parts.append(piece)",
+        "tests/deployment/documents/test_html.py",
+    ),
+    Mutation(
+        "the parts of a Word document are bounded",
+        "deployment/documents/docx_package.py",
+        "        if len(content) > limit:",
+        "        if False:",
+        "tests/deployment/documents/test_docx.py",
+    ),
 ]
 
 

@@ -149,7 +149,7 @@ class _Text:
         return lines
 
     def _encode(self, text: str) -> str:
-        return escape(text, quote=False) if self._is_vtt else text
+        return escape(text, quote=False) if self._is_vtt else text.replace("-->", "->")  # only times have it
 
 
 def _breaks(text: str, count: int) -> list[int]:
