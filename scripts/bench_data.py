@@ -8,8 +8,9 @@ lines in memory; seconds of the first start of `train` (reading, checking, holdi
 encoding) and of the second, both until training is ready for its first update, with the processor time of the
 second; pairs per second of `check` and `clean`; and peak memory.
 
-Memory is the sum of the proportional set sizes of all processes of a command, sampled. The directory needs
-about 350 bytes a pair, and the temporary files of `train` 150 more.
+Memory is the sum over all processes of a command, sampled, of their pages without those of files: pages that
+processes share are divided among them, and mapped files, such as the encoded corpus, take only what memory
+nothing else needs. The directory needs about 350 bytes a pair, and the temporary files of `train` 150 more.
 """
 
 from __future__ import annotations
@@ -69,10 +70,9 @@ def main() -> None:
         folder = args.directory / str(pairs)
         if not (folder / "train.de").exists():
             write_corpus(folder, pairs)
-        figures = {step: MEASUREMENTS[step](folder, pairs, args.filters) for step in args.steps}
         print(f"{pairs:,} pairs")
-        for name, text in figures.items():
-            print(f"  {name:<8} {text}", flush=True)
+        for step in args.steps:
+            print(f"  {step:<8} {MEASUREMENTS[step](folder, pairs, args.filters)}", flush=True)
         if not args.keep:
             shutil.rmtree(folder)
 
@@ -237,11 +237,11 @@ def tree(pid: int) -> Iterator[int]:
 
 
 def pss_mib(pid: int) -> int:
-    """Proportional set size: pages that processes share are divided among them."""
+    """Memory of a process without files; pages that processes share are divided among them."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().split("\n")
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) >> 10
-    except (OSError, StopIteration):
+        return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) >> 10
+    except OSError:
         return 0
 
 
