@@ -29,7 +29,7 @@ KEEP_ALIVE_SECONDS = 15
 LINGER_SECONDS = 0.5
 """At a stop, time for a request that is on its way on an open connection."""
 SWITCH_SECONDS = 0.0005
-"""Python's default of 5 ms is what the event loop would wait for each of its calls while sentences are searched."""
+"""Python's default of 5 ms is what the event loop would wait at each call while sentences are searched."""
 FLUSH_SECONDS = 20.0
 """Time that a client may take to receive the end of an answer."""
 
