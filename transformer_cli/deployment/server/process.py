@@ -55,7 +55,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = None
-        if len(self.connections) > 2 * self.max_connections:
+        if len(self.connections) > self.max_connections:
             transport.abort()
             return
         self._start_deadline(HEAD_SECONDS)
