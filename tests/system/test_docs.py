@@ -54,7 +54,9 @@ def desk(tmp_path: Path, toy_run: Path) -> Iterator[Path]:
     """A folder with the files that the docs speak of."""
     for name, count in (("my", 300), ("valid", 20), ("test", 10)):
         write_pairs(tmp_path, name, toy_pairs(count, seed=count))
-    shutil.copy(tmp_path / "test.en", tmp_path / "new.en")
+    for side in ("en", "de"):
+        shutil.copy(tmp_path / f"test.{side}", tmp_path / f"new.{side}")
+    shutil.copy(tmp_path / "my.en", tmp_path / "big.en")
     shutil.copy(tmp_path / "test.de", tmp_path / "translations.de")
     table = [("Nr", "English", "German"), *((str(i), *pair) for i, pair in enumerate(toy_pairs(300)))]
     (tmp_path / "corpus.csv").write_text("".join(";".join(row) + "\n" for row in table), encoding="utf-8")
