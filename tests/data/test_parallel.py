@@ -69,7 +69,7 @@ def test_workers_end_with_their_parent() -> None:
     """Also if it is killed with SIGKILL, after which no code of the parent runs."""
     script = (
         "import os, time\nfrom transformer_cli.data.parallel import ordered_map\n"
-        "def work(i):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+        "def work(i):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
         "list(ordered_map(work, range(9), 2))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

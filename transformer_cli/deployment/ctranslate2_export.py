@@ -54,7 +54,7 @@ class ExportedModel:
             names = [str(notes["tokenizer"][side]) for side in ("source", "target")]
             tokenizers = {name: Tokenizer(self._files[name], str(directory / name)) for name in names}
             checkpoint = directory / str(notes["checkpoint"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError):
             raise CheckpointError(
                 f"{directory / NOTES}: does not have all that is needed to translate with the export alone",
                 hint="export the model again: transformer-cli export RUN DIR --to ctranslate2",
