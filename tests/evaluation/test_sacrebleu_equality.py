@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from transformer_cli.config import validate_section
 from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.metrics import corpus_scores
 from transformer_cli.schema.evaluation import MetricsConfig
+
+# Its import lets SIGPIPE end the process, also the one of other tests, whose servers write to closed sockets.
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 LINES = 60
 SACREBLEU = {
