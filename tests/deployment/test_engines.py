@@ -25,6 +25,7 @@ LINES = [s for s, _ in toy_pairs(10, seed=4)]
 @pytest.fixture
 def run(toy_run: Path, tmp_path: Path) -> Path:
     shutil.copytree(toy_run, tmp_path / "run", symlinks=True)
+    shutil.rmtree(tmp_path / "run" / "engines", ignore_errors=True)
     return tmp_path / "run"
 
 

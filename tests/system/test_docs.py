@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "data=": "the variables of the next two lines",
     "options=": "the variables of the next two lines",
     "transformer-cli train configs/multi30k-en-de.yaml --run runs/transformer ": "as the next line",
+    "transformer-cli compare runs/mine ": "two runs; tests/cli has the tests of compare",
     "transformer-cli sweep ": "several trainings; tests/cli/test_sweep_command.py does it in small",
     "for a in rnn tcn gat; ": "trains for an hour; tests/scripts/test_compare_architectures.py does it in small",
 }
