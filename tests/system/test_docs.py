@@ -29,7 +29,6 @@ TESTED_ELSEWHERE = {
     "data=": "the variables of the next two lines",
     "options=": "the variables of the next two lines",
     "transformer-cli train configs/multi30k-en-de.yaml --run runs/transformer ": "as the next line",
-    "transformer-cli compare runs/mine ": "two runs; tests/cli has the tests of compare",
     "transformer-cli sweep ": "several trainings; tests/cli/test_sweep_command.py does it in small",
     "for a in rnn tcn gat; ": "trains for an hour; tests/scripts/test_compare_architectures.py does it in small",
 }
@@ -90,14 +89,17 @@ def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
     """The command in a shell whose `transformer-cli train` stops early, and whose servers run in the background."""
     program = Path(sys.executable).parent / "transformer-cli"
     (desk / "bin").mkdir(exist_ok=True)
-    serve = f'exec {program} "$@" --port {port_of(desk)} > /dev/null 2>> server.log & echo $! >> server.pids; '
+    port = f'case "$*" in *--port*) ;; *) set -- "$@" --port {port_of(desk)};; esac; '
+    serve = f'{port}exec {program} "$@" > /dev/null 2>> server.log & echo $! >> server.pids; '
     demo = f'exec {program} "$@" --no-browser > /dev/null 2>> server.log & echo $! >> server.pids; '
-    wait = 'until grep -q "http://127" server.log; do sleep 0.2; done; rm server.log'
+    late = "n=$((n+1)); [ $n -lt 300 ] || { cat server.log >&2; exit 1; }"
+    wait = f'n=0; until grep -q "http://127" server.log; do {late}; sleep 0.2; done; rm server.log'
     (desk / "bin/transformer-cli").write_text(
         f'#!/bin/sh\ncase "$1" in\ntrain) exec {program} "$@" --max-steps {BUDGET};;\n'
         f'serve) {serve}{wait};;\ndemo) {demo}{wait};;\n*) exec {program} "$@";;\nesac\n'
     )
     command = command.replace("localhost:5000", f"localhost:{port_of(desk)}")
+    command = command.replace("--port 8080", f"--port {port_of(desk) + 1}")
     (desk / "bin/transformer-cli").chmod(0o755)
     environment = {**os.environ, "PATH": f"{desk / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(["bash", "-euc", command], cwd=desk, capture_output=True, text=True, env=environment)

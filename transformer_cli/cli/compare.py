@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "transformer-cli compare runs/mine translations.de --src test.en --ref test.de",
-    "transformer-cli compare runs/mine runs/mine --src test.en --ref test.de --beam 1",
+    "transformer-cli compare runs/mine runs/adapted --src test.en --ref test.de --beam 1",
 )
 
 

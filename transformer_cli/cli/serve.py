@@ -16,7 +16,7 @@ NETWORK, LIMITS = "Network", "Limits"
 DEFAULTS = ServerSettings()
 EXAMPLES = (
     "transformer-cli serve runs/mine",
-    "transformer-cli serve en-de=runs/a de-en=model.zip --port 8080 --engine auto",
+    "transformer-cli serve en-de=runs/mine de-en=model.zip --port 8080 --engine auto",
 )
 DEMO_EXAMPLES = ("transformer-cli demo runs/mine",)
 Models = Annotated[
