@@ -5,7 +5,6 @@ Everything that commands read of a model is read here, in this process, within l
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import cli
+from hostile_files import directory, endless, fifo, link
 
 from transformer_cli.artifacts.loading import load_model_source
 from transformer_cli.artifacts.model_source import open_model_source
@@ -50,22 +50,6 @@ CONTENTS = {
     + b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,), }".ljust(117)
     + b"\n",
 }
-
-
-def fifo(path: Path, outside: Path) -> None:
-    os.mkfifo(path)
-
-
-def endless(path: Path, outside: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def link(path: Path, outside: Path) -> None:
-    path.symlink_to(outside)
-
-
-def directory(path: Path, outside: Path) -> None:
-    path.mkdir()
 
 
 def huge(path: Path, outside: Path) -> None:

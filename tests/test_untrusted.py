@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 from conftest import TINY_RUN, cli, tree
+from hostile_files import directory, endless, fifo, link
 
 from transformer_cli.config import parse_config
 from transformer_cli.errors import ConfigError
@@ -17,22 +17,6 @@ from transformer_cli.untrusted import read_bounded, require_regular
 
 SECONDS = 20.0
 """Far above what a refusal takes, far below what reading a device would."""
-
-
-def fifo(path: Path, outside: Path) -> None:
-    os.mkfifo(path)
-
-
-def endless(path: Path, outside: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def link(path: Path, outside: Path) -> None:
-    path.symlink_to(outside)
-
-
-def directory(path: Path, outside: Path) -> None:
-    path.mkdir()
 
 
 KINDS = [fifo, endless, link, directory]

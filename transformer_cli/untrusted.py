@@ -7,9 +7,11 @@ OSErrors whose `strerror` says what is wrong.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -23,6 +25,15 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     if max(status.st_size, len(content)) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
     return content
+
+
+def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
+    """The JSON object in a file that the program can do without; empty if it is missing or damaged."""
+    try:
+        value = json.loads(read_bounded(path, max_bytes))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def require_regular(path: Path) -> None:

@@ -70,6 +70,18 @@ def test_the_choice_is_written_to_the_configuration(
     assert run.load_config().decoding.length_penalty == 1.4
 
 
+@pytest.mark.parametrize("content", ["", "[" * 100_000, "[1]", '{"checkpoint": "CHECKPOINT", "beam": 5}'])
+def test_damaged_results_are_replaced(
+    toy: Path, run: RunDirectory, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setattr(length_penalty, "climb", lambda score: {1.0: 30.0, 1.4: 31.0})
+    file = run.evaluation / "length_penalty.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content.replace("CHECKPOINT", (run.checkpoints / "best").resolve().name))
+    device = torch.device("cpu")
+    assert tune_length_penalty(run, run.load_config(), valid_text(toy), device, lambda message: None) == 1.4
+
+
 def test_scores_are_those_of_beam_search(toy: Path, run: RunDirectory) -> None:
     config, text = run.load_config(), valid_text(toy)
     chosen = tune_length_penalty(run, config, text, torch.device("cpu"), lambda message: None)

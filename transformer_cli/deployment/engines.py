@@ -208,7 +208,7 @@ def torch_translator(
     return ProtectedTranslator(translator, model.models[0] if isinstance(model, Ensemble) else model)
 
 
-def exported_files(source: ModelSource, quantization: str, notify: Callable[[str], object]) -> dict[str, bytes]:
+def exported_files(source: ModelSource, quantization: str, notify: Notify) -> dict[str, bytes]:
     """The files of the model's CTranslate2 export, verified. It is written to `source.engines` when it is missing.
 
     Raises:

@@ -6,24 +6,21 @@ models: the best one found on validation sets is between 0.6 and 3 (docs/log.md)
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from transformer_cli import durable
-from transformer_cli.artifacts.loading import LoadedModel, load_model
+from transformer_cli.artifacts.loading import LoadedModel, load_model_source
+from transformer_cli.artifacts.model_source import open_model_source
 from transformer_cli.artifacts.run_directory import RunDirectory
 from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.evaluation.metrics import quick_scores
 from transformer_cli.schema import Config
-from transformer_cli.untrusted import read_bounded
+from transformer_cli.untrusted import read_json_object
 
 LADDER = (0.0, 0.6, 1.0, 1.4, 2.0, 3.0)
 """Length penalties that are tried, one after the other, while BLEU increases."""
@@ -88,11 +85,12 @@ def tune_length_penalty(
     file = run.evaluation / "length_penalty.json"
     if config.decoding.beam == 1:
         return None
-    loaded = load_model(run.path, device, "best")
-    inputs = {"checkpoint": loaded.checkpoint.name, "beam": config.decoding.beam}
-    previous = _read(file)
-    if any(previous.get(key) != value for key, value in inputs.items()):
-        scores = _search(loaded, text, notify, is_stopped)
+    source = open_model_source(run.path, "best")
+    inputs = {"checkpoint": source.checkpoint.name, "beam": config.decoding.beam}
+    previous = read_json_object(file, MAX_RESULT_BYTES)
+    is_known = all(previous.get(key) == value for key, value in inputs.items())
+    if not is_known or previous.get("length_penalty") not in LADDER:
+        scores = _search(load_model_source(source, device), text, notify, is_stopped)
         if scores is None:
             return None
         best = best_penalty(scores)
@@ -126,11 +124,3 @@ def _search(
 
     scores = climb(score)
     return None if is_stopped() else scores
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """The results of an earlier call; empty if there are none or they are damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        result = json.loads(read_bounded(file, MAX_RESULT_BYTES))
-        return result if isinstance(result, dict) else {}
-    return {}

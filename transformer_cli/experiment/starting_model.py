@@ -7,8 +7,6 @@ of the tokens that both have are kept.
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from transformer_cli.experiment.recipe import Recipe, choose_fine_tuning
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.schema import Config
 from transformer_cli.token_ids import EOS
-from transformer_cli.untrusted import read_bounded
+from transformer_cli.untrusted import read_json_object
 
 FREE_KEYS = ("preset", "dropout", "attention")
 """Keys under `model` that may differ from the other run: they do not change what a weight means."""
@@ -156,11 +154,8 @@ def open_starting_model(path: Path | None, run: RunDirectory) -> StartingModel |
 
 def read_record(run: RunDirectory) -> dict[str, Any]:
     """What `StartingModel.record` wrote; empty if the run starts from random weights."""
-    with contextlib.suppress(OSError, ValueError):
-        record = json.loads(read_bounded(_record_file(run), MAX_RECORD_BYTES))
-        if isinstance(record, dict) and {"from", "checkpoint", "weights"} <= record.keys():
-            return record
-    return {}
+    record = read_json_object(_record_file(run), MAX_RECORD_BYTES)
+    return record if {"from", "checkpoint", "weights"} <= record.keys() else {}
 
 
 def matching_tokens(new: Tokenizer, old: Tokenizer) -> tuple[Tensor, Tensor]:
