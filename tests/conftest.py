@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,7 +160,7 @@ class Failing:
 
 
 @pytest.fixture(scope="session")
-def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run that was trained on the toy language for a few seconds. Tests must not modify it."""
     from transformer_cli.experiment.training import TrainRequest, run_training
     from transformer_cli.training.loop import StopRequest
@@ -169,7 +170,15 @@ def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     sides = [[toy / f"train.{side}"] for side in ("en", "de")]
     request = TrainRequest(run, *sides, toy / "valid.en", toy / "valid.de", settings=settings, device="cpu")
     run_training(request, lambda message: None, StopRequest())
-    return run
+    yield run
+    assert not (run / "engines").exists(), "a test exported the shared run: use toy_run_copy"
+
+
+@pytest.fixture
+def toy_run_copy(toy_run: Path, tmp_path: Path) -> Path:
+    """A copy of `toy_run` that the test may modify."""
+    shutil.copytree(toy_run, tmp_path / "run", symlinks=True)
+    return tmp_path / "run"
 
 
 @pytest.fixture(scope="session")

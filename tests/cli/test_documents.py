@@ -94,14 +94,14 @@ def test_content_decides_and_the_option_overrules(toy_run: Path, tmp_path: Path,
     assert named.returncode == 3 and b"subtitles: " in named.stderr and b"is not a PO catalogue" in named.stderr
 
 
-def test_other_engines_and_options(toy_run: Path, tmp_path: Path) -> None:
+def test_other_engines_and_options(toy_run_copy: Path, tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(HTML.replace("today", "today https://x.org"))
     (tmp_path / "terms").write_text("house\tPferd\n")
-    usual = cli("translate", toy_run, tmp_path / "a.html", "--beam", 1)
-    fast = cli("translate", toy_run, tmp_path / "a.html", "--beam", 1, "--engine", "ctranslate2")
+    usual = cli("translate", toy_run_copy, tmp_path / "a.html", "--beam", 1)
+    fast = cli("translate", toy_run_copy, tmp_path / "a.html", "--beam", 1, "--engine", "ctranslate2")
     assert usual.stdout == fast.stdout and b"still says that its language is en" in usual.stderr
     kept = cli(
-        "translate", toy_run, tmp_path / "a.html", "--protect", "--terms", tmp_path / "terms"
+        "translate", toy_run_copy, tmp_path / "a.html", "--protect", "--terms", tmp_path / "terms"
     ).stdout.decode()
     assert kept.count("https://x.org") == 2 and kept.count("Pferd") == 2
 

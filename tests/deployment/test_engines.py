@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,10 +22,8 @@ LINES = [s for s, _ in toy_pairs(10, seed=4)]
 
 
 @pytest.fixture
-def run(toy_run: Path, tmp_path: Path) -> Path:
-    shutil.copytree(toy_run, tmp_path / "run", symlinks=True)
-    shutil.rmtree(tmp_path / "run" / "engines", ignore_errors=True)
-    return tmp_path / "run"
+def run(toy_run_copy: Path) -> Path:
+    return toy_run_copy
 
 
 def texts(request: ModelRequest, messages: list[str] | None = None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -39,10 +38,9 @@ def test_climb(scores: dict[float, float], best: float, tried: set[float]) -> No
 
 
 @pytest.fixture
-def run(toy_run: Path, tmp_path: Path) -> RunDirectory:
-    shutil.copytree(toy_run, tmp_path / "run", symlinks=True)
-    (tmp_path / "run/evaluation/length_penalty.json").unlink(missing_ok=True)
-    return RunDirectory(tmp_path / "run")
+def run(toy_run_copy: Path) -> RunDirectory:
+    (toy_run_copy / "evaluation/length_penalty.json").unlink(missing_ok=True)
+    return RunDirectory(toy_run_copy)
 
 
 def valid_text(toy: Path) -> ParallelText:

@@ -32,7 +32,7 @@ def translate(run: Path, *options: object) -> list[str]:
     return done.stdout.decode().split("\n")[:-1]
 
 
-def test_an_export_is_a_model_by_itself(export: Path, toy_run: Path) -> None:
+def test_an_export_is_a_model_by_itself(export: Path, toy_run_copy: Path) -> None:
     model = ServedModel(ModelFile(export), {}, "auto")
     assert (model.engine, model.source, model.target, model.architecture) == (
         "ctranslate2",
@@ -40,7 +40,7 @@ def test_an_export_is_a_model_by_itself(export: Path, toy_run: Path) -> None:
         "de",
         "transformer",
     )
-    expected = translate(toy_run, "--engine", "ctranslate2")
+    expected = translate(toy_run_copy, "--engine", "ctranslate2")
     assert [t.text for t in model.translate(LINES, SearchOptions())] == expected
     with pytest.raises(RequestError) as caught:
         model.attention(LINES[0])
@@ -77,13 +77,13 @@ def test_a_bundle_is_served_with_both_engines(toy_run: Path, tmp_path: Path) -> 
     assert model.name == "en-de" and model.engine == "torch"
 
 
-def test_what_the_engine_cannot_do_is_refused(toy_run: Path) -> None:
+def test_what_the_engine_cannot_do_is_refused(toy_run_copy: Path) -> None:
     request = TranslateRequest(q="a", source="en", target="de", alignment=True)
     for overrides, status in (({"engine": "ctranslate2"}, 501), ({"protect": True}, 422)):
         with pytest.raises(RequestError) as caught:
-            search_options(request, ServedModel(ModelFile(toy_run), overrides, "cpu"))
+            search_options(request, ServedModel(ModelFile(toy_run_copy), overrides, "cpu"))
         assert caught.value.status == status
-    model = ServedModel(ModelFile(toy_run), {"engine": "auto"}, "cpu")
+    model = ServedModel(ModelFile(toy_run_copy), {"engine": "auto"}, "cpu")
     assert model.engine == "ctranslate2"
     (translation,) = model.translate(LINES[:1], search_options(request, model))
     assert translation.links  # by torch
