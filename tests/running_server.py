@@ -7,13 +7,15 @@ import json
 import re
 import signal
 import subprocess
+import threading
+from queue import Queue
 from typing import Any
 
 from conftest import CLI, ENVIRONMENT
 
 
 class RunningServer:
-    """A `serve` process; `log` has what it writes to stderr until it accepts requests."""
+    """A `serve` process. A thread reads its log all the time: a full pipe would stop the server."""
 
     def __init__(self, *arguments: object) -> None:
         self.process = subprocess.Popen(
@@ -23,15 +25,20 @@ class RunningServer:
             text=True,
         )
         self.log: list[str] = []
-        self.port = self._wait()
+        started: Queue[int | None] = Queue()
+        self._reader = threading.Thread(target=self._read_log, args=(started,), daemon=True)
+        self._reader.start()
+        port = started.get()
+        assert port is not None, f"the server did not start: {self.log}"
+        self.port = port
 
-    def _wait(self) -> int:
+    def _read_log(self, started: Queue[int | None]) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
             self.log.append(line)
             if match := re.search(r"serving on http://[\w.:]+:(\d+)", line):
-                return int(match[1])
-        raise AssertionError(f"the server did not start: {self.log}")
+                started.put(int(match[1]))
+        started.put(None)
 
     def request(
         self, method: str, path: str, body: Any = None, **headers: str
@@ -59,12 +66,16 @@ class RunningServer:
         return answer
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """(exit code, the rest of stderr)."""
+        """(exit code, stderr)."""
         self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=30)
-        return self.process.returncode, rest
+        self._wait()
+        return self.process.returncode, "".join(self.log)
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+        self._wait()
+
+    def _wait(self) -> None:
+        self.process.wait(timeout=30)
+        self._reader.join(timeout=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -10,10 +11,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from conftest import CLI, ENVIRONMENT, cli
 from running_server import RunningServer
+from uvicorn import Config
+
+from transformer_cli.deployment.server.process import TranslationServer
 
 GOOD = {"q": "The cat sees the house today.", "source": "en", "target": "de"}
 
@@ -139,6 +145,35 @@ def test_a_newer_model_takes_over_without_a_lost_request(toy_run: Path, tmp_path
         running.close()
     assert set(results) == {200} and code == 0
     assert log.count('"event": "reloaded"') == 1 and log.count("the old models remain") == 1
+
+
+def test_a_signal_during_a_reload_starts_another_one() -> None:
+    """The first reload may have read the files before they changed."""
+    begun: list[asyncio.Event] = []
+
+    async def reload() -> None:
+        begun.append(asyncio.Event())
+        await begun[-1].wait()
+
+    async def scenario() -> None:
+        application: Any = MagicMock()
+        application.service.reload = reload
+        application.service.settings.api_key_file = None
+        server = TranslationServer(Config(application), application, on_start=print)
+        for expected in (1, 1, 1):  # signals
+            server._start_reload()
+            await asyncio.sleep(0)
+            assert len(begun) == expected
+        begun[0].set()
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+        begun[1].set()
+        assert server._reloading
+        await server._reloading
+        assert len(begun) == 2
+        application.service.metrics.reloads.labels.assert_called_with("done")
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
 def test_a_slow_head_is_closed_and_a_slow_body_is_refused(

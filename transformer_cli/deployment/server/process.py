@@ -142,6 +142,7 @@ class TranslationServer(Server):
         self.service = application.service
         self._on_start = on_start
         self._reloading: asyncio.Task[None] | None = None
+        self._reload_requested = False
 
     async def startup(self, sockets: Any = None) -> None:
         """Raises: ConfigError: the port cannot be opened."""
@@ -171,8 +172,15 @@ class TranslationServer(Server):
         yield
 
     def _start_reload(self) -> None:
+        self._reload_requested = True
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._reload())
+            self._reloading = asyncio.create_task(self._reload_until_current())
+
+    async def _reload_until_current(self) -> None:
+        """Reload again after a signal that came during a reload, which may have read the files before it."""
+        while self._reload_requested:
+            self._reload_requested = False
+            await self._reload()
 
     async def _reload(self) -> None:
         try:
