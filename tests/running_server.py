@@ -35,9 +35,10 @@ class RunningServer:
     def _read_log(self, started: Queue[int | None]) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
-            self.log.append(line)
             if match := re.search(r"serving on http://[\w.:]+:(\d+)", line):
                 started.put(int(match[1]))
+            else:
+                self.log.append(line)
         started.put(None)
 
     def request(

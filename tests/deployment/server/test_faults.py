@@ -206,7 +206,7 @@ def test_limits(strict: RunningServer) -> None:
     assert strict.post("/translate", {**GOOD, "q": "a" * 500, **key})[0] == 413
     status, answer = strict.post("/translate", {**GOOD, "q": "A cat. A dog. A bird. A cat. A dog.", **key})
     assert status == 413 and "sentences" in answer["error"]
-    assert b"413" in raw(strict, HEAD + b"Content-Length: 501\r\n\r\n")
+    assert b"413" in raw(strict, HEAD + b"Content-Length: 501\r\n\r\n", timeout=20)
     chunks = b"".join(b"64\r\n" + b" " * 100 + b"\r\n" for _ in range(6)) + b"0\r\n\r\n"
     assert b"413" in raw(strict, HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
 
