@@ -79,5 +79,5 @@ def test_files_stay_readable() -> None:
 def test_no_pickle_no_shell_no_eval() -> None:
     forbidden = ("import pickle", "torch.load(", "eval(", "exec(", "shell=True", "allow_pickle=True", "yaml.load(")
     for path in PACKAGE.rglob("*.py"):
-        text = path.read_text(encoding="utf-8").replace(".eval()", "")
+        text = path.read_text(encoding="utf-8").replace(".eval()", "").replace("create_subprocess_exec(", "")
         assert not [word for word in forbidden if word in text], path

@@ -81,6 +81,16 @@ def serve(
             "--max-connections", "N", f"Open connections; {DEFAULTS.max_connections} by default.", LIMITS, min=1
         ),
     ] = DEFAULTS.max_connections,
+    max_document_bytes: Annotated[
+        int,
+        value(
+            "--max-document-bytes",
+            "N",
+            f"Bytes of a document; {DEFAULTS.max_document_bytes:,} by default.",
+            LIMITS,
+            min=1,
+        ),
+    ] = DEFAULTS.max_document_bytes,
     timeout: Annotated[
         float,
         value("--timeout", "SECONDS", f"Time for a request; {DEFAULTS.timeout:g} by default.", LIMITS, min=0.1),
@@ -90,9 +100,8 @@ def serve(
 
     SIGTERM and Ctrl-C: answer what was accepted, then exit. SIGHUP: open the models again, without a pause.
     """
-    settings = ServerSettings(
-        host, port, api_key_file, max_bytes, max_lines, max_queue, max_requests, max_connections, timeout
-    )
+    limits = max_bytes, max_lines, max_queue, max_requests, max_connections, timeout, max_document_bytes
+    settings = ServerSettings(host, port, api_key_file, *limits)
     _run(models, overrides or {}, device, settings, lambda address: notify(f"serving on {address}"))
 
 

@@ -26,7 +26,10 @@ def expected(toy_run: Path) -> dict[str, str]:
 
 def test_a_client_of_libretranslate_works(server: RunningServer, expected: dict[str, str]) -> None:
     client = LibreTranslateAPI(f"http://127.0.0.1:{server.port}/")
-    assert client.languages() == [{"code": "en", "name": "English", "targets": ["de"]}]
+    assert client.languages() == [
+        {"code": "de", "name": "German", "targets": []},
+        {"code": "en", "name": "English", "targets": ["de"]},
+    ]
     assert client.translate(LINES[0], "en", "de") == expected[LINES[0]]
     assert client.translate(LINES[0], "auto", "de") == expected[LINES[0]]
     assert client.detect(LINES[0]) == [{"language": "en", "confidence": 100.0}]

@@ -28,6 +28,14 @@ MAX_CODES = 500
 CODE = re.compile(f"[{chr(FIRST_CODE)}-{chr(LAST_CODE)}]")
 
 
+class UnsupportedDocumentError(DataError):
+    """A document of a format that cannot be translated."""
+
+
+class DocumentTooLargeError(DataError):
+    """A document that is larger than a limit."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A part of a document that is translated on its own.
@@ -115,7 +123,7 @@ class CodedText:
 
     def _code(self, kind: str, value: Any) -> int:
         if FIRST_CODE + len(KINDS) * (len(self.values) + 1) > LAST_CODE:
-            raise DataError(f"has more than {len(self.values):,} tags in one paragraph")
+            raise DocumentTooLargeError(f"has more than {len(self.values):,} tags in one paragraph")
         self.values.append(value)
         self._parts.append(_character(len(self.values) - 1, kind))
         return len(self.values) - 1

@@ -7,7 +7,7 @@ import zlib
 from io import BytesIO
 from typing import Any
 
-from transformer_cli.deployment.documents.base import MAX_BYTES
+from transformer_cli.deployment.documents.base import MAX_BYTES, DocumentTooLargeError, UnsupportedDocumentError
 from transformer_cli.deployment.documents.xml import parse_xml
 from transformer_cli.errors import DataError
 
@@ -39,12 +39,12 @@ class Package:
             raise DataError(NOT_WORD, hint="open it in a word processor and save it as .docx") from None
         members = self._archive.infolist()
         if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_EXPANDED:
-            raise DataError(
+            raise DocumentTooLargeError(
                 f"has more than {MAX_MEMBERS:,} parts or {MAX_EXPANDED >> 20} MiB of content",
                 hint="split the document, or remove images",
             )
         if any(member.flag_bits & 1 for member in members):
-            raise DataError("is encrypted", hint="save it without a password")
+            raise UnsupportedDocumentError("is encrypted", hint="save it without a password")
         if len({member.filename for member in members}) < len(members) or CONTENT_TYPES not in self.names:
             raise DataError(NOT_WORD, hint="open it in a word processor and save it as .docx")
         kinds = self._kinds()
@@ -52,7 +52,7 @@ class Package:
         self.styles = next((name for name, of in kinds.items() if of == WORD + "styles+xml"), "")
         if not any(kinds[name] in (WORD + MAIN[0], WORD + MAIN[1]) for name in self.parts):
             what = next((what for word, what in OTHERS.items() if word in str(kinds)), "a zip archive")
-            raise DataError(
+            raise UnsupportedDocumentError(
                 f"is {what}, not a Word document",
                 hint="save its text as .docx, .html or plain text",
             )
@@ -69,7 +69,7 @@ class Package:
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
             raise DataError(f"{name}: is damaged", hint="open the document and save it again") from None
         if len(content) > limit:
-            raise DataError(f"{name}: has more than {limit >> 20} MiB", hint="split the document")
+            raise DocumentTooLargeError(f"{name}: has more than {limit >> 20} MiB", hint="split the document")
         return content
 
     def write(self, changed: dict[str, bytes]) -> bytes:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from transformer_cli.data.text import open_file
-from transformer_cli.deployment.documents.base import MAX_BYTES, Document
+from transformer_cli.deployment.documents.base import (
+    MAX_BYTES,
+    Document,
+    DocumentTooLargeError,
+    UnsupportedDocumentError,
+)
 from transformer_cli.deployment.documents.docx import DocxDocument
 from transformer_cli.deployment.documents.html import HtmlDocument, looks_like_html
 from transformer_cli.deployment.documents.po import PoDocument, looks_like_po
@@ -119,18 +124,31 @@ def find_format(path: Path, name: str | None = None) -> DocumentFormat | None:
         raise ConfigError(f"--document-format {name}: unknown format", hint=f"choose one of {', '.join(NAMES)}")
     if name is not None:
         return next((form for form in FORMATS if form.name == name), None)
-    suffix = path.suffix.lower()
-    if suffix in UNREADABLE:
-        what, remedy = UNREADABLE[suffix]
-        raise DataError(f"{path}: is {what}", hint=f"{remedy}; or give --document-format if the name is wrong")
-    by_name = next((form for form in FORMATS if suffix in form.suffixes), None)
+    try:
+        by_name = format_by_name(path.name)
+    except UnsupportedDocumentError as error:
+        hint = f"{error.hint}; or give --document-format if the name is wrong"
+        raise DataError(f"{path}: {error.what}", hint=hint) from None
     if by_name is not None:
         return by_name
     if path.exists() and not path.is_file():  # a pipe: what is read cannot be read again
         return None
     with open_file(path) as stream:
-        head = stream.read(HEAD)
-    return next((form for form in FORMATS if form.begins(head)), None)
+        return format_by_content(stream.read(HEAD))
+
+
+def format_by_name(name: str) -> DocumentFormat | None:
+    """The format of a file by the suffix of its name. Raises: UnsupportedDocumentError."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix in UNREADABLE:
+        what, remedy = UNREADABLE[suffix]
+        raise UnsupportedDocumentError(f"is {what}", hint=remedy)
+    return next((form for form in FORMATS if suffix in form.suffixes), None)
+
+
+def format_by_content(data: bytes) -> DocumentFormat | None:
+    """The format of a file that begins with these bytes."""
+    return next((form for form in FORMATS if form.begins(data[:HEAD])), None)
 
 
 def read_document(path: Path, form: DocumentFormat, *, retranslate: bool = False) -> Document:
@@ -145,13 +163,25 @@ def read_document(path: Path, form: DocumentFormat, *, retranslate: bool = False
     """
     limit = MAX_ARCHIVE if form.is_binary else MAX_BYTES
     with open_file(path) as stream:
-        data = stream.read(limit + 1)
-        if len(data) > limit:
-            raise DataError(f"has more than {limit >> 20} MiB", hint="split the document")
-        if data.startswith(OLD_WORD):
-            if ENCRYPTED in data:
-                raise DataError("is encrypted", hint="save it without a password")
-            raise DataError(f"is {UNREADABLE['.doc'][0]}", hint=UNREADABLE[".doc"][1])
-        if data.startswith(b"%PDF-"):
-            raise DataError(f"is {UNREADABLE['.pdf'][0]}", hint=UNREADABLE[".pdf"][1])
-        return form.read(data, retranslate)
+        return parse_document(stream.read(limit + 1), form, retranslate=retranslate)
+
+
+def parse_document(data: bytes, form: DocumentFormat, *, retranslate: bool = False) -> Document:
+    """The document that a file contains.
+
+    Raises:
+        DocumentTooLargeError: it is larger than the limits.
+        UnsupportedDocumentError: an encrypted one, or of a format that cannot be translated.
+        DataError: it is not what its format says.
+        ConfigError: a package is missing.
+    """
+    limit = MAX_ARCHIVE if form.is_binary else MAX_BYTES
+    if len(data) > limit:
+        raise DocumentTooLargeError(f"has more than {limit >> 20} MiB", hint="split the document")
+    if data.startswith(OLD_WORD):
+        if ENCRYPTED in data:
+            raise UnsupportedDocumentError("is encrypted", hint="save it without a password")
+        raise UnsupportedDocumentError(f"is {UNREADABLE['.doc'][0]}", hint=UNREADABLE[".doc"][1])
+    if data.startswith(b"%PDF-"):
+        raise UnsupportedDocumentError(f"is {UNREADABLE['.pdf'][0]}", hint=UNREADABLE[".pdf"][1])
+    return form.read(data, retranslate)

@@ -109,20 +109,22 @@ class SegmentTranslator:
         align: aligns a sentence with its translation; called only for sentences with markup in them.
         split: splits a text into sentences, which joined are the text.
         counts: how many segments were `too large`, and how many sentences `split`, `cut`, `failed` or `empty`.
+        chunk: sentences that are given to the translator at a time.
     """
 
     translator: LineTranslator
     align: AlignTexts
     split: Callable[[str], list[str]]
     counts: Counter[str] = field(default_factory=Counter)
+    chunk: int = CHUNK
 
     def translate(self, segments: Sequence[Segment], progress: Progress = lambda done, total: None) -> list[str]:
         """The translation of each segment, with the same codes. What has no letters stays as it is."""
         texts = [_SegmentText.of(segment, self.split) for segment in segments]
         sentences = list(dict.fromkeys(sentence for text in texts for sentence in text.sentences))
         translations: dict[str, Translation] = {}
-        for start in range(0, len(sentences), CHUNK):
-            chunk = sentences[start : start + CHUNK]
+        for start in range(0, len(sentences), self.chunk):
+            chunk = sentences[start : start + self.chunk]
             results = self.translator.translate(chunk, lambda done: progress(done, len(sentences)), first=start)
             translations.update(zip(chunk, map(self._checked, chunk, results), strict=True))
         self.counts["too large"] += sum(text.is_too_large for text in texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -12,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from transformer_cli.deployment.server.bodies import read_body
+from transformer_cli.deployment.server.bodies import read_body, read_upload
+from transformer_cli.deployment.server.documents import DocumentService, TranslatedDocument
 from transformer_cli.deployment.server.guard import ApiKeys, Guard
 from transformer_cli.deployment.server.openapi import describe_api, render_docs
 from transformer_cli.deployment.server.page import read_page
@@ -20,6 +22,9 @@ from transformer_cli.deployment.server.schemas import AttentionRequest, DetectRe
 from transformer_cli.deployment.server.service import Service, Translating
 from transformer_cli.deployment.server.settings import RequestError
 
+UPLOAD, DOWNLOAD = "/translate_file", "/download_file"
+HOST = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:]+\](:\d+)?")
+"""Values of the header Host that are repeated in an address."""
 Result = TypeVar("Result")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -29,6 +34,7 @@ class Application:
 
     def __init__(self, service: Service, keys: ApiKeys) -> None:
         self.service = service
+        self.documents = DocumentService(service)
         self.keys = keys
         self.page, self.page_headers = read_page()
         routes: list[tuple[str, str, Handler]] = [
@@ -43,15 +49,22 @@ class Application:
             ("POST", "/translate", self.translate),
             ("POST", "/detect", self.detect),
             ("POST", "/attention", self.attention),
+            ("POST", UPLOAD, self.translate_file),
         ]
         self.handlers: dict[str, dict[str, Handler]] = {}
         for method, path, handler in routes:
             self.handlers.setdefault(path, {})[method] = handler
-        self.guard = Guard(self.answer, service, frozenset(self.handlers))
+        self.guard = Guard(self.answer, service, self._label, UPLOAD)
+
+    def _label(self, path: str) -> str:
+        """What the metrics call a path."""
+        is_download = path.startswith(f"{DOWNLOAD}/")
+        return path if path in self.handlers else f"{DOWNLOAD}/..." if is_download else "other"
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application without its guard. Raises: RequestError."""
-        methods = self.handlers.get(scope["path"])
+        is_download = scope["path"].startswith(f"{DOWNLOAD}/")
+        methods = {"GET": self.download_file} if is_download else self.handlers.get(scope["path"])
         if methods is None:
             raise RequestError(404, "there is nothing at this path; see /docs")
         handler = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
@@ -110,13 +123,36 @@ class Application:
             translating.cancel()
             raise
 
+    async def translate_file(self, request: Request) -> Response:
+        self._check_early(request)
+        name, content, body = await read_upload(request)
+        self.keys.check(_key(request, body))
+        document = await _while_connected(request, self.documents.translate(name, content, body))
+        if body.direct:
+            return file_response(document)
+        host, scheme = request.headers.get("host", ""), request.headers.get("x-forwarded-proto", "http")
+        base = f"{'https' if scheme == 'https' else 'http'}://{host}" if HOST.fullmatch(host) else ""
+        return json_response({"translatedFileUrl": f"{base}{DOWNLOAD}/{self.documents.results.add(document)}"})
+
+    async def download_file(self, request: Request) -> Response:
+        return file_response(self.documents.results.get(request.url.path.rpartition("/")[2]))
+
     async def _read(self, request: Request, schema: type[Any]) -> Any:
         """The body of a request, if its key gives access. Raises: RequestError."""
-        if self.keys.are_required and (key := _key(request, None)) is not None:
-            self.keys.check(key)  # before the body is read
+        self._check_early(request)
         body = await read_body(request, schema)
         self.keys.check(_key(request, body))
         return body
+
+    def _check_early(self, request: Request) -> None:
+        """Check a key in the head, before the body is read. Raises: RequestError."""
+        if self.keys.are_required and (key := _key(request, None)) is not None:
+            self.keys.check(key)
+
+
+def file_response(document: TranslatedDocument) -> Response:
+    """A response with a document, which a browser saves."""
+    return Response(document.content, headers=document.headers)
 
 
 def json_response(value: Any) -> Response:

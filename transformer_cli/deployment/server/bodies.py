@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from transformer_cli.deployment.server.schemas import DocumentRequest
 from transformer_cli.deployment.server.settings import RequestError
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -33,6 +37,42 @@ async def read_body(request: Request, schema: type[Body]) -> Body:
         return schema.model_validate(fields, strict=strict)
     except ValidationError as error:
         raise RequestError(422, describe(error)) from None
+
+
+async def read_upload(request: Request) -> tuple[str, bytes, DocumentRequest]:
+    """The name and the content of an uploaded document, and the other fields. Nothing is written to the disk.
+
+    Raises:
+        RequestError: 400: the form cannot be parsed or has no document; 415: it is no such form; 422: its fields.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "multipart/form-data":
+        raise RequestError(415, "the body must be multipart/form-data, with the document in the field file")
+    body = await request.body()
+    name, content, fields = await asyncio.to_thread(_parse_upload, request.headers, body)
+    try:
+        return name, content, DocumentRequest.model_validate(fields)
+    except ValidationError as error:
+        raise RequestError(422, describe(error)) from None
+
+
+def _parse_upload(headers: Headers, body: bytes) -> tuple[str, bytes, dict[str, str]]:
+    """The document and the other fields of a form. It never waits, so that it can run on any thread."""
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(headers, stream(), max_files=1, max_fields=MAX_FIELDS)
+    parser.spool_max_size = len(body) + 1  # in memory
+    try:
+        form = asyncio.run(parser.parse())
+    except (MultiPartException, ValueError, KeyError):
+        raise RequestError(400, "the form cannot be parsed") from None
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile):
+        raise RequestError(400, "the form has no document in the field file")
+    fields = {key: _clean(value) for key, value in form.items() if isinstance(value, str)}
+    return _clean(upload.filename or ""), upload.file.read(), fields
 
 
 def describe(error: ValidationError) -> str:

@@ -81,9 +81,13 @@ class ApiKeys:
 class Guard:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: App, service: Service, paths: frozenset[str]) -> None:
-        """`paths`: those of the application, which the metrics tell apart."""
-        self.app, self.service, self.paths = app, service, paths
+    def __init__(self, app: App, service: Service, label: Callable[[str], str], uploads: str) -> None:
+        """
+        Args:
+            label: what a path is called in the metrics and the log.
+            uploads: the path that receives documents.
+        """
+        self.app, self.service, self.label, self.uploads = app, service, label, uploads
         self._active: Counter[str] = Counter()
         self._bodies = 0
         self.accepted = self.answered = 0
@@ -104,6 +108,11 @@ class Guard:
         self._active[client] -= 1
         if not self._active[client]:
             del self._active[client]
+
+    def max_bytes(self, path: str) -> int:
+        """Bytes of the body of a request for a path."""
+        settings = self.service.settings
+        return settings.max_document_bytes if path == self.uploads else settings.max_bytes
 
     def add_bytes(self, count: int) -> None:
         """Count bytes of bodies. Raises: RequestError if there are too many in all."""
@@ -170,11 +179,11 @@ class _Exchange:
         ):
             raise RequestError(431, "the head of the request is too large", headers={"connection": "close"})
         length = self.headers.get("content-length", "0")
-        if length.isdecimal() and int(length[:18]) > self.guard.service.settings.max_bytes:
+        if length.isdecimal() and int(length[:18]) > self.guard.max_bytes(self.scope["path"]):
             raise self._too_large()
 
     def _too_large(self) -> RequestError:
-        return RequestError(413, f"the body has more than {self.guard.service.settings.max_bytes:,} bytes")
+        return RequestError(413, f"the body has more than {self.guard.max_bytes(self.scope['path']):,} bytes")
 
     async def receive(self) -> Message:
         """The next part of the body. Raises: RequestError: it is too large or too slow."""
@@ -187,7 +196,7 @@ class _Exchange:
         if message["type"] == "http.request":
             self.received = not message.get("more_body", False)
             size = len(message.get("body", b""))
-            if self.bytes + size > self.guard.service.settings.max_bytes:
+            if self.bytes + size > self.guard.max_bytes(self.scope["path"]):
                 raise self._too_large()
             self.guard.add_bytes(size)
             self.bytes += size
@@ -241,7 +250,7 @@ class _Exchange:
 
     def _report(self) -> None:
         seconds = time.perf_counter() - self.start
-        path = self.scope["path"] if self.scope["path"] in self.guard.paths else "other"
+        path = self.guard.label(self.scope["path"])
         self.guard.answered += bool(self.status)
         self.guard.service.metrics.add_request(path, self.status, seconds)
         facts = {"id": self.id, "method": self.scope["method"][:10], "path": path, "status": self.status}

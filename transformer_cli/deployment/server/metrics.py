@@ -31,6 +31,7 @@ class Metrics:
         self.tokens = prometheus.Counter(
             "tokens", "Tokens of sentences and translations.", ["model", "side"], **more
         )
+        self.documents = prometheus.Counter("documents", "Documents translated, by format.", ["format"], **more)
         self.batches = prometheus.Histogram(
             "batch_sentences", "Sentences searched together.", buckets=SENTENCES, **more
         )

@@ -18,6 +18,7 @@ from transformer_cli.decoding.translation import Translation
 from transformer_cli.deployment.ctranslate2_engine import available_cores
 from transformer_cli.deployment.ctranslate2_export import ExportedModel, is_export
 from transformer_cli.deployment.engines import LineTranslator, Model
+from transformer_cli.deployment.protection.alignment import SpanAlignment
 from transformer_cli.deployment.server.batching import SearchOptions
 from transformer_cli.deployment.server.settings import RequestError
 from transformer_cli.errors import ConfigError, UserError
@@ -95,6 +96,20 @@ class ServedModel:
 
             use_one_thread()
         return translator.translate(lines)
+
+    def align(self, source: str, target: str) -> SpanAlignment:
+        """The alignment of a sentence and its translation, which the model has generated.
+
+        Raises:
+            RequestError: 501: an export, which has no attention weights.
+            ConfigError: a model without attention.
+        """
+        if isinstance(self.model, ExportedModel):
+            raise RequestError(501, "markup inside of sentences needs attention weights: serve the run instead")
+        from transformer_cli.decoding.execution.workers import use_one_thread
+
+        use_one_thread()
+        return self.model.align(source, target)
 
     def attention(self, sentence: str) -> dict[str, Any]:
         """The attention weights of a sentence and its translation, as `schemas.AttentionAnswer`.
@@ -189,6 +204,7 @@ def list_languages(models: Sequence[ServedModel]) -> list[dict[str, Any]]:
     targets: dict[str, list[str]] = {}
     for model in models:
         targets.setdefault(model.source, [])
+        targets.setdefault(model.target, [])  # listed as well: clients look for its name
         if model.target not in targets[model.source]:
             targets[model.source].append(model.target)
     return [

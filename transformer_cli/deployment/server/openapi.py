@@ -20,6 +20,7 @@ STATUS = {
     405: "The path has another method.",
     408: "The body was not sent in time.",
     413: "The request is too large.",
+    415: "The document has a format that is not translated.",
     422: "The request has values that cannot be used.",
     429: "The client has too many requests at the same time.",
     431: "The head of the request is too large.",
@@ -38,6 +39,15 @@ PATHS: list[tuple[str, str, str, type[BaseModel] | None, type[BaseModel] | None,
         schemas.AttentionAnswer,
         False,
     ),
+    (
+        "post",
+        "/translate_file",
+        "Translate a document that keeps its structure.",
+        schemas.DocumentForm,
+        schemas.DocumentAnswer,
+        False,
+    ),
+    ("get", "/download_file/{name}", "A translated document.", None, None, False),
     ("get", "/languages", "The languages, and what they are translated to.", None, schemas.Language, True),
     ("get", "/models", "The models.", None, schemas.ModelFacts, True),
     ("get", "/health", "Whether the process is alive.", None, None, False),
@@ -45,6 +55,8 @@ PATHS: list[tuple[str, str, str, type[BaseModel] | None, type[BaseModel] | None,
     ("get", "/metrics", "Metrics in the format of Prometheus.", None, None, False),
 ]
 """Method, path, summary, body, answer, and whether the answer is a list of these."""
+BODY_TYPES = ("application/json", "application/x-www-form-urlencoded")
+UPLOAD_TYPES = ("multipart/form-data",)
 STYLE = """body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse}
 td,th{border:1px solid #8886;padding:.2rem .5rem;text-align:left;vertical-align:top}"""
@@ -63,10 +75,8 @@ def describe_api() -> dict[str, Any]:
         operation: dict[str, Any] = {"summary": summary, "responses": _responses(answer, is_list, bool(body))}
         if body:
             schema = {"schema": _ref(body)}
-            operation["requestBody"] = {
-                "required": True,
-                "content": {"application/json": schema, "application/x-www-form-urlencoded": schema},
-            }
+            types = UPLOAD_TYPES if body is schemas.DocumentForm else BODY_TYPES
+            operation["requestBody"] = {"required": True, "content": dict.fromkeys(types, schema)}
         paths.setdefault(path, {})[method] = operation
     return {
         "openapi": "3.1.0",
@@ -86,8 +96,9 @@ def render_docs(document: dict[str, Any]) -> str:
                 f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"
             )
             if "requestBody" in operation:
-                body = operation["requestBody"]["content"]["application/json"]["schema"]
-                parts += ["<h3>Body</h3>", _table(document, body)]
+                types = operation["requestBody"]["content"]
+                title = f"<h3>Body: <code>{'</code> or <code>'.join(map(escape, types))}</code></h3>"
+                parts += [title, _table(document, next(iter(types.values()))["schema"])]
             content = operation["responses"]["200"].get("content")
             if content:
                 parts += ["<h3>Answer</h3>", _table(document, content["application/json"]["schema"])]

@@ -47,6 +47,30 @@ class TranslateRequest(BaseModel):
     )
 
 
+class DocumentRequest(BaseModel):
+    """The fields of `DocumentForm` but the document itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    source: str = Field(description="Language of the document; `auto`: it is identified.", max_length=40)
+    target: str = Field(description="Language of the translation.", max_length=40)
+    api_key: str | None = Field(None, max_length=1000)
+    model: str | None = Field(None, max_length=200, description="Name of a model. Default: by languages.")
+    direct: bool = Field(False, description="Answer with the translated document itself.")
+
+
+class DocumentForm(DocumentRequest):
+    """The form of a document to translate. All fields but `model` and `direct` are those of LibreTranslate."""
+
+    file: Annotated[str, Field(description="The document.", json_schema_extra={"format": "binary"})]
+
+
+class DocumentAnswer(BaseModel):
+    """Where the translated document can be fetched for ten minutes, without a key."""
+
+    translatedFileUrl: str  # noqa: N815
+
+
 class AttentionRequest(BaseModel):
     """A sentence whose attention weights are wanted."""
 

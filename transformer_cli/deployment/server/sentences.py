@@ -80,15 +80,24 @@ def join_text(
 
 def _pieces(part: str, position: int) -> list[Sentence]:
     """A part of a line without the white space around it, split if it is too long."""
-    pieces, start = [], 0
-    while start < len(part):
-        end = len(part)
-        if end - start > MAX_SENTENCE:
-            space = part.rfind(" ", start + MAX_SENTENCE // 2, start + MAX_SENTENCE)
-            end = space if space > 0 else start + MAX_SENTENCE
-        stripped = part[start:end].strip()
+    pieces = []
+    for piece in cut_sentence(part):
+        stripped = piece.strip()
         if stripped:
-            first = start + len(part[start:end]) - len(part[start:end].lstrip())
-            pieces.append(Sentence(position + first, position + first + len(stripped), stripped))
+            first = position + len(piece) - len(piece.lstrip())
+            pieces.append(Sentence(first, first + len(stripped), stripped))
+        position += len(piece)
+    return pieces
+
+
+def cut_sentence(sentence: str) -> list[str]:
+    """Pieces of at most `MAX_SENTENCE` characters, cut at spaces; joined, they are the sentence."""
+    pieces, start = [], 0
+    while start < len(sentence):
+        end = len(sentence)
+        if end - start > MAX_SENTENCE:
+            space = sentence.rfind(" ", start + MAX_SENTENCE // 2, start + MAX_SENTENCE)
+            end = space if space > 0 else start + MAX_SENTENCE
+        pieces.append(sentence[start:end])
         start = end
     return pieces

@@ -112,7 +112,15 @@ class Service:
         """The language of a text, one of the languages that are translated, in LibreTranslate's format."""
         return [identify_language(text, sorted({model.source for model in self.models}))]
 
-    def _choose(self, name: str | None, source: str, target: str) -> Running:
+    def identify(self, texts: Sequence[str], name: str | None, target: str) -> list[dict[str, Any]]:
+        """The language of each text, as `detect`: one that the model `name`, or any, translates to `target`."""
+        candidates = [m for m in self.models if name in (None, m.name)]
+        sources = [m.source for m in candidates if m.target == target] or [m.source for m in candidates]
+        languages = sorted(set(sources)) or sorted({m.source for m in self.models})
+        return [identify_language(text, languages) for text in texts]
+
+    def choose(self, name: str | None, source: str, target: str) -> Running:
+        """The model for a request. Raises: RequestError: there is none."""
         model = choose_model(self.models, name, source, target)
         return next(running for running in self.running if running.model is model)
 
@@ -128,16 +136,11 @@ class Service:
             )
         detected = None
         if request.source == "auto":
-            candidates = [m for m in self.models if request.model in (None, m.name)]
-            targets = [m.source for m in candidates if m.target == request.target] or [
-                m.source for m in candidates
-            ]
-            languages = sorted(set(targets)) or sorted({m.source for m in self.models})
-            detected = [identify_language(text, languages) for text in texts]
-            source = identify_language("\n".join(texts), languages)["language"]
+            detected = self.identify(texts, request.model, request.target)
+            source = self.identify(["\n".join(texts)], request.model, request.target)[0]["language"]
         else:
             source = request.source
-        running = self._choose(request.model, source, request.target)
+        running = self.choose(request.model, source, request.target)
         options = search_options(request, running.model)
         running.worker.check_space(1)  # before the work of splitting the text
         if request.stream and isinstance(request.q, str):
@@ -153,13 +156,14 @@ class Service:
 
         is_long = sum(map(len, texts)) > LONG_TEXT
         split_texts = await asyncio.to_thread(split) if is_long else split()
+        running = self.choose(request.model, source, request.target)  # a reload may have closed the other queue
         sentences = [sentence.text for text in split_texts for sentence in text.sentences]
         job = running.worker.submit(sentences, options, self.settings.timeout)
         return Translating(request, split_texts, job, running.model.target, detected)
 
     async def attention(self, request: AttentionRequest) -> dict[str, Any]:
         """The attention weights of a sentence and its translation. Raises: RequestError."""
-        running = self._choose(request.model, request.source, request.target)
+        running = self.choose(request.model, request.source, request.target)
         return await running.worker.call(lambda: running.model.attention(request.q))
 
 

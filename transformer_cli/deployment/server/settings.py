@@ -15,6 +15,7 @@ class ServerSettings:
         host, port: address; port 0 selects a free one.
         api_key_file: file with one key per line; None: no key is needed.
         max_bytes: bytes of the body of a request.
+        max_document_bytes: bytes of the body of a request with a document, and characters of its text.
         max_lines: lines of the text of a request.
         max_queue: sentences that wait for translation, over all requests for a model.
         max_requests: concurrent requests of one client (API key, or address without keys).
@@ -31,6 +32,7 @@ class ServerSettings:
     max_requests: int = 128
     max_connections: int = 512
     timeout: float = 60.0
+    max_document_bytes: int = 10 << 20
 
 
 class RequestError(Exception):
