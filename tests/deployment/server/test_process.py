@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import shutil
 import signal
 import socket
@@ -202,3 +203,24 @@ def test_the_demo_prints_its_address(toy_run: Path) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 0
+
+
+def test_a_log_that_nobody_reads_does_not_stop_the_server(toy_run: Path) -> None:
+    """The pipe of stderr takes 64 KiB, which is less than 500 entries."""
+    command = [*CLI, "serve", f"en-de={toy_run}", "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
+    try:
+        assert process.stderr
+        port = int(process.stderr.readline().rpartition(":")[2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        for _ in range(1000):
+            connection.request("GET", "/health")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.communicate()

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from transformer_cli.deployment.server.app import Application, encode_json
 from transformer_cli.deployment.server.guard import MAX_HEAD, ApiKeys
+from transformer_cli.deployment.server.log import BackgroundHandler
 from transformer_cli.deployment.server.models import ModelFile
 from transformer_cli.deployment.server.service import Service
 from transformer_cli.deployment.server.settings import ServerSettings
@@ -211,7 +212,7 @@ def run_server(
         UserError: a model, an option or the address cannot be used.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = BackgroundHandler(sys.stderr.fileno())
     handler.setFormatter(JsonLog())
     logging.getLogger("transformer_cli").addHandler(handler)
     logging.getLogger("transformer_cli").setLevel(logging.INFO)
@@ -236,4 +237,7 @@ def run_server(
         h11_max_incomplete_event_size=MAX_HEAD,
         backlog=1024,
     )
-    TranslationServer(config, application, on_start).run()
+    try:
+        TranslationServer(config, application, on_start).run()
+    finally:
+        handler.close()
