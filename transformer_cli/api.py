@@ -83,6 +83,7 @@ class Translator:
         terms: Iterable[tuple[str, str]] = (),
         avoid: Iterable[str] = (),
         prefixes: Sequence[str] = (),
+        to: str = "",
         progress: Callable[[int], object] = lambda done: None,
         **options: Any,
     ) -> list[Translation]:
@@ -96,6 +97,7 @@ class Translator:
             terms: (source, target): where a line contains the source term, the translation contains the target.
             avoid: phrases that no translation contains.
             prefixes: the beginning of each translation; an empty one leaves it free.
+            to: target language, such as `"fr"`, of a model that has several.
             progress: called with the number of sentences that are newly finished.
             options: decoding options by their names in the configuration, such as `beam=5`, `sample=True`,
                 `precision="int8"`, `engine="ctranslate2"`; the defaults are those of the run.
@@ -103,7 +105,7 @@ class Translator:
         Raises:
             UserError: unknown or contradictory options, or constraints that cannot be met.
         """
-        request = TranslationRequest(n_best, scored, align, tuple(terms), tuple(avoid))
+        request = TranslationRequest(n_best, scored, align, tuple(terms), tuple(avoid), to)
         key = repr((sorted(options.items()), request, bool(prefixes)))
         if key not in self._translators:
             self._translators.clear()  # one at a time: each holds a copy of the weights in its precision
@@ -122,6 +124,7 @@ class Translator:
         retranslate: bool = False,
         terms: Iterable[tuple[str, str]] = (),
         avoid: Iterable[str] = (),
+        to: str = "",
         progress: Callable[[int, int], object] = lambda done, total: None,
         **options: Any,
     ) -> None:
@@ -134,7 +137,7 @@ class Translator:
             source_language: code of its language, for splitting it into sentences; by default what it says.
             target_language: code of the language that the translation says it is in.
             retranslate: replace also finished translations in a PO or XLIFF document.
-            terms, avoid, options: as in `translate`.
+            terms, avoid, to, options: as in `translate`.
             progress: called with the numbers of newly finished sentences and of all sentences.
 
         Raises:
@@ -145,7 +148,7 @@ class Translator:
         form = find_format(path, document_format)
         if form is None:
             raise DataError(f"{path}: is no document that is supported", hint="translate its lines instead")
-        request = TranslationRequest(scored=False, terms=tuple(terms), avoid=tuple(avoid))
+        request = TranslationRequest(scored=False, terms=tuple(terms), avoid=tuple(avoid), to=to)
         job = DocumentJob(path, form, retranslate, source_language, target_language)
         notify = self._model.notify
         durable.write_output(output, translate_document(job, self._model, options, request, notify, progress))
@@ -158,6 +161,8 @@ def train(
     *,
     data: StrPath | Sequence[StrPath] = (),
     columns: str | None = None,
+    corpora: Sequence[str] = (),
+    valid_corpora: Sequence[str] = (),
     valid_src: StrPath | None = None,
     valid_tgt: StrPath | None = None,
     valid_data: StrPath | None = None,
@@ -174,6 +179,8 @@ def train(
         run: run directory.
         src, tgt: text files of source and target, one or several.
         data: files that hold both sides (CSV, TSV, JSON lines, TMX), with `columns` as in `--columns`.
+        corpora, valid_corpora: corpora with their languages instead, such as `"en-de=train.en,train.de"`, as with
+            `--corpus` and `--valid-corpus`.
         valid_src, valid_tgt, valid_data: validation text; by default pairs are held out.
         config: YAML configuration; by default a recipe by corpus size.
         settings: configuration keys and values, such as `{"training.max_minutes": 30}`.
@@ -185,6 +192,7 @@ def train(
     Raises:
         UserError: anything that the user can correct; existing checkpoints are intact.
     """
+    from transformer_cli.experiment.corpora import corpora_settings
     from transformer_cli.experiment.training import TrainRequest, run_training
     from transformer_cli.training.loop import StopRequest
 
@@ -195,7 +203,8 @@ def train(
         _path(valid_src),
         _path(valid_tgt),
         _path(config),
-        [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in (settings or {}).items()],
+        corpora_settings(corpora, valid_corpora)
+        + [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in (settings or {}).items()],
         _path(tokenizer),
         device,
         data=_paths(data),

@@ -10,7 +10,7 @@ import textwrap
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -112,10 +112,12 @@ def _option(path: str, field: FieldInfo, default: Any) -> Option:
     kind = field.annotation
     if get_origin(kind) in (Union, types.UnionType):  # such as `float | None`
         kind = next(part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     panel, values = (str(extra.get(name, "")) for name in ("panel", "values"))
     choices = tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
-    if get_origin(kind) is tuple:  # of annotated numbers, all with the same bounds
+    if get_origin(kind) is tuple and not values:  # of annotated numbers, all with the same bounds
         element = get_args(get_args(kind)[0])
         limits = ", ".join(BOUNDS[k].format(v) for k, v in _bounds(element[1].metadata).items())
         values = f"{len(get_args(kind))} numbers, each {limits}"

@@ -154,9 +154,8 @@ def write_bundle(source: ModelSource, output: Path) -> int:
     vocabularies = source.vocabularies
     joint = vocabularies.src is vocabularies.tgt
     # A shortlist needs the training text, which is not in the bundle.
-    config = source.config.model_copy(
-        update={"decoding": source.config.decoding.model_copy(update={"shortlist": 0})}
-    )
+    decoding = source.config.decoding.model_copy(update={"shortlist": 0})
+    config = source.config.model_copy(update={"decoding": decoding, "data": source.config.data.without_paths()})
     tokenizers = (vocabularies.src.model, vocabularies.tgt.model)
     files = {CONFIG: dump_config(config).encode(), MODEL: source.weights()}
     files |= dict(zip(_tokenizer_names(joint=joint), tokenizers, strict=False))
@@ -314,8 +313,7 @@ def _check_fit(config: Config, vocabularies: Vocabularies, tensors: Mapping[str,
     if config.model.encoder_layers + config.model.decoder_layers <= len(tensors):
         try:
             with torch.device("meta"):  # shapes without memory
-                sizes = vocabularies.src.vocab_size, vocabularies.tgt.vocab_size
-                model = build_model(config.model, *sizes)
+                model = build_model(config.model, *vocabularies.sizes)
             expected = {name: (DTYPES.get(p.dtype), *p.shape) for name, p in model.named_parameters()}
         except (RuntimeError, OverflowError, TypeError):  # a size that cannot be represented
             expected = {}

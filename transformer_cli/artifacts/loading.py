@@ -11,6 +11,7 @@ import torch
 
 from transformer_cli.artifacts.model_source import ModelSource, open_model_source
 from transformer_cli.artifacts.run_directory import Vocabularies
+from transformer_cli.artifacts.target_languages import choose_target
 from transformer_cli.data.lexicon import Lexicon
 from transformer_cli.decoding.execution.compiled.searcher import CompiledSearcher
 from transformer_cli.decoding.execution.compiled.support import compiled_unsupported_reason
@@ -51,6 +52,8 @@ class LoadedModel:
         """Build a translator with the run's decoding options, updated with `overrides`. Raises: ConfigError."""
         request = request or TranslationRequest()
         options = resolve_options(self.config.decoding, overrides or {}, request)
+        target = choose_target(self.config, self.vocabularies, request.to, self.checkpoint)
+        request = replace(request, to=target)
         return build_translator(
             self.config, self.model, self.vocabularies, options, request, self._shortlist(options, request)
         )
@@ -102,7 +105,10 @@ def build_translator(
         max_target=config.model.position_limit,
         request=request,
         shortlist=shortlist,
-        int8_argmax=Int8Argmax(weight, inference_model.logits) if Int8Argmax.supports(weight) else None,
+        int8_argmax=Int8Argmax(weight, inference_model.logits, model.tags)
+        if Int8Argmax.supports(weight)
+        else None,
+        tag=vocabularies.tag(request.to) if request else vocabularies.tag(""),
         graph_pool=GraphPool() if graphs and on_cuda and shortlist is None else None,
         compiled=_compiled_searcher(config, model, options, request or TranslationRequest()),
     )
@@ -169,7 +175,7 @@ def load_model(path: Path, device: torch.device, checkpoint: str = "best") -> Lo
 def load_model_source(source: ModelSource, device: torch.device) -> LoadedModel:
     """Build the model of a source. Raises: CheckpointError if its weights do not match."""
     vocabularies = source.vocabularies
-    model = build_model(source.config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size)
+    model = build_model(source.config.model, *vocabularies.sizes)
     source.load_into(model)
     model = model.to(device).eval()
     return LoadedModel(source.config, vocabularies, model, source.checkpoint, source.evaluation, source.lexicon)

@@ -192,6 +192,26 @@ class Vocabularies:
     def hash(self) -> str:
         return self.src.hash if self.src is self.tgt else f"{self.src.hash}+{self.tgt.hash}"
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Numbers of source tokens, target tokens, and of tags among the latter."""
+        return self.src.vocab_size, self.tgt.vocab_size, len(self.tgt.tags)
+
+    def tag(self, language: str) -> int | None:
+        """The token before a source that asks for a translation into this language; None if the model needs none.
+
+        Raises:
+            ConfigError: the model has several target languages, and this is none of them; see `choose_target`.
+        """
+        if self.src.tags and language not in self.src.tags:
+            raise ConfigError(
+                f"the target language {language!r} is none of the vocabulary's: {', '.join(self.src.tags)}"
+                if language
+                else f"the vocabulary has several target languages: {', '.join(self.src.tags)}",
+                hint="name the languages of each corpus: --corpus en-de=train.en,train.de",
+            )
+        return self.src.tags.get(language)
+
     @staticmethod
     def load(run: RunDirectory, *, joint: bool) -> Vocabularies:
         """Raises: CheckpointError."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transformer_cli.cli.options import OUTPUT, Checkpoint, Device, Json, schema_options, value
+from transformer_cli.cli.options import OUTPUT, Checkpoint, Device, Json, To, schema_options, value
 from transformer_cli.cli.terminal import exit_on_signal, notify, print_json, print_line
 from transformer_cli.schema import DecodingConfig
 from transformer_cli.schema.evaluation import MetricsConfig
@@ -54,6 +54,7 @@ def compare(
     overrides: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
     json: Json = False,
+    to: To = "",
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -71,7 +72,9 @@ def compare(
         raise ConfigError("compare needs --src and --ref", hint="transformer-cli compare A B --src F --ref F")
     exit_on_signal(signal.SIGINT)
     test_set = TestSet(src.name, src, ref)
-    request = ComparisonRequest(systems, test_set, overrides or {}, metrics or {}, checkpoint, device, examples)
+    request = ComparisonRequest(
+        systems, test_set, overrides or {}, metrics or {}, checkpoint, device, examples, to
+    )
     compared = compare_request(request, notify)
     if json:
         facts = {**compared.text.facts(), "lines": len(compared.text.src), "word_counts": compared.counted}

@@ -17,6 +17,7 @@ from transformer_cli.cli.options import (
     DataFormat,
     Device,
     Json,
+    To,
     schema_options,
     value,
 )
@@ -81,6 +82,7 @@ def evaluate(
     columns: Columns = None,
     data_format: DataFormat = None,
     json: Json = False,
+    to: To = "",
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -105,14 +107,15 @@ def evaluate(
     test_sets = options.test_sets()
     exit_on_signal(signal.SIGINT)
     if run is None:
-        unused = [name for name, value in {"output": output, **given}.items() if value is not None]
+        needs_run = {"output": output, "to": to or None, **given}
+        unused = [name for name, value in needs_run.items() if value is not None]
         if unused:
             raise ConfigError(f"--{unused[0].replace('_', '-')} needs a run; --hyp only scores translations")
         evaluations = evaluate_files(test_sets, metrics or {}, notify)
     else:
         read = [path for one in test_sets for path in one.paths]
         durable.check_writable(output, run, *read, create_parents=True)
-        request = EvaluationRequest(run, test_sets, given, output, checkpoint, device, metrics or {})
+        request = EvaluationRequest(run, test_sets, given, output, checkpoint, device, metrics or {}, to)
         evaluations = evaluate_run(request, notify)
     if json:
         results = [evaluation.to_json() for evaluation in evaluations]

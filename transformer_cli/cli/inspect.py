@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from transformer_cli import durable
-from transformer_cli.cli.options import Checkpoint, Device, Run
+from transformer_cli.cli.options import Checkpoint, Device, Run, To
 from transformer_cli.cli.terminal import notify, print_line
 
 EXAMPLES = (
@@ -38,6 +38,7 @@ def inspect(
             help="Attention from target to source, or self-attention of the encoder or decoder.",
         ),
     ] = "cross",
+    to: To = "",
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -53,7 +54,7 @@ def inspect(
 
     durable.check_writable(output)
     given = None if target is None else decode_argument(target)
-    drawn = draw_attention(run, decode_argument(sentence), output, given, kind, checkpoint, device)
+    drawn = draw_attention(run, decode_argument(sentence), output, given, kind, checkpoint, device, to)
     print_line(f"translation: {drawn.translation}")
     print_line(f"alignment: {drawn.alignment}")
     notify(f"{KINDS[kind]}, {drawn.layers} layers x {drawn.heads} heads: {output}")

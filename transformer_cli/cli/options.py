@@ -98,6 +98,10 @@ Input = Annotated[
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. Default: stdout (-).")
 ]
+To = Annotated[
+    str,
+    value("--to", "LANG", "Target language, such as fr, of a model that has several.", MODEL),
+]
 Checkpoint = Annotated[
     str, value("--checkpoint", "NAME", "best (default), last, average, or the directory name of a step.", MODEL)
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from transformer_cli.cli.options import Checkpoint, Columns, DataFormat, Device, Run, value
+from transformer_cli.cli.options import Checkpoint, Columns, DataFormat, Device, Run, To, value
 from transformer_cli.cli.terminal import exit_on_signal, notify, print_line
 
 EXAMPLES = (
@@ -40,6 +40,7 @@ def score(
     ] = None,
     columns: Columns = None,
     data_format: DataFormat = None,
+    to: To = "",
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -53,7 +54,7 @@ def score(
     check_format(format)
     exit_on_signal(signal.SIGINT)
     files = CorpusFiles.of(src, tgt, data, columns, data_format)
-    scored = score_files(run, files, batch_tokens, checkpoint, device, notify)
+    scored = score_files(run, files, batch_tokens, checkpoint, device, notify, to)
     for pair in scored.pairs:
         as_json = format == "jsonl"
         print_line(json.dumps(pair.fields(), ensure_ascii=False) if as_json else f"{pair.score.log_prob:.6f}")

@@ -34,7 +34,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that stop a training; SIGHUP arrives when its terminal is closed."""
 EXAMPLES = (
     "transformer-cli train --src my.en --tgt my.de --run runs/mine",
-    "transformer-cli train --src my.en --tgt my.de --run runs/short --max-minutes 30 --set model.dropout=0.3",
+    "transformer-cli train --corpus en-de=my.en,my.de --corpus de-en=my.de,my.en --run runs/many",
     "transformer-cli train --src new.en --tgt new.de --from runs/mine --run runs/adapted",
 )
 SECTIONS = ", ".join(Config.model_fields)
@@ -49,6 +49,15 @@ def train(
     src: Src = None,
     tgt: Tgt = None,
     data: Data = None,
+    corpus: Annotated[
+        list[str] | None,
+        value(
+            "--corpus",
+            "SRC-TGT=FILE,FILE",
+            "Corpus with its languages, such as en-de=train.en,train.de or en-de=train.tsv; with + for -, also "
+            "the opposite direction. Repeatable: a model of several target languages.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Argument(
@@ -63,6 +72,10 @@ def train(
     valid_tgt: Annotated[Path | None, value("--valid-tgt", "FILE", "Validation target.")] = None,
     valid_data: Annotated[
         Path | None, value("--valid-data", "FILE", "Validation file with both languages, as --data.")
+    ] = None,
+    valid_corpus: Annotated[
+        list[str] | None,
+        value("--valid-corpus", "SRC-TGT=FILE,FILE", "Validation corpus, as --corpus; repeatable."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -95,10 +108,12 @@ def train(
 
     The same command on an existing run directory resumes it. Ctrl-C saves first.
     """
+    from transformer_cli.experiment.corpora import corpora_settings
     from transformer_cli.experiment.training import TrainRequest, run_training
     from transformer_cli.training.loop import StopRequest
 
-    given = [*(settings or []), *(f"training.{key}={limit}" for key, limit in (overrides or {}).items())]
+    given = [*corpora_settings(corpus or (), valid_corpus or ()), *(settings or [])]
+    given += [f"training.{key}={limit}" for key, limit in (overrides or {}).items()]
     request = TrainRequest(
         run,
         src or (),
@@ -166,5 +181,7 @@ def _report(outcome: TrainingOutcome) -> None:
     if progress.step:
         # A run that was stopped before its first validation has no best checkpoint.
         checkpoint = "" if progress.best_score is not None else " --checkpoint last"
+        languages = run.load_config().data.target_languages
+        checkpoint += f" --to {languages[-1]}" if len(languages) > 1 else ""
         command = f"transformer-cli translate {shlex.quote(str(run.path))}{checkpoint}"
         notify(f"to translate: {command} < new.en > new.de")

@@ -33,6 +33,7 @@ def translate(
     format: options.Format = "text",
     n_best: options.NBest = 1,
     alignments: options.Alignments = None,
+    to: options.To = "",
     checkpoint: options.Checkpoint = "best",
     ensemble: options.Ensemble = None,
     device: options.Device = "auto",
@@ -62,8 +63,8 @@ def translate(
     read += [Path(name) for other in ensemble or [] for name in (other, other.rpartition("@")[0]) if name]
     durable.check_writable(output, *read, alignments)
     durable.check_writable(alignments, *read, output)
-    scored = format == "jsonl" or n_best > 1
-    request = translation.build_request(terms, avoid, notify, n_best=n_best, scored=scored, align=bool(alignments))
+    wanted = {"n_best": n_best, "scored": format == "jsonl" or n_best > 1, "align": bool(alignments), "to": to}
+    request = translation.build_request(terms, avoid, notify, **wanted)
     source = None if input is None else require_file(input)
     lines_only = {"--prefix": prefix, "--shard": shard, "--strict-utf8": strict_utf8, "--alignments": alignments}
     lines_only |= {"--format": format != "text", "--n-best": n_best > 1, "--check-invariance": check_invariance}
@@ -76,8 +77,7 @@ def translate(
     outputs: list[durable.OutputFile] = []
     exit_on_signal(signal.SIGINT, note=lambda: _partial_note(outputs))
     if form is not None:
-        source = source or Path("/dev/stdin")
-        document_job = DocumentJob(source, form, retranslate, source_lang, target_lang)
+        document_job = DocumentJob(source or Path("/dev/stdin"), form, retranslate, source_lang, target_lang)
         content = translation.translate_file(document_job, model, notify)
         write_stdout(content) if output is None else durable.write_output(output, content)
         return

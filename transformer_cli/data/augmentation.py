@@ -34,6 +34,7 @@ class AugmentedCorpus:
         plain: the pairs to train on, unchanged and in their best segmentation.
         alpha: exponent of the segmentation probabilities (see `Tokenizer.sample`); 0 takes the best segmentation.
         noise: changes source sentences; None changes none.
+        tagged: whether each source of `plain` begins with the tag of its target language, which stays.
     """
 
     text: ParallelText
@@ -43,6 +44,7 @@ class AugmentedCorpus:
     max_length: int
     seed: int
     noise: SourceNoise | None = None
+    tagged: bool = False
 
     def __call__(self, epoch: int) -> EncodedCorpus:
         lines = [self.text.src[i] for i in self.plain.lines]
@@ -60,5 +62,7 @@ class AugmentedCorpus:
             encoded = tokenizer.sample(lines, self.alpha, seed)
         else:
             encoded = tokenizer.encode(lines)
+        if side == SOURCE and self.tagged:
+            encoded = [np.append(plain[i][:1], ids) if len(ids) else ids for i, ids in enumerate(encoded)]
         bounded = (ids if 0 < len(ids) < self.max_length else plain[i][:-1] for i, ids in enumerate(encoded))
         return Sentences.pack(list(bounded))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from transformer_cli.data.directions import Direction
 from transformer_cli.data.filters.base import Pair
-from transformer_cli.data.line_file import CHUNK, LineFile, RemainingLines, RemainingRows, chunks
+from transformer_cli.data.line_file import CHUNK, LineFile, LineRange, RemainingLines, RemainingRows, chunks
 from transformer_cli.data.parallel import ordered_map
 from transformer_cli.data.readers.corpus_files import CorpusFiles, UnequalLengthsError, describe
 from transformer_cli.data.readers.languages import language_code
@@ -60,11 +61,17 @@ class LineNumbers(Sequence[int]):
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file of a corpus: its number of pairs, and the line, from 1, of each."""
+    """A file of a corpus: its number of pairs, the line, from 1, of each, and its languages if they are given."""
 
     path: Path
     pairs: int
     lines: Sequence[int]
+    direction: Direction | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in messages: `train.en`, or `en-de train.en`."""
+        return f"{self.direction} {self.path.name}" if self.direction else self.path.name
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,33 @@ class ParallelText:
         left = RemainingRows(len(self), rows)
         src, tgt = RemainingLines(self.src, left), RemainingLines(self.tgt, left)
         return ParallelText(src, tgt, self.notes, self.files, left, self.forms, self.languages)
+
+    @property
+    def directions(self) -> list[Direction]:
+        """The directions of the files, each once, in order; empty if they are not given."""
+        return list(dict.fromkeys(file.direction for file in self.files if file.direction))
+
+    def direction_rows(self) -> Iterator[tuple[Direction | None, int, range]]:
+        """(direction, number of the file, its pairs) of each file; one entry for all if no directions are given.
+
+        The pairs must be in the order of the files, as after `without`, or `select` of ascending rows.
+        """
+        if not self.directions:
+            yield None, 0, range(len(self))
+            return
+        end, row = 0, 0
+        for number, file in enumerate(self.files):
+            row, start = row + file.pairs, end
+            end = row if self.rows is None else bisect_left(self.rows, row)
+            yield file.direction, number, range(start, end)
+
+    def part(self, pairs: range) -> ParallelText:
+        """Consecutive pairs, which are not copied."""
+        if len(pairs) == len(self):
+            return self
+        src, tgt = LineRange(self.src, pairs), LineRange(self.tgt, pairs)
+        rows: Sequence[int] = pairs if self.rows is None else LineRange(self.rows, pairs)
+        return ParallelText(src, tgt, self.notes, self.files, rows, self.forms, self.languages)
 
     def file_rows(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of these pairs in the concatenated files."""
@@ -174,9 +208,12 @@ def read_corpus(
     sources = files.sources(strict_utf8=strict_utf8)
     src: list[str] | LineFile = [] if directory is None else LineFile(directory)
     tgt: list[str] | LineFile = [] if directory is None else LineFile(directory)
-    joined, languages = ParallelText(src, tgt), None
+    joined = ParallelText(src, tgt)
+    languages: tuple[str, str] | None = None
     has_text = allow_blank
-    for source in sources:
+    known = [corpus.direction for corpus in files.directed]
+    directions: Sequence[Direction | None] = known or [None] * len(sources)
+    for source, direction in zip(sources, directions, strict=True):
         report, lines = PairReport(), LineNumbers()
         with explain_unequal_lengths():
             for line, src_line, tgt_line in source.rows(report):
@@ -187,8 +224,10 @@ def read_corpus(
                     has_text = True
         joined.notes.extend(report.messages(str(source.path)))
         joined.forms.extend(describe(source, report))
-        joined.files.append(TextFile(source.path, len(lines), lines))
-        if len(joined.files) == 1 and len(lines):
+        joined.files.append(TextFile(source.path, len(lines), lines, direction))
+        if direction is not None and len(set(directions)) == 1:
+            languages = direction
+        if direction is None and len(joined.files) == 1 and len(lines):
             languages = _languages(source.suffixes(report))
     for side in (src, tgt):
         if isinstance(side, LineFile):

@@ -51,8 +51,15 @@ def encode_text(
     config: DataConfig,
     filters: Sequence[Filter],
     writer: CorpusWriter,
+    *,
+    tag: int | None = None,
+    first: int = 0,
 ) -> dict[str, int]:
     """Encode the pairs that no filter excludes, as `encode_corpus` does, and write them.
+
+    Args:
+        tag: the token before each source that tells the target language; None for none.
+        first: row of the first pair in the whole text, of which this is a part.
 
     Returns:
         The number of excluded pairs by reason; they and the pairs that were written sum to all pairs.
@@ -74,15 +81,18 @@ def encode_text(
             src, tgt = [src[i] for i in rows.tolist()], [tgt[i] for i in rows.tolist()]
         src_side, tgt_side = src_tokenizer.encode_flat(src), tgt_tokenizer.encode_flat(tgt)
         kept = np.ones(len(rows), dtype=bool)
-        for i in np.flatnonzero(_may_exceed(src_side[1], tgt_side[1], config)).tolist():
-            if reason := length_reason(int(src_side[1][i]), int(tgt_side[1][i]), config):
+        tagged = tag is not None
+        for i in np.flatnonzero(_may_exceed(src_side[1], tgt_side[1], config, tagged)).tolist():
+            if reason := length_reason(int(src_side[1][i]), int(tgt_side[1][i]), config, tagged=tagged):
                 reasons[rows[i]] = reason
                 kept[i] = False
         src_side, tgt_side = _finish(src_side, kept, src_tokenizer), _finish(tgt_side, kept, tgt_tokenizer)
+        if tag is not None:
+            src_side = _prepend(src_side, tag)
         return _Part(len(reasons), judgements, reasons if any(reasons) else [], rows[kept], src_side, tgt_side)
 
     left_out: Counter[str] = Counter()
-    start = 0
+    start = first
     for part in text.map_parts(encode, PART):
         reasons = part.reasons or [""] * part.pairs
         if filters:
@@ -98,11 +108,13 @@ def encode_text(
     return dict(left_out)
 
 
-def _may_exceed(src: NDArray[np.int32], tgt: NDArray[np.int32], config: DataConfig) -> NDArray[np.bool_]:
+def _may_exceed(
+    src: NDArray[np.int32], tgt: NDArray[np.int32], config: DataConfig, tagged: bool
+) -> NDArray[np.bool_]:
     """Which of the pairs of these lengths `length_reason` must look at: a superset of those that it excludes."""
     longer, shorter = np.maximum(src, tgt), np.minimum(src, tgt)
     ratio = config.filters.length_ratio
-    return (shorter == 0) | (longer >= config.max_length) | (longer > (ratio or np.inf) * shorter)
+    return (shorter == 0) | (longer + tagged >= config.max_length) | (longer > (ratio or np.inf) * shorter)
 
 
 def _finish(side: Side, kept: NDArray[np.bool_], tokenizer: Tokenizer) -> Side:
@@ -114,6 +126,13 @@ def _finish(side: Side, kept: NDArray[np.bool_], tokenizer: Tokenizer) -> Side:
     is_token[np.cumsum(lengths + 1) - 1] = False
     finished[is_token] = tokens
     return finished, lengths + 1
+
+
+def _prepend(side: Side, token: int) -> Side:
+    """The sentences with a token before each."""
+    tokens, lengths = side
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    return np.insert(tokens, starts, token), lengths + 1
 
 
 def _select(side: Side, kept: NDArray[np.bool_]) -> Side:

@@ -14,18 +14,20 @@ from transformer_cli.errors import DataError
 HELD_OUT_PAIRS = 1000
 HELD_OUT_SHARE = 0.05
 """Without validation files, this number of pairs, at most this share, is held out of the training text."""
+MIN_HELD_OUT_PAIRS = 100
+"""If several corpora share the number above, at least this number, at most the same share, is held out of each."""
 
 
 def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, ParallelText]:
     """Split into (training, validation), drawn at random by `seed`, both in file order.
 
     A pair that occurs twice would be in both sets; it is not held out if there are enough others. Pairs are compared
-    by hashes of 64 bits.
+    by hashes of 64 bits. If the directions of the files are given, some pairs of each file are held out: the same
+    ones of a file that is used in both directions, so that none is in the training text the other way round.
 
     Raises:
         DataError: fewer than two pairs.
     """
-    count = max(1, min(HELD_OUT_PAIRS, int(len(text) * HELD_OUT_SHARE)))
     if len(text) < 2:
         raise DataError(
             f"{len(text)} sentence pairs are too few to hold out a validation set",
@@ -39,10 +41,18 @@ def hold_out_validation(text: ParallelText, seed: int) -> tuple[ParallelText, Pa
         start = stop
     unique = filled & ~_repeated(hashes)
     del hashes
-    chosen = unique if np.count_nonzero(unique) > count else filled
-    usable = np.flatnonzero(chosen).astype(np.int32 if len(text) < 2**31 else np.int64)
-    count = min(count, len(usable) - 1) or 1
-    held = sorted(np.random.default_rng(seed).permutation(usable)[:count].tolist())
+    parts = [part for _, _, part in text.direction_rows()]
+    wanted = HELD_OUT_PAIRS if len(parts) == 1 else max(MIN_HELD_OUT_PAIRS, HELD_OUT_PAIRS // len(parts))
+    held = []
+    for part in parts:
+        rows = slice(part.start, part.stop)
+        count = max(1, min(wanted, int(len(part) * HELD_OUT_SHARE)))
+        chosen = unique[rows] if np.count_nonzero(unique[rows]) > count else filled[rows]
+        usable = np.flatnonzero(chosen).astype(np.int32 if len(text) < 2**31 else np.int64)
+        if len(parts) > 1 and len(usable) < 2:
+            continue  # too few pairs to do without one
+        count = min(count, len(usable) - 1) or 1
+        held += sorted((np.random.default_rng(seed).permutation(usable)[:count] + part.start).tolist())
     return text.without(held), text.select(held)
 
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +173,27 @@ class RemainingLines(Sequence[str]):
 
     def _excluded_between(self, first: int, last: int) -> tuple[int, int]:
         return bisect_right(self._rows.excluded, first), bisect_right(self._rows.excluded, last)
+
+
+class LineRange(Sequence[Any]):
+    """Consecutive elements of another sequence, such as lines or numbers of rows, which are not copied."""
+
+    def __init__(self, elements: Sequence[Any], rows: range) -> None:
+        self._elements, self._rows = elements, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return self._elements[self._rows[index]]
+        start, stop, step = index.indices(len(self))
+        assert step == 1
+        return self._elements[self._rows.start + start : self._rows.start + stop] if start < stop else []
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), CHUNK):
+            yield from self[start : start + CHUNK]
 
 
 class DeferredLines(Sequence[str]):

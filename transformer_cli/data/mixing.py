@@ -69,7 +69,8 @@ def pairs_per_file(config: MixingConfig, text: ParallelText, files: NDArray[np.i
     if len(weights) != len(sizes):
         raise ConfigError(
             f"data.mixing.weights has {len(weights)} numbers, the corpus has {len(sizes)} files",
-            hint="give one number for each file: first the --src files, then the --data files",
+            hint="give one number for each file: first the --src files, then the --data files; with corpora, for each "
+            "direction of each corpus",
         )
     for file, size, weight in zip(text.files, sizes, weights, strict=True):
         if weight and not size:

@@ -87,12 +87,15 @@ def encode_corpus(
     return EncodedCorpus(used_src, used_tgt, np.array(rows, dtype=np.int64), dict(left_out))
 
 
-def length_reason(src: int, tgt: int, config: DataConfig) -> str:
-    """The reason for filtering out a pair with these numbers of tokens; empty to keep it."""
+def length_reason(src: int, tgt: int, config: DataConfig, *, tagged: bool = False) -> str:
+    """The reason for filtering out a pair with these numbers of tokens; empty to keep it.
+
+    `tagged`: the source gets a tag in addition.
+    """
     if not src or not tgt:
         return "blank"
     # EOS takes one position.
-    if max(src, tgt) + 1 > config.max_length:
+    if max(src + tagged, tgt) + 1 > config.max_length:
         return "too long"
     ratio = config.filters.length_ratio
     # The ratio of very short pairs is not informative.

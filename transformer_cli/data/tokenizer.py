@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from functools import cached_property
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import numpy as np
 import sentencepiece as spm
 from numpy.typing import NDArray
 
+from transformer_cli.data.directions import TAG, tag_of
 from transformer_cli.data.parallel import native_threads
 from transformer_cli.token_ids import (BOS, EOS, PAD, UNK, TokenIds)
 from transformer_cli.durable import sha256
@@ -81,6 +83,20 @@ class Tokenizer:
         """The token of each id, in SentencePiece's notation (`▁` for a space)."""
         return [str(self._processor.IdToPiece(i)) for i in range(self.vocab_size)]
 
+    @cached_property
+    def tags(self) -> dict[str, int]:
+        """The tags of target languages: language -> id. They are the ids after EOS.
+
+        They are control symbols of SentencePiece: no text is encoded to them, and decoding skips them.
+        """
+        tags = {}
+        for i in range(EOS + 1, self.vocab_size):
+            match = TAG.fullmatch(str(self._processor.IdToPiece(i))) if self._processor.IsControl(i) else None
+            if match is None:
+                break
+            tags[match[1]] = i
+        return tags
+
     def encode(self, lines: Sequence[str]) -> list[TokenIds]:
         """Encode each line to token ids, without BOS and EOS."""
         encoded = self._processor.EncodeAsIds(list(lines), num_threads=native_threads())
@@ -140,11 +156,14 @@ class Tokenizer:
         ]
 
 
-def train_tokenizer(lines: Iterable[str], config: TokenizerConfig, seed: int = 1) -> tuple[Tokenizer, list[str]]:
+def train_tokenizer(
+    lines: Iterable[str], config: TokenizerConfig, seed: int = 1, languages: Sequence[str] = ()
+) -> tuple[Tokenizer, list[str]]:
     """Train a tokenizer on text.
 
     Args:
         lines: of which at most `config.max_lines` are used, in a random sample that depends on `seed` only.
+        languages: target languages that get a tag; see `Tokenizer.tags`.
 
     Returns:
         The tokenizer, and notes for the user about a reduced vocabulary size.
@@ -157,16 +176,27 @@ def train_tokenizer(lines: Iterable[str], config: TokenizerConfig, seed: int = 1
         raise DataError("the tokenizer has no text to train on: every line is blank")
     requested = config.vocab_size
     try:
-        tokenizer = Tokenizer(_train(text, config, requested, seed))
+        tokenizer = Tokenizer(_train(text, config, requested, seed, languages))
     except RuntimeError as error:
         maximum = re.search(r"value <= (\d+)", str(error))
         if not maximum:
             raise _explain(error, requested) from None
-        tokenizer = Tokenizer(_train(text, config, int(maximum[1]), seed))
+        tokenizer = Tokenizer(_train(text, config, int(maximum[1]), seed, languages))
     size = tokenizer.vocab_size
     if size == requested:
         return tokenizer, []
     return tokenizer, [f"vocabulary lowered from {requested} to {size}: the corpus does not have more subwords"]
+
+
+def balance_lines(texts: Sequence[Iterable[str]], count: int, seed: int) -> list[str]:
+    """Draw lines of several texts, such as languages: the same number of each, in all at most `count`.
+
+    Shorter texts are repeated to the length of the longest sample. Blank lines are left out.
+    """
+    limit = max(1, count // max(1, len(texts)))
+    samples = [sample_lines((line for line in text if line.strip()), limit, seed) for text in texts]
+    longest = max(map(len, samples), default=0)
+    return [line for sample in samples if sample for line in islice(cycle(sample), longest)]
 
 
 def sample_lines(lines: Iterable[str], count: int, seed: int) -> list[str]:
@@ -206,7 +236,7 @@ def _explain(error: RuntimeError, requested: int) -> DataError:
     return DataError(f"the tokenizer cannot be trained: {str(error).splitlines()[-1]}")
 
 
-def _train(text: list[str], config: TokenizerConfig, vocab_size: int, seed: int) -> bytes:
+def _train(text: list[str], config: TokenizerConfig, vocab_size: int, seed: int, languages: Sequence[str]) -> bytes:
     spm.set_random_generator_seed(seed)
     writer = io.BytesIO()
     spm.SentencePieceTrainer.Train(
@@ -228,5 +258,6 @@ def _train(text: list[str], config: TokenizerConfig, vocab_size: int, seed: int)
         eos_id=EOS,
         num_threads=1,
         minloglevel=2,
+        control_symbols=[tag_of(language) for language in languages],
     )
     return writer.getvalue()

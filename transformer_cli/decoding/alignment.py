@@ -136,27 +136,32 @@ def generation_attention(model: nn.Module, source: TokenIds, target: TokenIds) -
     return mean[: len(target), : len(source)].float().cpu().numpy()
 
 
-def coverage_score(weights: NDArray[np.float32]) -> float:
+def coverage_score(weights: NDArray[np.float32], skip: int = 0) -> float:
     """Σ over source tokens of log min(Σ over target positions of the weight, 1) (Wu et al. 2016, equation 14).
 
     Args:
         weights: `[T + 1, S + 1]` from `cross_attention`; the column of EOS is ignored.
+        skip: number of tokens at the beginning, such as a tag, that need not be covered.
 
     Returns:
         At most 0, in nats.
     """
-    coverage = np.minimum(weights[:, :-1].sum(axis=0), 1.0)
+    coverage = np.minimum(weights[:, skip:-1].sum(axis=0), 1.0)
     return float(np.log(np.maximum(coverage, 1e-9)).sum())
 
 
 def rerank_by_coverage(
-    model: nn.Module, source: TokenIds, hypotheses: Sequence[Hypothesis], beta: float
+    model: nn.Module, source: TokenIds, hypotheses: Sequence[Hypothesis], beta: float, skip: int = 0
 ) -> list[Hypothesis]:
-    """Add `beta` times the coverage score to the score of each hypothesis of a source, and sort: best first."""
+    """Add `beta` times the coverage score to the score of each hypothesis of a source, and sort: best first.
+
+    `skip`: as in `coverage_score`.
+    """
     targets = [h.ids for h in hypotheses]
     weights = cross_attention(model, [source] * len(targets), targets)
     scored = [
-        replace(h, score=h.score + beta * coverage_score(w)) for h, w in zip(hypotheses, weights, strict=True)
+        replace(h, score=h.score + beta * coverage_score(w, skip))
+        for h, w in zip(hypotheses, weights, strict=True)
     ]
     return sorted(scored, key=lambda h: -h.score)
 

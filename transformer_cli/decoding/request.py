@@ -23,6 +23,7 @@ class TranslationRequest:
         terms: (source, target): if a line contains the source term, its translation must contain
             the target.
         avoid: phrases that no translation may contain.
+        to: code of the target language; empty for a model that has only one.
     """
 
     n_best: int = 1
@@ -30,6 +31,7 @@ class TranslationRequest:
     align: bool = False
     terms: tuple[tuple[str, str], ...] = ()
     avoid: tuple[str, ...] = ()
+    to: str = ""
 
 
 def resolve_options(

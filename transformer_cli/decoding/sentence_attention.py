@@ -39,17 +39,19 @@ def attend_sentence(
     tgt: TokenIds,
     src_token_bytes: Sequence[bytes],
     tgt_token_bytes: Sequence[bytes],
+    skip: int = 0,
 ) -> SentenceAttention:
     """The attention of a pair of sentences, given by ids without BOS and EOS.
 
     Args:
         src_token_bytes, tgt_token_bytes: of each token of the vocabularies, `[V]`.
+        skip: number of source tokens at the beginning, such as a tag, that are not of the text.
 
     Raises:
         ConfigError: the model has no attention layers.
         DataError: a side is blank or too long.
     """
-    if not len(src) or not len(tgt):
+    if len(src) <= skip or not len(tgt):
         raise DataError("there is nothing to draw: the sentence or its translation is blank")
     if max(len(src), len(tgt)) > MAX_TOKENS:
         raise DataError(
@@ -61,8 +63,8 @@ def attend_sentence(
         maps[_kind(layer)].append(weights[0].float().cpu().numpy())
     links: list[tuple[int, int]] = []
     if maps["cross"]:
-        mean = generation_attention(model, src, tgt)
-        links = align_words(mean, [src_token_bytes[i] for i in src], [tgt_token_bytes[i] for i in tgt])
+        mean = generation_attention(model, src, tgt)[:, skip:]
+        links = align_words(mean, [src_token_bytes[i] for i in src[skip:]], [tgt_token_bytes[i] for i in tgt])
     return SentenceAttention(maps, links)
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from transformer_cli.decoding.alignment import generation_attention
 from transformer_cli.decoding.segments import TextCodec
+from transformer_cli.token_ids import TokenIds
 
 Span = tuple[int, int]
 """Start and end of a part of a text, in characters."""
@@ -59,9 +60,16 @@ def _largest_run(gains: NDArray[np.float32]) -> tuple[int, int]:
 
 
 def align_tokens(
-    model: nn.Module, src_tokenizer: TextCodec, tgt_tokenizer: TextCodec, source: str, target: str
+    model: nn.Module,
+    src_tokenizer: TextCodec,
+    tgt_tokenizer: TextCodec,
+    source: str,
+    target: str,
+    tag: Sequence[int] | TokenIds = (),
 ) -> TokenAlignment:
     """The alignment of a source and a translation, neither longer than the model accepts.
+
+    `tag`: tokens before the source that tell the target language.
 
     Raises:
         ConfigError: the model has no attention from target to source.
@@ -69,7 +77,8 @@ def align_tokens(
     (src,), (tgt,) = src_tokenizer.encode([source]), tgt_tokenizer.encode([target])
     if not len(src) or not len(tgt):
         return TokenAlignment([], [], np.empty((0, 0), dtype=np.float32))
-    weights = generation_attention(model, src, tgt)
+    tagged = np.concatenate([np.array(tag, dtype=np.int64), src])
+    weights = generation_attention(model, tagged, tgt)[:, len(tag) :]
     src_bytes, tgt_bytes = src_tokenizer.token_bytes(), tgt_tokenizer.token_bytes()
     return TokenAlignment(
         token_spans(source, [src_bytes[i] for i in src]),

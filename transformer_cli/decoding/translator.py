@@ -63,6 +63,7 @@ class Translator:
         int8_argmax: Int8Argmax | None = None,
         graph_pool: GraphPool | None = None,
         compiled: CompiledSearcher | None = None,
+        tag: int | None = None,
     ) -> None:
         """
         Args:
@@ -73,6 +74,7 @@ class Translator:
             graph_pool: buckets for greedy and beam search without rules. Excludes `shortlist`,
                 which builds another model for each batch.
             compiled: searches batches without constraints once a text is long enough.
+            tag: the token before each source that asks for a target language; None for none.
         """
         self.shortlist = shortlist
         self.model = model
@@ -83,6 +85,7 @@ class Translator:
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
         self.max_length = max_length
+        self.tag: TokenIds = np.array([] if tag is None else [tag], dtype=np.int64)
         self.max_target = max_target
         self.request = request or TranslationRequest()
         self.terminology = Terminology(self.request.terms, tgt_tokenizer)
@@ -143,7 +146,7 @@ class Translator:
         sources: list[SourceSentence] = []
         segments_of_line: list[range] = []  # indices into `segments`
         for number, (line, ids) in enumerate(zip(lines, encoded, strict=True), first):
-            parts = split_line(line, ids, self.src_tokenizer, self.max_length - 1)
+            parts = split_line(line, ids, self.src_tokenizer, self.max_length - 1 - len(self.tag))
             segments_of_line.append(range(len(segments), len(segments) + len(parts)))
             required = self.terminology.assign(line, parts)
             for i, (part, phrases) in enumerate(zip(parts, required, strict=True)):
@@ -246,7 +249,8 @@ class Translator:
                 hint="shorten the prefix or require fewer terms",
             )
         minimum = min(math.ceil(o.min_length_ratio * length), limit - 1)
-        return SourceSentence(segment.ids, limit, minimum, line * MAX_SEGMENTS + part, prefix, phrases)
+        ids = np.concatenate([self.tag, segment.ids])
+        return SourceSentence(ids, limit, minimum, line * MAX_SEGMENTS + part, prefix, phrases)
 
     def _encode_prefixes(self, prefixes: Sequence[str], first: int) -> list[TokenIds]:
         """Ids of each prefix.
@@ -274,7 +278,8 @@ class Translator:
         beta = self.options.coverage_penalty
         if not beta:
             return result
-        return replace(result, hypotheses=rerank_by_coverage(self.model, source.ids, result.hypotheses, beta))
+        hypotheses = rerank_by_coverage(self.model, source.ids, result.hypotheses, beta, skip=len(self.tag))
+        return replace(result, hypotheses=hypotheses)
 
     def _align(
         self, sources: Sequence[SourceSentence], results: Sequence[SearchResult]
@@ -286,8 +291,9 @@ class Translator:
         links = []
         for source, result in zip(sources, results, strict=True):
             target = result.best.ids
-            weights = generation_attention(self.model, source.ids, target)
-            links.append(align_words(weights, [src_bytes[i] for i in source.ids], [tgt_bytes[i] for i in target]))
+            weights = generation_attention(self.model, source.ids, target)[:, len(self.tag) :]
+            text = source.ids[len(self.tag) :]
+            links.append(align_words(weights, [src_bytes[i] for i in text], [tgt_bytes[i] for i in target]))
         return links
 
     def _join(self, segments: Sequence[SegmentTranslation]) -> Translation:

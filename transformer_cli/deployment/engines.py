@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from transformer_cli import __version__, durable
 from transformer_cli.artifacts.model_source import ModelSource, open_model_source
+from transformer_cli.artifacts.target_languages import choose_target
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.request import TranslationRequest, resolve_options
 from transformer_cli.decoding.translation import Translation
@@ -125,6 +126,7 @@ class Model:
             UserError: options that cannot be used, also with the engine that was chosen.
         """
         options = resolve_options(self.source.config.decoding, overrides, request)
+        request = replace(request, to=self._target(request))
         if options.confidence or options.min_confidence:
             return self._confident(overrides, request, options)
         if options.engine != "torch":
@@ -136,7 +138,11 @@ class Model:
                 self.notify(f"note: decoding.engine auto: torch is used, because {error.what}")
         return "torch", torch_translator(self.loaded, overrides, request)
 
-    def align(self, source: str, target: str) -> SpanAlignment:
+    def _target(self, request: TranslationRequest) -> str:
+        """As `choose_target`. Raises: ConfigError."""
+        return choose_target(self.source.config, self.source.vocabularies, request.to, self.run)
+
+    def align(self, source: str, target: str, request: TranslationRequest = TranslationRequest()) -> SpanAlignment:  # noqa: B008  (frozen)
         """The alignment of a source and its translation, by the attention of the model, or of an ensemble's first.
 
         Neither may be longer than the model accepts. Raises: ConfigError: the model has no attention.
@@ -147,7 +153,10 @@ class Model:
         model: Any = self.loaded.model
         model = model.models[0] if isinstance(model, Ensemble) else model
         vocabularies = self.loaded.vocabularies
-        return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target)
+        tag = vocabularies.tag(self._target(request))
+        return align_tokens(
+            model, vocabularies.src, vocabularies.tgt, source, target, () if tag is None else (tag,)
+        )
 
     def _confident(
         self, overrides: Mapping[str, Any], request: TranslationRequest, options: DecodingConfig
@@ -157,6 +166,7 @@ class Model:
 
         unsupported = ["--engine ctranslate2"] if options.engine == "ctranslate2" else []
         unsupported += ["--ensemble"] if self.ensemble else []
+        unsupported += ["models of several target languages"] if self.source.vocabularies.src.tags else []
         if unsupported:
             raise ConfigError(f"confidence cannot be combined with {' and '.join(unsupported)}")
         translator = torch_translator(self.loaded, overrides, replace(request, scored=True))
@@ -179,6 +189,7 @@ class Model:
         unsupported = unsupported_options(options, request)
         unsupported += ["--ensemble"] if self.ensemble else []
         unsupported += ["--prefix"] if has_prefixes else []
+        unsupported += ["models of several target languages"] if source.vocabularies.src.tags else []
         unsupported += [f"--device {self.device}"] if self.device not in ("auto", "cpu") else []
         if unsupported:
             raise ConfigError(

@@ -13,6 +13,7 @@ from transformer_cli.artifacts.bundle import write_bundle
 from transformer_cli.artifacts.loading import LoadedModel, load_model_source
 from transformer_cli.artifacts.model_source import ModelSource, open_model_source
 from transformer_cli.artifacts.run_directory import RunDirectory
+from transformer_cli.artifacts.target_languages import require_one_target
 from transformer_cli.data.text import Notify, read_text
 from transformer_cli.deployment.ctranslate2_spec import build_spec
 from transformer_cli.deployment.ctranslate2_support import (
@@ -75,6 +76,7 @@ def export_ctranslate2(request: ExportRequest, notify: Notify) -> None:
     import_ctranslate2()
     source = open_model_source(request.run, request.checkpoint)
     check_supported(source.config.model)
+    require_one_target(source.vocabularies, request.run, "export --to ctranslate2")
     text = read_text(request.proof, notify) if request.proof else source.validation_lines()
     write_ctranslate2(source, request.output, quantization, text, notify)
     notify(f"{request.output}: {quantization}; options for decoding with it are in {NOTES}")

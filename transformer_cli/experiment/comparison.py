@@ -42,6 +42,7 @@ class ComparisonRequest:
             them, separated by commas, are the seeds of one system.
         overrides: decoding options for runs. metrics: options of the metrics.
         examples: lines with the largest differences.
+        to: target language of runs that have several.
     """
 
     systems: Sequence[str]
@@ -51,6 +52,7 @@ class ComparisonRequest:
     checkpoint: str = "best"
     device: str = "auto"
     examples: int = 3
+    to: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _translations(
         request.checkpoint,
         device=request.device,
         overrides=request.overrides,
-        request=TranslationRequest(scored=False),
+        request=TranslationRequest(scored=False, to=request.to),
     )
     translator = open_model(model, notify).translator
     with tqdm(total=len(text.src), desc=str(path), unit="line", disable=None, file=sys.stderr) as bar:

@@ -69,6 +69,7 @@ class EvaluationRequest:
     Attributes:
         overrides: decoding options.
         metrics: options of the metrics.
+        to: target language of a model that has several.
         output: file for the translations of the only test set; None chooses a file name for each.
     """
 
@@ -79,6 +80,7 @@ class EvaluationRequest:
     checkpoint: str = "best"
     device: str = "auto"
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    to: str = ""
 
 
 def evaluate_run(request: EvaluationRequest, notify: Notify) -> Iterator[Evaluation]:
@@ -99,7 +101,7 @@ def evaluate_run(request: EvaluationRequest, notify: Notify) -> Iterator[Evaluat
         request.checkpoint,
         device=request.device,
         overrides=request.overrides,
-        request=TranslationRequest(scored=False),
+        request=TranslationRequest(scored=False, to=request.to),
     )
     loaded = open_model(model, notify)
     for text in texts:
@@ -148,6 +150,7 @@ def _file_stem(test_set: TestSet, request: EvaluationRequest, beam: int) -> str:
         "precision": request.overrides.get("precision"),
         "engine": request.overrides.get("engine"),
         **{"tok" if name == "tokenize" else name: value for name, value in request.metrics.items()},
+        "to": request.to or None,
         "refs": len(test_set.refs) if len(test_set.refs) > 1 else None,
     }
     parts = [test_set.name, *([request.checkpoint] if request.checkpoint != "best" else [])]

@@ -10,7 +10,9 @@ import numpy as np
 
 from transformer_cli import durable
 from transformer_cli.artifacts.loading import LoadedModel, load_model
+from transformer_cli.artifacts.target_languages import choose_target
 from transformer_cli.decoding.alignment import generation_attention, pharaoh
+from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.decoding.sentence_attention import MAX_TOKENS, attend_sentence
 from transformer_cli.errors import ConfigError
 from transformer_cli.evaluation.plots import HeatMaps, draw_heat_maps
@@ -40,9 +42,18 @@ class Inspection:
 
 
 def draw_attention(
-    run: Path, sentence: str, output: Path, target: str | None, kind: str, checkpoint: str, device: str
+    run: Path,
+    sentence: str,
+    output: Path,
+    target: str | None,
+    kind: str,
+    checkpoint: str,
+    device: str,
+    to: str = "",
 ) -> Inspection:
     """Plot every layer and head of one kind of attention; without `target`, for the model's translation.
+
+    `to`: target language of a model that has several.
 
     Raises:
         ConfigError: unknown kind or file type, or the model has no attention of this kind.
@@ -55,12 +66,15 @@ def draw_attention(
         raise ConfigError(f"{output}: unsupported image format: use .png, .svg or .pdf")
     tune_process()
     loaded = load_model(run, select_device(device), checkpoint)
-    if target is None:
-        target = loaded.translator().translate([sentence])[0].text
     vocabularies = loaded.vocabularies
+    to = choose_target(loaded.config, vocabularies, to, run)
+    if target is None:
+        target = loaded.translator(request=TranslationRequest(to=to)).translate([sentence])[0].text
+    tag = vocabularies.tag(to)
     (src,), (tgt,) = vocabularies.src.encode([sentence]), vocabularies.tgt.encode([target])
+    src = src if tag is None else np.append(np.int64(tag), src)
     token_bytes = vocabularies.src.token_bytes(), vocabularies.tgt.token_bytes()
-    attention = attend_sentence(loaded.model, src, tgt, *token_bytes)
+    attention = attend_sentence(loaded.model, src, tgt, *token_bytes, skip=int(tag is not None))
     maps = attention.maps[kind]
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")

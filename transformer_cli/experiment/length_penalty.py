@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from statistics import fmean
 
 import torch
 
@@ -19,6 +20,7 @@ from transformer_cli.data.corpus import ParallelText
 from transformer_cli.data.text import Notify
 from transformer_cli.decoding.request import TranslationRequest
 from transformer_cli.evaluation.metrics import quick_scores
+from transformer_cli.experiment.validation import directed_rows, take
 from transformer_cli.schema import Config
 from transformer_cli.untrusted import read_json_object
 
@@ -113,14 +115,22 @@ def _search(
     loaded: LoadedModel, text: ParallelText, notify: Notify, is_stopped: Callable[[], bool]
 ) -> dict[float, float] | None:
     """Validation BLEU by length penalty, see `climb`; None if the user stopped."""
-    src, tgt = text.src[:MAX_LINES], text.tgt[:MAX_LINES]
-    notify(f"choosing the length penalty by beam search on {len(src):,} validation pairs")
+    directions = directed_rows(text)
+    parts = [(d.target if d else "", rows[: MAX_LINES // len(directions)]) for d, rows in directions]
+    notify(
+        f"choosing the length penalty by beam search on {sum(len(rows) for _, rows in parts):,} validation pairs"
+    )
 
     def score(penalty: float) -> float:
         if is_stopped():
             return -1.0  # ends the search
-        translator = loaded.translator({"length_penalty": penalty}, TranslationRequest(scored=False))
-        return quick_scores([t.text for t in translator.translate(src)], tgt)[0]
+        scores = []
+        for target, rows in parts:
+            request = TranslationRequest(scored=False, to=target)
+            translator = loaded.translator({"length_penalty": penalty}, request)
+            translations = [t.text for t in translator.translate(take(text.src, rows))]
+            scores.append(quick_scores(translations, take(text.tgt, rows))[0])
+        return fmean(scores)
 
     scores = climb(score)
     return None if is_stopped() else scores

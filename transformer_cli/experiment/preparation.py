@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -20,10 +22,10 @@ from transformer_cli.data.mixing import MixedCorpora, files_of_pairs, pairs_per_
 from transformer_cli.data.noise import KINDS, SourceNoise
 from transformer_cli.data.store import CorpusWriter, EncodedCorpus, load_corpus
 from transformer_cli.data.text import Notify
-from transformer_cli.data.tokenizer import Tokenizer, train_tokenizer
-from transformer_cli.errors import CheckpointError, DataError
+from transformer_cli.data.tokenizer import Tokenizer, balance_lines, train_tokenizer
+from transformer_cli.errors import CheckpointError, ConfigError, DataError
 from transformer_cli.experiment.texts import TrainingTexts
-from transformer_cli.schema import Config
+from transformer_cli.schema import Config, TokenizerConfig
 from transformer_cli.schema.data import MixingConfig
 from transformer_cli.training.checkpoint import CheckpointStore
 from transformer_cli.untrusted import read_bounded
@@ -71,7 +73,9 @@ def prepare_vocabularies(
         vocabularies = Vocabularies(tokenizer, tokenizer if c.joint else Tokenizer.load(given))
     elif initial is not None:
         vocabularies = initial
+    languages = tagged_languages(config)
     if vocabularies is not None:
+        require_tags(vocabularies, languages, "--tokenizer" if given is not None else "--from")
         vocabularies.save(run)
         return vocabularies
     key = {
@@ -80,13 +84,16 @@ def prepare_vocabularies(
         "seed": config.training.seed,
         "sentencepiece": version("sentencepiece"),
     }
+    if texts.train.directions:
+        key["directions"] = direction_key(texts.train)
     remembered = _remembered_vocabularies(run, key, joint=c.joint)
     if remembered is not None:
         return remembered
     notify(f"training the tokenizer ({c.model_type}, {c.vocab_size} tokens)")
-    text = texts.train
-    sides = [chain(text.src, text.tgt)] if c.joint else [iter(text.src), iter(text.tgt)]
-    trained = [train_tokenizer(side, c, config.training.seed) for side in sides]
+    trained = [
+        train_tokenizer(side, c, config.training.seed, languages if i == 0 else ())
+        for i, side in enumerate(_vocabulary_texts(texts.train, c, config.training.seed))
+    ]
     for _, notes in trained:
         for note in notes:
             notify(f"note: {note}")
@@ -95,6 +102,44 @@ def prepare_vocabularies(
     vocabularies.save(run)
     durable.write_json(run.data / TOKENIZER_KEY, {"key": key, "tokenizer": vocabularies.hash})
     return vocabularies
+
+
+def tagged_languages(config: Config) -> tuple[str, ...]:
+    """The target languages whose sources get a tag; none if there is only one."""
+    languages = config.data.target_languages
+    return languages if len(languages) > 1 else ()
+
+
+def require_tags(vocabularies: Vocabularies, languages: Sequence[str], origin: str) -> None:
+    """Raises: ConfigError if a vocabulary that the user gives has no tags for the target languages."""
+    missing = [language for language in languages if language not in vocabularies.src.tags]
+    if missing:
+        raise ConfigError(
+            f"{origin}: its vocabulary has no tag for the target languages {', '.join(missing)}",
+            hint="leave it out: train learns a vocabulary with the tags of all target languages",
+        )
+
+
+def direction_key(text: ParallelText) -> str:
+    """Which pairs are of which direction, for the keys of what depends on it."""
+    return ", ".join(f"{direction} {len(rows)}" for direction, _, rows in text.direction_rows())
+
+
+def _vocabulary_texts(text: ParallelText, config: TokenizerConfig, seed: int) -> list[Iterable[str]]:
+    """The text that each vocabulary is learned from: one text if it is joint, or source and target.
+
+    With several languages each has the same number of lines.
+    """
+    if not text.directions:
+        return [chain(text.src, text.tgt)] if config.joint else [iter(text.src), iter(text.tgt)]
+    sides: list[dict[str, list[Sequence[str]]]] = [{}] if config.joint else [{}, {}]
+    for direction, _, rows in text.direction_rows():
+        assert direction is not None
+        part = text.part(rows)
+        sides[0].setdefault(direction.source, []).append(part.src)
+        sides[-1].setdefault(direction.target, []).append(part.tgt)
+    texts = [[chain(*side[language]) for language in sorted(side)] for side in sides]
+    return [balance_lines(languages, config.max_lines, seed) for languages in texts]
 
 
 def _remembered_vocabularies(run: RunDirectory, key: dict[str, Any], *, joint: bool) -> Vocabularies | None:
@@ -131,15 +176,23 @@ def prepare_corpus(
     key = {
         "text": text_hash,
         "tokenizer": vocabularies.hash,
-        "data": repr(sorted(config.data.model_dump().items())),
+        "data": repr(sorted(config.data.model_dump(exclude={"corpora", "valid_corpora"}).items())),
         "filters": texts.filters_key if texts else "",
     }
+    if text.directions:
+        key["directions"] = direction_key(text)
     corpus = load_corpus(run.data, name, key)
     if corpus is None:
-        filters = texts.filters.build() if texts else []
+        left_out: Counter[str] = Counter()
         with CorpusWriter(run.data, name) as writer:
-            left_out = encode_text(text, vocabularies.src, vocabularies.tgt, config.data, filters, writer)
-            writer.finish(key, left_out)
+            for direction, _, rows in text.direction_rows():
+                part, tag = text.part(rows), vocabularies.tag(direction.target if direction else "")
+                filters = texts.filters.of_part(part).build() if texts else []
+                tokenizers = vocabularies.src, vocabularies.tgt
+                left_out.update(
+                    encode_text(part, *tokenizers, config.data, filters, writer, tag=tag, first=rows.start)
+                )
+            writer.finish(key, dict(left_out))
         corpus = load_corpus(run.data, name, key)
         assert corpus is not None
     excluded = {reason: count for reason, count in corpus.left_out.items() if count}
@@ -151,6 +204,11 @@ def prepare_corpus(
             f"{name}: no pair is left after filtering",
             hint="check the files, raise data.max_length, or turn a filter off: --set data.filters.NAME=...",
         )
+    if text.directions:
+        left = {text.files[file].direction for file in np.unique(files_of_pairs(text, corpus.lines))}
+        for direction in text.directions:
+            if direction not in left:
+                raise DataError(f"{name}: no pair of {direction} is left", hint="add pairs, or leave it out")
     return corpus
 
 
@@ -159,16 +217,17 @@ def epoch_corpora(
 ) -> EpochCorpora:
     """The corpus of each epoch: always `plain`, or a new variant of it (subword sampling, noise), mixed."""
     corpora = _augmented_corpora(config, vocabularies, text, plain)
-    if config.data.mixing == MixingConfig():
+    shares = config.data.shares
+    if shares == MixingConfig() and not text.directions:
         return corpora
     files = files_of_pairs(text, plain.lines)
-    counts = pairs_per_file(config.data.mixing, text, files)
-    shares = ", ".join(
-        f"{file.path.name} {count:,} ({count / len(plain):.0%}, has {size:,})"
+    counts = pairs_per_file(shares, text, files)
+    described = ", ".join(
+        f"{file.label} {count:,} ({count / len(plain):.0%}, has {size:,})"
         for file, count, size in zip(text.files, counts, np.bincount(files, minlength=len(counts)), strict=True)
     )
-    notify(f"mixing: pairs of an epoch: {shares}")
-    return MixedCorpora(corpora, files, counts, config.training.seed)
+    notify(f"mixing: pairs of an epoch: {described}")
+    return corpora if shares == MixingConfig() else MixedCorpora(corpora, files, counts, config.training.seed)
 
 
 def _augmented_corpora(
@@ -186,4 +245,5 @@ def _augmented_corpora(
         options.max_length,
         config.training.seed,
         noise if options.noise.share else None,
+        tagged=bool(vocabularies.src.tags),
     )

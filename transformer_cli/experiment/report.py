@@ -20,6 +20,7 @@ from transformer_cli import __version__, durable
 from transformer_cli.artifacts.loading import LoadedModel, load_model_source
 from transformer_cli.artifacts.model_source import RunSource
 from transformer_cli.artifacts.run_directory import hash_text
+from transformer_cli.artifacts.target_languages import require_one_target
 from transformer_cli.config import dump_config
 from transformer_cli.data.store import EncodedCorpus, load_corpus
 from transformer_cli.data.text import Notify
@@ -156,6 +157,7 @@ class _Member:
     ) -> None:
         """Translate and score. Raises: UserError."""
         self.request, self.source, self.text, self.counts = request, source, text, counts
+        require_one_target(source.vocabularies, source.run.path, "report")
         self.loaded: LoadedModel = load_model_source(source, select_device(request.device))
         self.name = name
         translator = self.loaded.translator(request.overrides, TranslationRequest(scored=False))

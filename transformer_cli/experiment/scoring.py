@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from transformer_cli.artifacts.loading import load_model
+from transformer_cli.artifacts.target_languages import choose_target
 from transformer_cli.data.corpus import read_corpus
 from transformer_cli.data.readers.corpus_files import CorpusFiles
 from transformer_cli.data.text import Notify
@@ -49,9 +51,17 @@ class ScoredText:
 
 
 def score_files(
-    run: Path, files: CorpusFiles, batch_tokens: int | None, checkpoint: str, device: str, notify: Notify
+    run: Path,
+    files: CorpusFiles,
+    batch_tokens: int | None,
+    checkpoint: str,
+    device: str,
+    notify: Notify,
+    to: str = "",
 ) -> ScoredText:
     """Score the pairs of a corpus with a run.
+
+    `to`: target language of a model that has several.
 
     Raises:
         UserError: files, run or options that cannot be used.
@@ -65,7 +75,10 @@ def score_files(
     loaded = load_model(run, select_device(device), checkpoint)
     if batch_tokens is not None and batch_tokens < 1:
         raise ConfigError(f"--batch-tokens {batch_tokens}: must be 1 or more")
+    tag = loaded.vocabularies.tag(choose_target(loaded.config, loaded.vocabularies, to, run))
     sources = loaded.vocabularies.src.encode(text.src)
+    if tag is not None:
+        sources = [np.append(np.int64(tag), ids) for ids in sources]
     targets = loaded.vocabularies.tgt.encode(text.tgt)
     bound = loaded.config.model.position_limit
     max_length = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1

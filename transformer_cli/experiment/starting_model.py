@@ -57,9 +57,10 @@ class StartingModel:
 
     @property
     def values(self) -> dict[str, dict[str, Any]]:
-        """The configuration of the model, by section; the corpora that were mixed are not part of it."""
+        """The configuration of the model, by section; the corpora and their shares are not part of it."""
         values: dict[str, dict[str, Any]] = self.loaded.config.model_dump()
-        del values["data"]["mixing"]
+        for key in ("mixing", "corpora", "valid_corpora"):
+            del values["data"][key]
         return values
 
     def recipe(self, words: int, characters: int, ranks: int) -> Recipe:

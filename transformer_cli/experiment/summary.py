@@ -39,6 +39,10 @@ def summarize_run(run: Path, checkpoint: str) -> list[tuple[str, str]]:
     if state.get("best_score") is not None:
         score = f"{METRIC_NAMES[metric]} {abs(float(state['best_score'])):.2f}"
         facts.append(("best", f"step {state['best_step']:,}: {score} (validation, greedy)"))
+    if len(config.data.directions) > 1:
+        logged = [record["directions"] for record in records if isinstance(record.get("directions"), dict)]
+        shown = (f"{name} {abs(float(scores[metric])):.2f}" for name, scores in (logged or [{}])[-1].items())
+        facts.append(("directions", f"{', '.join(shown)} (last validation)"))
     for name, kind, key in (("training loss", "train", "loss"), (METRIC_NAMES[metric], "validation", metric)):
         if values := _values(records, kind, key):
             facts.append((name, f"{sparkline(values)}  {values[0]:.2f} to {values[-1]:.2f}"))

@@ -17,6 +17,7 @@ from transformer_cli import durable
 from transformer_cli.artifacts.run_directory import hash_text
 from transformer_cli.data import fingerprint
 from transformer_cli.data.corpus import LineNumbers, ParallelText, TextFile, read_corpus
+from transformer_cli.data.directions import Direction
 from transformer_cli.data.filters.base import Filter
 from transformer_cli.data.filters.pipeline import BLANK, VERSION, build_filters, judge
 from transformer_cli.data.filters.profile import CorpusProfile
@@ -63,15 +64,24 @@ class TextFilters:
         excluded = [*self.valid.src, *self.valid.tgt] if self.config.overlap else None
         return build_filters(self.config, self.profile, excluded)
 
+    def of_part(self, part: ParallelText) -> TextFilters:
+        """The filters of a part of the text, such as one direction, which has a profile of its own."""
+        return self if part is self.text else replace(self, text=part)
+
     def sift_validation(self, held_out: ParallelText) -> tuple[ParallelText, list[str]]:
         """Held-out pairs without those that the filters exclude, which would be no measure of a translation.
 
         Returns:
             These pairs, and notes for the user.
         """
-        judged = judge(held_out.pairs(), build_filters(self.config, self.profile))
-        reasons = [reason for _, reason in judged]
-        kept = [i for i, reason in enumerate(reasons) if reason in ("", BLANK)]
+        kept: list[int] = []
+        for (_, _, rows), (_, _, train_rows) in zip(
+            held_out.direction_rows(), self.text.direction_rows(), strict=True
+        ):
+            profile = self.of_part(self.text.part(train_rows)).profile
+            judged = judge(held_out.part(rows).pairs(), build_filters(self.config, profile))
+            found = [i for i, (_, reason) in zip(rows, judged, strict=True) if reason in ("", BLANK)]
+            kept += found or list(rows)
         if len(kept) in (0, len(held_out)):
             return held_out, []
         note = f"validation: {len(held_out) - len(kept):,} of the held-out pairs excluded by the filters"
@@ -158,8 +168,8 @@ class TextRequest:
         """Everything but the content of the files."""
         data = self.config.data
         values = {
-            "train": asdict(self.files),
-            "valid": asdict(self.validation),
+            "train": _describe(self.files),
+            "valid": _describe(self.validation),
             "strict_utf8": self.strict_utf8,
             "seed": self.config.training.seed,
             "normalization": data.normalization.model_dump(),
@@ -167,6 +177,11 @@ class TextRequest:
         }
         digest = hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()
         return {"format": FORMAT, "filters": VERSION, "options": digest}
+
+
+def _describe(files: CorpusFiles) -> dict[str, Any]:
+    values = asdict(files)
+    return values if files.directed else {key: value for key, value in values.items() if key != "directed"}
 
 
 def prepare_texts(request: TextRequest, remembered_in: Path) -> TrainingTexts:
@@ -211,6 +226,7 @@ def _read(request: TextRequest) -> TrainingTexts:
         seed = request.config.training.seed
         text, valid = hold_out_validation(text, seed)
         split.append(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
+        split[-1] += "".join(f", {direction}: {len(rows):,}" for direction, _, rows in _directed_rows(valid))
     filters = TextFilters(data.filters, text, valid)
     if not has_files:
         valid, notes = filters.sift_validation(valid)
@@ -218,6 +234,11 @@ def _read(request: TextRequest) -> TrainingTexts:
     split += _overlap_warning(text, valid)
     hashes = hash_text(text.src, text.tgt), hash_text(valid.src, valid.tgt)
     return TrainingTexts(text, valid, survey, hashes, filters.key, reading, split, lambda: filters)
+
+
+def _directed_rows(text: ParallelText) -> Iterator[tuple[Direction, int, range]]:
+    """`direction_rows` of a text whose directions are given; nothing for others."""
+    return ((direction, file, rows) for direction, file, rows in text.direction_rows() if direction is not None)
 
 
 def _overlap_warning(text: ParallelText, valid: ParallelText) -> list[str]:
@@ -234,7 +255,8 @@ def _dump_files(text: ParallelText) -> dict[str, Any]:
     files = []
     for file in text.files:
         assert isinstance(file.lines, LineNumbers)
-        files.append({"path": str(file.path), "pairs": file.pairs, "runs": file.lines.runs})
+        direction = {"direction": list(file.direction)} if file.direction else {}
+        files.append({"path": str(file.path), "pairs": file.pairs, "runs": file.lines.runs, **direction})
     return {"files": files}
 
 
@@ -242,7 +264,8 @@ def _parse_files(values: Sequence[dict[str, Any]]) -> Iterator[TextFile]:
     for value in values:
         pairs = int(value["pairs"])
         runs = [(int(row), int(line)) for row, line in value["runs"]]
-        yield TextFile(Path(value["path"]), pairs, LineNumbers(runs, pairs))
+        direction = Direction(*map(str, value["direction"])) if "direction" in value else None
+        yield TextFile(Path(value["path"]), pairs, LineNumbers(runs, pairs), direction)
 
 
 def _held_out(text: ParallelText) -> list[int] | None:

@@ -21,6 +21,7 @@ from transformer_cli.data.store import EncodedCorpus
 from transformer_cli.data.text import Notify
 from transformer_cli.errors import ConfigError
 from transformer_cli.experiment.configuration import choose_config
+from transformer_cli.experiment.corpora import directed_files, require_targets
 from transformer_cli.experiment.length_penalty import tune_length_penalty
 from transformer_cli.experiment.preparation import (
     epoch_corpora,
@@ -35,7 +36,7 @@ from transformer_cli.manifest import check_identity, read_manifest
 from transformer_cli.models.registry import build_model, check_architecture
 from transformer_cli.models.seq2seq import Seq2Seq
 from transformer_cli.runtime import resolve_precision, select_device, tune_process
-from transformer_cli.schema import Config
+from transformer_cli.schema import Config, DataConfig
 from transformer_cli.training.checkpoint import CheckpointStore, load_training
 from transformer_cli.training.distributed import Ranks
 from transformer_cli.training.loop import StopRequest, Trainer
@@ -71,12 +72,20 @@ class TrainRequest:
     data_format: str | None = None
     starting_model: Path | None = None
 
-    def corpus(self) -> CorpusFiles:
+    def corpus(self, config: DataConfig) -> CorpusFiles:
         """The files of the training text."""
-        return CorpusFiles(self.src, self.tgt, self.data, self.columns, self.data_format)
+        directed = directed_files(config.corpora)
+        return CorpusFiles(self.src, self.tgt, self.data, self.columns, self.data_format, directed)
 
-    def validation(self) -> CorpusFiles:
+    def validation(self, config: DataConfig) -> CorpusFiles:
         """The files of the validation text; empty if it is to be held out. Raises: ConfigError."""
+        if config.corpora:
+            if self.valid_src or self.valid_tgt or self.valid_data:
+                raise ConfigError(
+                    "--corpus cannot be combined with --valid-src, --valid-tgt and --valid-data",
+                    hint="name the languages of the validation text: --valid-corpus en-de=valid.en,valid.de",
+                )
+            return CorpusFiles(form=self.data_format, directed=directed_files(config.valid_corpora))
         if (self.valid_src is None) != (self.valid_tgt is None):
             raise ConfigError("--valid-src and --valid-tgt must be given together")
         columns = self.columns if self.valid_data else None
@@ -132,7 +141,8 @@ def run_training(
     base = request.config or (run.config if has_checkpoints(run) else None)
     values = start_from.values if start_from is not None and base is None else None
     options = load_config(base, request.settings, values)
-    files = request.corpus(), request.validation()
+    files = request.corpus(options.data), request.validation(options.data)
+    require_targets(options.data)
     texts = prepare_texts(TextRequest(*files, options, request.strict_utf8, _nearest(run.path)), run.data)
     for note in texts.reading_notes:
         notify(note)
@@ -179,7 +189,7 @@ def run_training(
         valid_data = prepare_corpus(run, "valid", valid, texts.hashes[1], vocabularies, config, notify)
         del texts  # and the sample of the corpus in its filters
         torch.manual_seed(config.training.seed)
-        model = build_model(config.model, vocabularies.src.vocab_size, vocabularies.tgt.vocab_size).to(device)
+        model = build_model(config.model, *vocabularies.sizes).to(device)
         if start_from is not None and newest is None:
             start_from.copy_weights(model, vocabularies, notify)
         state = TrainState(model, config.optim, config.training, ranks)

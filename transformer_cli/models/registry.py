@@ -34,13 +34,15 @@ DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
 }
 
 
-def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int) -> Seq2Seq:
+def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int, num_tags: int = 0) -> Seq2Seq:
     """Build the model that `config` describes, initialised from torch's random state.
+
+    `num_tags`: see `Seq2Seq.num_tags`.
 
     Raises:
         ConfigError: unknown architecture.
     """
-    return Seq2Seq(
+    model = Seq2Seq(
         _lookup(ENCODERS, "model.encoder", config.encoder)(config),
         _lookup(DECODERS, "model.decoder", config.decoder)(config),
         d_model=config.d_model,
@@ -48,6 +50,8 @@ def build_model(config: ModelConfig, src_vocab: int, tgt_vocab: int) -> Seq2Seq:
         tgt_vocab=tgt_vocab,
         tie_embeddings=config.tie_embeddings,
     )
+    model.num_tags = num_tags
+    return model
 
 
 def check_architecture(config: ModelConfig) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from transformer_cli.batch import Batch
 from transformer_cli.layout import Layout
 from transformer_cli.models.layers import Embedding
 from transformer_cli.models.protocol import Decoder, Encoder, Memory
+from transformer_cli.token_ids import EOS
 
 
 class Seq2Seq(nn.Module):
@@ -24,6 +26,8 @@ class Seq2Seq(nn.Module):
 
     encoder: Encoder
     decoder: Decoder
+    num_tags: int = 0
+    """Number of tags of target languages in the target vocabulary, the ids after EOS; see `Tokenizer.tags`."""
 
     def __init__(
         self,
@@ -72,9 +76,16 @@ class Seq2Seq(nn.Module):
         return self.output.weight
 
     def logits(self, states: Tensor) -> Tensor:
-        """Apply the output projection: `[..., D]` -> `[..., V]`."""
+        """Apply the output projection: `[..., D]` -> `[..., V]`; -inf for the tags of target languages."""
         out: Tensor = self.output(states)
+        if self.num_tags:
+            out[..., self.tags] = -torch.inf
         return out
+
+    @property
+    def tags(self) -> slice:
+        """The ids of the tags, which stand before sources and are never generated."""
+        return slice(EOS + 1, EOS + 1 + self.num_tags)
 
     def init_state(self, memory: Memory) -> Any:
         """Create the decoder state before the first token."""

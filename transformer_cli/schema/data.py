@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -134,8 +135,46 @@ class MixingConfig(Section):
         return self
 
 
+LANGUAGE = r"[a-z]{2,3}(?:_[A-Za-z0-9]{2,8})*"
+"""Pattern of the code of a language: `de`, `pt_BR`, `zh_Hant`."""
+Language = Annotated[str, Field(pattern=f"^{LANGUAGE}$", max_length=30)]
+
+
+class CorpusConfig(Section):
+    """A corpus of one direction: the languages of its sides, and its files."""
+
+    source: Language = key(help="Code of the source language, such as en.")
+    target: Language = key(help="Code of the target language.")
+    files: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=2)] = key(
+        help="Two text files, of source and target, or one file with both."
+    )
+    both: bool = key(False, "Train also the opposite direction with it.")
+    weight: float | None = key(None, "Relative share among the pairs of an epoch; null = by size.", ge=0.0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source == self.target:
+            raise ValueError(f"source and target are the same language: {self.source}")
+        return self
+
+
+Corpora = Annotated[tuple[CorpusConfig, ...], Field(strict=False, min_length=1)] | None
+
+
 class DataConfig(Section):
     """Batches and filters of the training data."""
+
+    corpora: Corpora = key(
+        None,
+        "Corpora with languages, as --corpus: objects with source, target, files (one or two), and optionally "
+        "both (true: also the opposite direction) and weight; null = as the command says.",
+        values="list of objects",
+    )
+    valid_corpora: Corpora = key(
+        None,
+        "Validation corpora in the same form, as --valid-corpus; null = pairs of each corpus are held out.",
+        values="list of objects",
+    )
 
     max_length: int = key(
         200,
@@ -153,3 +192,47 @@ class DataConfig(Section):
     noise: NoiseConfig = NoiseConfig()
     filters: FiltersConfig = FiltersConfig()
     normalization: NormalizationConfig = NormalizationConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        weights = [corpus.weight for corpus in self.corpora or ()]
+        if any(weight is not None for weight in weights):
+            if None in weights:
+                raise ValueError("corpora: give all of them a weight, or none")
+            if not sum(filter(None, weights)) > 0:
+                raise ValueError("corpora: one of them needs a weight above 0")
+            if self.mixing != MixingConfig():
+                raise ValueError("corpora with a weight cannot be combined with data.mixing: both set the shares")
+        if self.valid_corpora and not self.corpora:
+            raise ValueError("valid_corpora needs corpora")
+        return self
+
+    @property
+    def shares(self) -> MixingConfig:
+        """The shares of the files: `mixing`, or the weights of `corpora`, one for each direction."""
+        weights = [corpus.weight for corpus in self.corpora or () for _ in range(1 + corpus.both)]
+        if not weights or None in weights:
+            return self.mixing
+        return MixingConfig(weights=tuple(weight for weight in weights if weight is not None))
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], ...]:
+        """(source, target) of all `corpora`, each once, in order."""
+        found = []
+        for corpus in self.corpora or ():
+            found += [(corpus.source, corpus.target)] + [(corpus.target, corpus.source)] * corpus.both
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        """The target languages of `corpora`, each once, in alphabetical order."""
+        return tuple(sorted({target for _, target in self.directions}))
+
+    def without_paths(self) -> Self:
+        """The same with the names of the files of the corpora, but not their places on a disk."""
+        corpora = {
+            key: tuple(c.model_copy(update={"files": tuple(Path(name).name for name in c.files)}) for c in given)
+            for key, given in (("corpora", self.corpora), ("valid_corpora", self.valid_corpora))
+            if given
+        }
+        return self.model_copy(update=corpora)

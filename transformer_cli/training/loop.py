@@ -9,9 +9,10 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,15 +38,34 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores on the validation set: loss in nats per token; BLEU and chrF of greedy translations, 0..100."""
+    """Scores on the validation set: loss in nats per token; BLEU and chrF of greedy translations, 0..100.
+
+    `directions`: with several directions, the scores of each by its name; the others are then their means.
+    """
 
     loss: float
     bleu: float
     chrf: float
+    directions: Mapping[str, Validation] = field(default_factory=dict)
 
     @property
     def perplexity(self) -> float:
         return math.exp(min(self.loss, 700.0))
+
+    @staticmethod
+    def mean(directions: Mapping[str, Validation]) -> Validation:
+        """The scores of several directions."""
+        loss, bleu, chrf = (
+            fmean(getattr(v, name) for v in directions.values()) for name in ("loss", "bleu", "chrf")
+        )
+        return Validation(loss, bleu, chrf, directions)
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as they are logged."""
+        values: dict[str, Any] = {"loss": self.loss, "bleu": self.bleu, "chrf": self.chrf}
+        if self.directions:
+            values["directions"] = {name: scores.to_json() for name, scores in self.directions.items()}
+        return values
 
     def metric(self, name: str) -> float:
         """The score that selects the best checkpoint; higher is better."""
@@ -230,7 +250,7 @@ class Trainer:
         self.log.write(
             "validation",
             step=progress.step,
-            **asdict(scores),
+            **scores.to_json(),
             perplexity=scores.perplexity,
             best=best,
             seconds=progress.seconds,
@@ -257,14 +277,16 @@ class Trainer:
     def _scores(self) -> Validation:
         """Validate on rank 0 and broadcast the scores, the clock and a stop request to every rank."""
         values = [0.0] * 5
+        directions: Mapping[str, Validation] = {}
         if self.state.ranks.is_main:
             scores = self.validate(self.state.progress.step)
             seconds = time.monotonic() - self._start_time
+            directions = scores.directions
             values = [scores.loss, scores.bleu, scores.chrf, seconds, float(self.stop.signal)]
         loss, bleu, chrf, self._shared_seconds, stop_signal = self.state.ranks.broadcast(values)
         if stop_signal and self.state.ranks.size > 1:
             self._shared_signal = self.stop.signal = int(stop_signal)
-        return Validation(loss, bleu, chrf)
+        return Validation(loss, bleu, chrf, directions)
 
     def _save(self, *, best: bool) -> None:
         self.update.report_skipped()

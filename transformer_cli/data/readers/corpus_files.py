@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from transformer_cli.data.directions import DirectedFiles, Direction
 from transformer_cli.data.readers.forms import (FORMS, JSONL, TEXT, TMX, Form, recognise_pairs, recognise_text, refuse_pairs)
 from transformer_cli.data.readers.json_lines import read_json_lines
-from transformer_cli.data.readers.languages import suffix_of
+from transformer_cli.data.readers.languages import language_code, suffix_of
 from transformer_cli.data.readers.pairs import Columns, PairReport, Row
 from transformer_cli.data.readers.streams import BUFFER, open_text, strip_compression
 from transformer_cli.data.readers.tables import Table
@@ -149,6 +150,46 @@ def _refuse_other_encodings(lines: Iterator[str], report: LineReport) -> Iterato
         )
 
 
+@dataclass(frozen=True)
+class DirectedDataFile:
+    """A file that holds both sides, of which the languages are known: columns are found by language.
+
+    Where none is named by a language, the first two are taken, `swapped` or not.
+    """
+
+    direction: Direction
+    path: Path
+    form: str | None = None
+    strict_utf8: bool = False
+    swapped: bool = False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    def rows(self, report: PairReport) -> Iterator[Row]:
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"{self.path}: is no regular file: a table with languages cannot be read from a pipe")
+        yield from DataFile(self.path, self._columns(), self.form, self.strict_utf8).rows(report)
+
+    def suffixes(self, report: PairReport) -> tuple[str, str]:
+        return self.direction
+
+    def _columns(self) -> Columns | None:
+        """The columns of the languages. Raises: DataError: the columns are named by other languages."""
+        first_two = PairReport()
+        next(DataFile(self.path, None, self.form).rows(first_two), None)
+        wanted = Columns(*self.direction)
+        try:
+            next(DataFile(self.path, wanted, self.form).rows(PairReport()), None)
+            return wanted
+        except DataError as error:
+            if all(map(language_code, first_two.names)):
+                raise DataError(error.what, hint=f"{self.direction} needs these languages; {error.hint}") from None
+        names = first_two.names if all(first_two.names) else ("1", "2")
+        return Columns(*(reversed(names) if self.swapped else names))
+
+
 class UnequalLengthsError(DataError):
     """Two text files with different numbers of lines."""
 
@@ -166,6 +207,7 @@ class CorpusFiles:
         data: files that hold both sides.
         columns: the columns of `data`, such as `en,de` or `1,3`; None = the first two.
         form: the form of `data`, or `text` for text files that look like a table; None = recognise it.
+        directed: files with their languages, instead of all others.
     """
 
     src: Sequence[Path] = ()
@@ -173,6 +215,7 @@ class CorpusFiles:
     data: Sequence[Path] = ()
     columns: str | None = None
     form: str | None = None
+    directed: Sequence[DirectedFiles] = ()
 
     @staticmethod
     def of(
@@ -183,11 +226,12 @@ class CorpusFiles:
         return CorpusFiles(sides[0], sides[1], sides[2], columns, form)
 
     def __bool__(self) -> bool:
-        return bool(self.src or self.tgt or self.data)
+        return bool(self.src or self.tgt or self.data or self.directed)
 
     @property
     def paths(self) -> list[Path]:
-        return [*self.src, *self.tgt, *self.data]
+        directed = [path for corpus in self.directed for path in corpus.files]
+        return [*self.src, *self.tgt, *self.data, *dict.fromkeys(directed)]
 
     def sources(self, *, strict_utf8: bool = False, as_text: bool = False) -> list[PairSource]:
         """The parts of the corpus, in order: text files, then data files.
@@ -200,6 +244,8 @@ class CorpusFiles:
             raise ConfigError("no corpus is given", hint="give text files, or --data FILE with both languages")
         if self.form is not None and self.form not in FORMS:
             raise ConfigError(f"--data-format {self.form}: unknown form", hint=f"choose from {', '.join(FORMS)}")
+        if self.directed:
+            return self._directed_sources(strict_utf8, as_text or self.form == TEXT)
         if bool(self.src) != bool(self.tgt):
             raise ConfigError("--src and --tgt must be given together", hint="a file with both languages: --data FILE")
         if len(self.src) != len(self.tgt):
@@ -212,6 +258,23 @@ class CorpusFiles:
             TextPair(s, t, strict_utf8, text) for s, t in zip(self.src, self.tgt, strict=True)
         ]
         return pairs + [DataFile(path, columns, self.form, strict_utf8) for path in self.data]
+
+    def _directed_sources(self, strict_utf8: bool, as_text: bool) -> list[PairSource]:
+        """The parts of `directed`. Raises: ConfigError: other files or columns are given, too."""
+        if self.src or self.tgt or self.data or self.columns is not None:
+            raise ConfigError(
+                "corpora with their languages cannot be combined with --src, --tgt, --data and --columns",
+                hint="name the languages of each corpus: --corpus en-de=train.en,train.de",
+            )
+        sources: list[PairSource] = []
+        for corpus in self.directed:
+            if len(corpus.files) == 2:
+                sources.append(TextPair(*corpus.files, strict_utf8, as_text))
+            else:
+                sources.append(
+                    DirectedDataFile(corpus.direction, corpus.files[0], self.form, strict_utf8, corpus.swapped)
+                )
+        return sources
 
 
 def parse_columns(text: str) -> Columns:

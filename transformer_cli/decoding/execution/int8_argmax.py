@@ -34,12 +34,16 @@ MAX_CANDIDATES = 16
 class Int8Argmax:
     """Output projection `[V, D]`: exact logits of all tokens that can have the largest, approximate for others.
 
-    Ids before EOS are never candidates, because search never generates them.
+    Ids before EOS, and those of tags, are never candidates, because search never generates them.
     """
 
-    def __init__(self, weight: Tensor, exact: Callable[[Tensor], Tensor]) -> None:
-        """`exact`: the complete product `[..., D]` -> `[..., V]`, used if there are too many candidates."""
-        self.weight, self.exact = weight, exact
+    def __init__(self, weight: Tensor, exact: Callable[[Tensor], Tensor], tags: slice = slice(0)) -> None:
+        """
+        Args:
+            exact: the complete product `[..., D]` -> `[..., V]`, used if there are too many candidates.
+            tags: see `Seq2Seq.tags`.
+        """
+        self.weight, self.exact, self.tags = weight, exact, tags
         self.approximate = DynamicInt8Linear(weight)
         self.block = math.gcd(len(weight), BLOCK)
         quantized = quantize_weight(weight).dequantize()
@@ -57,6 +61,7 @@ class Int8Argmax:
         rows = x.reshape(-1, x.shape[-1])  # [N, D]
         logits = self.approximate(rows)  # [N, V]
         logits[:, :EOS] = -torch.inf
+        logits[:, self.tags] = -torch.inf
         blocks = logits.view(len(rows), -1, self.block)
         maxima = blocks.amax(dim=-1)  # [N, V / block]
         threshold = maxima.amax(dim=-1) - 2.0 * self.bound(rows)  # [N]

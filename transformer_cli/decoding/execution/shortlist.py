@@ -73,6 +73,8 @@ class ShortlistedModel:
         self.banned = torch.ones(len(lists), 1, len(self.union), dtype=torch.bool)
         for row, indices in enumerate(allowed):
             self.banned[row, 0, indices] = False
+        tags = model.tags
+        self.banned[..., (self.union >= tags.start) & (self.union < tags.stop)] = True
         self.banned = self.banned.to(device)
         self.output = packed_linear(shortlist.weight[self.ids].to(next(model.parameters()).dtype))
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def translate_document(
     language = job.source_language or document.language or DEFAULT_LANGUAGE
     split_sentences("", language)  # raises before the model is loaded
     _, translator = model.translator(overrides, request)
-    segments = SegmentTranslator(translator, model.align, lambda text: split_sentences(text, language))
+    align = partial(model.align, request=request)
+    segments = SegmentTranslator(translator, align, lambda text: split_sentences(text, language))
     texts = segments.translate(document.segments, progress)
     try:
         content = document.render(texts, job.target_language)

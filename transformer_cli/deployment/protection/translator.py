@@ -103,7 +103,7 @@ class ProtectedTranslator:
         t = self.translator
         return join_alignments(
             [
-                (place, start, align_tokens(self.aligner, t.src_tokenizer, t.tgt_tokenizer, *texts))
+                (place, start, align_tokens(self.aligner, t.src_tokenizer, t.tgt_tokenizer, *texts, t.tag))
                 for place, (start, _), texts in locate_parts(source, text, segments)
             ]
         )

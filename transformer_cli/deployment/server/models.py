@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from transformer_cli.artifacts.target_languages import require_one_target
 from transformer_cli.data.readers.languages import language_code, language_name
 from transformer_cli.data.text import one_line
 from transformer_cli.decoding.translation import Translation
@@ -65,6 +66,7 @@ class ServedModel:
         self.model: Model | ExportedModel = (
             ExportedModel(file.path) if is_export(file.path) else Model(file.path, "best", (), device, logger.info)
         )
+        require_one_target(self.model.source.vocabularies, file.path, "serve")
         self.cores = int(self.overrides.pop("threads", 0)) or available_cores()
         self._lock = threading.Lock()
         self._translators: OrderedDict[SearchOptions, LineTranslator] = OrderedDict()

@@ -45,6 +45,8 @@ def compiled_unsupported_reason(model: Any, config: ModelConfig, options: Decodi
         return "decoding.precision int8 needs a processor with VNNI"
     if not isinstance(model, Seq2Seq):
         return "an ensemble is searched by torch"
+    if model.num_tags:
+        return "a model of several target languages is searched by torch"
     if (config.encoder, config.decoder) != ("transformer", "transformer"):
         return f"the architecture {config.encoder} -> {config.decoder} is not a Transformer"
     if model.output_weight.device.type != "cpu":
