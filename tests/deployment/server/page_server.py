@@ -20,6 +20,7 @@ from typing import Any
 
 PAGE = Path(__file__).resolve().parents[3] / "transformer_cli/deployment/server/page.html"
 LANGUAGES = [
+    {"code": "ar", "name": "Arabic", "targets": []},
     {"code": "en", "name": "English", "targets": ["de", "ar"]},
     {"code": "de", "name": "German", "targets": ["en"]},
 ]
