@@ -108,7 +108,7 @@ def build_translator(
         int8_argmax=Int8Argmax(weight, inference_model.logits, model.tags)
         if Int8Argmax.supports(weight)
         else None,
-        tag=vocabularies.tag(request.to) if request else vocabularies.tag(""),
+        tag=vocabularies.tag(request.to if request else ""),
         graph_pool=GraphPool() if graphs and on_cuda and shortlist is None else None,
         compiled=_compiled_searcher(config, model, options, request or TranslationRequest()),
     )

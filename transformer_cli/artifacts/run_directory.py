@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from transformer_cli import durable
 from transformer_cli.config import MAX_CONFIG_BYTES, dump_config, flatten_config, parse_config
 from transformer_cli.data.line_file import chunks
@@ -17,6 +19,7 @@ from transformer_cli.errors import CheckpointError, ConfigError
 from transformer_cli.locking import file_lock
 from transformer_cli.manifest import MANIFEST
 from transformer_cli.schema import Config
+from transformer_cli.token_ids import TokenIds
 from transformer_cli.untrusted import read_bounded
 
 CHANGEABLE_KEYS = (
@@ -197,8 +200,8 @@ class Vocabularies:
         """Numbers of source tokens, target tokens, and of tags among the latter."""
         return self.src.vocab_size, self.tgt.vocab_size, len(self.tgt.tags)
 
-    def tag(self, language: str) -> int | None:
-        """The token before a source that asks for a translation into this language; None if the model needs none.
+    def tag(self, language: str) -> TokenIds:
+        """The token before a source that asks for a translation into this language; empty if the model needs none.
 
         Raises:
             ConfigError: the model has several target languages, and this is none of them; see `choose_target`.
@@ -210,7 +213,7 @@ class Vocabularies:
                 else f"the vocabulary has several target languages: {', '.join(self.src.tags)}",
                 hint="name the languages of each corpus: --corpus en-de=train.en,train.de",
             )
-        return self.src.tags.get(language)
+        return np.array([self.src.tags[language]] if self.src.tags else [], dtype=np.int64)
 
     @staticmethod
     def load(run: RunDirectory, *, joint: bool) -> Vocabularies:

@@ -16,7 +16,7 @@ from transformer_cli.data.filters.pipeline import BATCH, BLANK, Judge, Judgement
 from transformer_cli.data.store import CorpusWriter, length_reason
 from transformer_cli.data.tokenizer import Tokenizer
 from transformer_cli.schema.data import DataConfig
-from transformer_cli.token_ids import EOS
+from transformer_cli.token_ids import EOS, TokenIds
 
 PART = 8 * BATCH
 """Pairs that are encoded at a time."""
@@ -52,13 +52,13 @@ def encode_text(
     filters: Sequence[Filter],
     writer: CorpusWriter,
     *,
-    tag: int | None = None,
+    tag: Sequence[int] | TokenIds = (),
     first: int = 0,
 ) -> dict[str, int]:
     """Encode the pairs that no filter excludes, as `encode_corpus` does, and write them.
 
     Args:
-        tag: the token before each source that tells the target language; None for none.
+        tag: the token before each source that tells the target language; empty for none.
         first: row of the first pair in the whole text, of which this is a part.
 
     Returns:
@@ -81,14 +81,14 @@ def encode_text(
             src, tgt = [src[i] for i in rows.tolist()], [tgt[i] for i in rows.tolist()]
         src_side, tgt_side = src_tokenizer.encode_flat(src), tgt_tokenizer.encode_flat(tgt)
         kept = np.ones(len(rows), dtype=bool)
-        tagged = tag is not None
+        tagged = len(tag) > 0
         for i in np.flatnonzero(_may_exceed(src_side[1], tgt_side[1], config, tagged)).tolist():
             if reason := length_reason(int(src_side[1][i]), int(tgt_side[1][i]), config, tagged=tagged):
                 reasons[rows[i]] = reason
                 kept[i] = False
         src_side, tgt_side = _finish(src_side, kept, src_tokenizer), _finish(tgt_side, kept, tgt_tokenizer)
-        if tag is not None:
-            src_side = _prepend(src_side, tag)
+        if tagged:
+            src_side = _prepend(src_side, tag[0])
         return _Part(len(reasons), judgements, reasons if any(reasons) else [], rows[kept], src_side, tgt_side)
 
     left_out: Counter[str] = Counter()

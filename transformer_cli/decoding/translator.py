@@ -63,7 +63,7 @@ class Translator:
         int8_argmax: Int8Argmax | None = None,
         graph_pool: GraphPool | None = None,
         compiled: CompiledSearcher | None = None,
-        tag: int | None = None,
+        tag: Sequence[int] | TokenIds = (),
     ) -> None:
         """
         Args:
@@ -74,7 +74,7 @@ class Translator:
             graph_pool: buckets for greedy and beam search without rules. Excludes `shortlist`,
                 which builds another model for each batch.
             compiled: searches batches without constraints once a text is long enough.
-            tag: the token before each source that asks for a target language; None for none.
+            tag: the token before each source that asks for a target language; empty for none.
         """
         self.shortlist = shortlist
         self.model = model
@@ -85,7 +85,7 @@ class Translator:
         self.tgt_tokenizer = tgt_tokenizer
         self.options = options
         self.max_length = max_length
-        self.tag: TokenIds = np.array([] if tag is None else [tag], dtype=np.int64)
+        self.tag: TokenIds = np.array(tag, dtype=np.int64)
         self.max_target = max_target
         self.request = request or TranslationRequest()
         self.terminology = Terminology(self.request.terms, tgt_tokenizer)

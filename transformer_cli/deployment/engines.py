@@ -154,9 +154,7 @@ class Model:
         model = model.models[0] if isinstance(model, Ensemble) else model
         vocabularies = self.loaded.vocabularies
         tag = vocabularies.tag(self._target(request))
-        return align_tokens(
-            model, vocabularies.src, vocabularies.tgt, source, target, () if tag is None else (tag,)
-        )
+        return align_tokens(model, vocabularies.src, vocabularies.tgt, source, target, tag)
 
     def _confident(
         self, overrides: Mapping[str, Any], request: TranslationRequest, options: DecodingConfig

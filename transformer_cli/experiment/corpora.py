@@ -44,10 +44,9 @@ def directed_files(corpora: Sequence[CorpusConfig] | None) -> list[DirectedFiles
     directed = []
     for corpus in corpora or ():
         files = tuple(map(Path, corpus.files))
-        directed.append(DirectedFiles(Direction(corpus.source, corpus.target), files))
-        if corpus.both:
-            opposite = Direction(corpus.target, corpus.source)
-            directed.append(DirectedFiles(opposite, files[::-1], swapped=len(files) == 1))
+        direction, *opposite = (Direction(*pair) for pair in corpus.directions)
+        directed.append(DirectedFiles(direction, files))
+        directed += [DirectedFiles(one, files[::-1], swapped=len(files) == 1) for one in opposite]
     return directed
 
 

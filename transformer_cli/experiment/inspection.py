@@ -72,9 +72,9 @@ def draw_attention(
         target = loaded.translator(request=TranslationRequest(to=to)).translate([sentence])[0].text
     tag = vocabularies.tag(to)
     (src,), (tgt,) = vocabularies.src.encode([sentence]), vocabularies.tgt.encode([target])
-    src = src if tag is None else np.append(np.int64(tag), src)
+    src = np.concatenate([tag, src])
     token_bytes = vocabularies.src.token_bytes(), vocabularies.tgt.token_bytes()
-    attention = attend_sentence(loaded.model, src, tgt, *token_bytes, skip=int(tag is not None))
+    attention = attend_sentence(loaded.model, src, tgt, *token_bytes, skip=len(tag))
     maps = attention.maps[kind]
     if not maps:
         raise ConfigError(f"this model has no {KINDS[kind]}")

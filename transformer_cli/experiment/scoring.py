@@ -76,9 +76,7 @@ def score_files(
     if batch_tokens is not None and batch_tokens < 1:
         raise ConfigError(f"--batch-tokens {batch_tokens}: must be 1 or more")
     tag = loaded.vocabularies.tag(choose_target(loaded.config, loaded.vocabularies, to, run))
-    sources = loaded.vocabularies.src.encode(text.src)
-    if tag is not None:
-        sources = [np.append(np.int64(tag), ids) for ids in sources]
+    sources = [np.concatenate([tag, ids]) for ids in loaded.vocabularies.src.encode(text.src)]
     targets = loaded.vocabularies.tgt.encode(text.tgt)
     bound = loaded.config.model.position_limit
     max_length = max(max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)) + 1

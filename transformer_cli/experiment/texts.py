@@ -226,7 +226,8 @@ def _read(request: TextRequest) -> TrainingTexts:
         seed = request.config.training.seed
         text, valid = hold_out_validation(text, seed)
         split.append(f"no validation files: {len(valid):,} pairs held out of the training text by seed {seed}")
-        split[-1] += "".join(f", {direction}: {len(rows):,}" for direction, _, rows in _directed_rows(valid))
+        parts = ((direction, len(rows)) for direction, _, rows in valid.direction_rows() if direction)
+        split[-1] += "".join(f", {direction}: {pairs:,}" for direction, pairs in parts)
     filters = TextFilters(data.filters, text, valid)
     if not has_files:
         valid, notes = filters.sift_validation(valid)
@@ -234,11 +235,6 @@ def _read(request: TextRequest) -> TrainingTexts:
     split += _overlap_warning(text, valid)
     hashes = hash_text(text.src, text.tgt), hash_text(valid.src, valid.tgt)
     return TrainingTexts(text, valid, survey, hashes, filters.key, reading, split, lambda: filters)
-
-
-def _directed_rows(text: ParallelText) -> Iterator[tuple[Direction, int, range]]:
-    """`direction_rows` of a text whose directions are given; nothing for others."""
-    return ((direction, file, rows) for direction, file, rows in text.direction_rows() if direction is not None)
 
 
 def _overlap_warning(text: ParallelText, valid: ParallelText) -> list[str]:

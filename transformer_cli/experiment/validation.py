@@ -50,7 +50,8 @@ class Validator:
         )
         translations: list[str] = []
         directions: dict[str, Validation] = {}
-        for direction, rows in directed_rows(self.text):
+        rows_of = directed_rows(self.text)
+        for direction, rows in rows_of:
             request = TranslationRequest(scored=False, to=direction.target if direction else "")
             translator = build_translator(
                 self.config, self.model, self.vocabularies, options, request, graphs=False
@@ -59,7 +60,7 @@ class Validator:
             bleu, chrf = quick_scores(found, take(self.text.tgt, rows))
             directions[str(direction)] = Validation(self._loss(rows), bleu, chrf)
             translations += found
-        translations = in_order(translations, directed_rows(self.text))
+        translations = in_order(translations, rows_of)
         several = len(directions) > 1
         scores = Validation.mean(directions) if several else next(iter(directions.values()))
         durable.make_directory(self.run.samples)

@@ -157,6 +157,11 @@ class CorpusConfig(Section):
             raise ValueError(f"source and target are the same language: {self.source}")
         return self
 
+    @property
+    def directions(self) -> list[tuple[str, str]]:
+        """(source, target), and the opposite direction if it is trained."""
+        return [(self.source, self.target)] + [(self.target, self.source)] * self.both
+
 
 Corpora = Annotated[tuple[CorpusConfig, ...], Field(strict=False, min_length=1)] | None
 
@@ -210,7 +215,7 @@ class DataConfig(Section):
     @property
     def shares(self) -> MixingConfig:
         """The shares of the files: `mixing`, or the weights of `corpora`, one for each direction."""
-        weights = [corpus.weight for corpus in self.corpora or () for _ in range(1 + corpus.both)]
+        weights = [corpus.weight for corpus in self.corpora or () for _ in corpus.directions]
         if not weights or None in weights:
             return self.mixing
         return MixingConfig(weights=tuple(weight for weight in weights if weight is not None))
@@ -218,10 +223,7 @@ class DataConfig(Section):
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
         """(source, target) of all `corpora`, each once, in order."""
-        found = []
-        for corpus in self.corpora or ():
-            found += [(corpus.source, corpus.target)] + [(corpus.target, corpus.source)] * corpus.both
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(pair for corpus in self.corpora or () for pair in corpus.directions))
 
     @property
     def target_languages(self) -> tuple[str, ...]:
